@@ -1,0 +1,86 @@
+"""Graph passes and compiled artifacts for ``torch.compile``, keyed by what the code is.
+
+``import passprint`` and ``passprint.fingerprint`` work without torch; every name that needs torch is
+imported when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from passprint.errors import (
+    CacheError,
+    CompileError,
+    OpaqueError,
+    PassError,
+    PassprintError,
+    PipelineError,
+)
+from passprint.identity import Change, Fingerprint, fingerprint
+
+if TYPE_CHECKING:
+    from passprint.compiler import CompileReport, compile  # noqa: A004
+    from passprint.passes import (
+        CallableInductorPass,
+        CompileRange,
+        InductorPass,
+        PassContext,
+        PatternPass,
+        get_pass_context,
+        graph_pass,
+        pass_context,
+    )
+    from passprint.pipeline import PassManager
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "CallableInductorPass": "passprint.passes",
+    "CompileRange": "passprint.passes",
+    "InductorPass": "passprint.passes",
+    "PassContext": "passprint.passes",
+    "PatternPass": "passprint.passes",
+    "get_pass_context": "passprint.passes",
+    "graph_pass": "passprint.passes",
+    "pass_context": "passprint.passes",
+    "PassManager": "passprint.pipeline",
+    "CompileReport": "passprint.compiler",
+    "compile": "passprint.compiler",
+}
+
+__all__ = [
+    "CacheError",
+    "CallableInductorPass",
+    "Change",
+    "CompileError",
+    "CompileRange",
+    "CompileReport",
+    "Fingerprint",
+    "InductorPass",
+    "OpaqueError",
+    "PassContext",
+    "PassError",
+    "PassManager",
+    "PassprintError",
+    "PatternPass",
+    "PipelineError",
+    "compile",
+    "fingerprint",
+    "get_pass_context",
+    "graph_pass",
+    "pass_context",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module 'passprint' has no attribute {name!r}")
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
