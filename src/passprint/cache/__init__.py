@@ -1,0 +1,56 @@
+"""Where compiled artifacts live: a content-addressed store that many processes share.
+
+``open_store`` turns what a user says (None, a path, a ``Store``, False) into a ``Store``. Keys are
+fingerprints of named parts. ``docs/cache.md`` tells how the folder is laid out and what is promised about it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from passprint.cache.entry import Entry
+from passprint.cache.folder import CacheWarning
+from passprint.cache.local import LocalStore
+from passprint.cache.maintenance import Problem, Row, Swept, Verified
+from passprint.cache.store import Key, NoStore, Payload, Stats, Store, StoreSpec
+from passprint.errors import CacheError
+
+__all__ = [
+    "CacheWarning",
+    "Entry",
+    "Key",
+    "LocalStore",
+    "NoStore",
+    "Payload",
+    "Problem",
+    "Row",
+    "Stats",
+    "Store",
+    "StoreSpec",
+    "Swept",
+    "Verified",
+    "open_store",
+]
+
+
+def open_store(spec: StoreSpec = None) -> Store:
+    """The store that ``spec`` means.
+
+    None is the user's cache folder, a path is a folder, False is no caching, and a ``Store`` is itself.
+    Raises ``CacheError`` for anything else, and for a folder that cannot be used.
+    """
+    if spec is None:
+        return LocalStore()
+    if spec is False:
+        return NoStore()
+    if isinstance(spec, str) and "://" in spec:
+        raise CacheError(
+            f"A cache must be a folder, but {spec!r} was given. Remote caches are not supported."
+        )
+    if isinstance(spec, str | os.PathLike):
+        return LocalStore(spec)
+    if isinstance(spec, Store):
+        return spec
+    raise CacheError(
+        f"A cache must be None (your folder), a path, a Store or False (no caching), but {spec!r} was given."
+    )

@@ -1,0 +1,121 @@
+"""Hits, misses, bypasses and stores, with their reasons, counted by all processes that use one cache.
+
+One line per event is appended to one file: ``KIND <tab> COUNT <tab> REASON``. When the file has grown, equal
+lines are added up; the result has the same form. Appending holds a shared lock and adding up an exclusive
+one, so no event is lost, and a killed process leaves at most one torn line, which is skipped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from passprint.cache.files import FILE_MODE, try_lock, wait_lock, write_all, write_whole
+
+Kind = Literal["hit", "miss", "bypass", "store", "fail"]
+KINDS: Final[tuple[Kind, ...]] = ("hit", "miss", "bypass", "store", "fail")
+
+FOLD_BYTES: Final = 1 << 16
+"""The file is added up when it is larger than this."""
+
+_MOST_REASONS: Final = 100
+_LONGEST_REASON: Final = 160
+_OTHER: Final = "(other reasons)"
+_TRIES: Final = 100
+_APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+
+
+class Counters:
+    """The counts in the file ``path``, and those of this process in ``here``.
+
+    Counting never fails: where the file cannot be written, only ``here`` grows.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.here: Counter[tuple[Kind, str]] = Counter()
+
+    def add(self, kind: Kind, reason: str = "") -> None:
+        """Count one event."""
+        reason = " ".join(reason.split())[:_LONGEST_REASON]
+        self.here[kind, reason] += 1
+        line = f"{kind}\t1\t{reason}\n".encode(errors="backslashreplace")
+        with contextlib.suppress(OSError):
+            if self._append(line) > FOLD_BYTES:
+                self._fold()
+
+    def read(self) -> dict[Kind, dict[str, int]]:
+        """All counts, by kind and by reason, the most frequent reason first."""
+        try:
+            with open(self._path, "rb") as file:
+                total = _parse(file.read())
+        except OSError:
+            total = self.here
+        return {
+            kind: {reason: count for (of, reason), count in total.most_common() if of == kind}
+            for kind in KINDS
+        }
+
+    def reset(self) -> None:
+        """Begin again at zero."""
+        self.here.clear()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+
+    def _append(self, line: bytes) -> int:
+        """Append to the file and return its length then; 0 when its lock was not to be had."""
+        for _ in range(_TRIES):
+            fd = os.open(self._path, _APPEND, FILE_MODE)
+            try:
+                if not wait_lock(fd, exclusive=False, timeout=1.0):
+                    return 0
+                if os.fstat(fd).st_nlink == 0:  # added up and replaced since it was opened
+                    continue
+                write_all(fd, line)
+                return os.fstat(fd).st_size
+            finally:
+                os.close(fd)
+        return 0
+
+    def _fold(self) -> None:
+        fd = os.open(self._path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+        try:
+            if not try_lock(fd, exclusive=True) or os.fstat(fd).st_nlink == 0:
+                return  # someone appends or adds up at this moment; the next event tries again
+            data = os.pread(fd, os.fstat(fd).st_size, 0)
+            write_whole(self._path, _print(_limit(_parse(data))))
+        finally:
+            os.close(fd)
+
+
+def total(counts: Mapping[Kind, Mapping[str, int]], kind: Kind) -> int:
+    """How often ``kind`` happened, for whatever reason."""
+    return sum(counts.get(kind, {}).values())
+
+
+def _parse(data: bytes) -> Counter[tuple[Kind, str]]:
+    counts: Counter[tuple[Kind, str]] = Counter()
+    by_name: dict[str, Kind] = {kind: kind for kind in KINDS}
+    for line in data.decode(errors="backslashreplace").split("\n"):
+        words = line.split("\t")
+        if len(words) == 3 and words[0] in by_name and words[1].isdecimal():
+            counts[by_name[words[0]], words[2]] += int(words[1])
+    return counts
+
+
+def _limit(counts: Counter[tuple[Kind, str]]) -> Counter[tuple[Kind, str]]:
+    """At most so many reasons of each kind, so that the file stays small whatever the reasons say."""
+    limited: Counter[tuple[Kind, str]] = Counter()
+    for kind in KINDS:
+        ranked = Counter({key: count for key, count in counts.items() if key[0] == kind}).most_common()
+        for place, (key, count) in enumerate(ranked):
+            limited[key if place < _MOST_REASONS else (kind, _OTHER)] += count
+    return limited
+
+
+def _print(counts: Counter[tuple[Kind, str]]) -> bytes:
+    lines = (f"{kind}\t{count}\t{reason}\n" for (kind, reason), count in counts.items())
+    return "".join(lines).encode(errors="backslashreplace")

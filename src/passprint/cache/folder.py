@@ -1,0 +1,145 @@
+"""The folder of a local cache: where it is, how it is laid out, and whether it is safe to use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+import warnings
+from pathlib import Path
+from typing import Final
+
+from passprint.cache.files import FOLDER_MODE, TEMPORARY, mistrust, write_whole
+from passprint.errors import CacheError
+
+ENVIRONMENT: Final = "PASSPRINT_CACHE_DIR"
+TAG: Final = "CACHEDIR.TAG"
+ROOMS: Final = ("entries", "objects", "locks")
+
+# The first line is the one that backup tools look for (https://bford.info/cachedir/); the second is ours.
+_TAG_TEXT: Final = b"Signature: 8a477f597d28d172789f06886806bc55\n# passprint cache\n"
+_HEX: Final = re.compile(r"[0-9a-f]{16,128}")
+_FOREIGN_ALLOWED: Final = {"lost+found"}
+
+
+class CacheWarning(UserWarning):
+    """A cache could not do its work; the program goes on without it."""
+
+
+def warn(message: str) -> None:
+    """Issue one ``CacheWarning`` that points past the cache's own code."""
+    warnings.warn(message, CacheWarning, stacklevel=5)
+
+
+def default_root() -> Path:
+    """``PASSPRINT_CACHE_DIR``, or else the folder that the platform keeps a user's caches in."""
+    if chosen := os.environ.get(ENVIRONMENT):
+        return Path(chosen)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("passprint", appauthor=False))
+
+
+def sharded(room: str, name: str) -> str:
+    """The path of ``name`` in a room, spread over 256 folders by its first two characters."""
+    return f"{room}/{name[:2]}/{name}"
+
+
+def check_digest(digest: str) -> str:
+    """``digest`` itself, when it can be a file name: lowercase hex. Raises ``CacheError``."""
+    if not _HEX.fullmatch(digest):
+        raise CacheError(
+            f"A cache key must be 16 to 128 lowercase hex digits, but {digest!r} was given. "
+            f"Pass the digest of a Fingerprint."
+        )
+    return digest
+
+
+def prepare(root: Path) -> None:
+    """Make the folder when it is absent, and refuse one that is not a safe place for code that will be run.
+
+    Raises ``CacheError`` that names the folder and the command that mends it.
+    """
+    try:
+        root.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise CacheError(
+            f"The cache must be a folder, but {root} is a file. Remove it, or set {ENVIRONMENT}."
+        ) from None
+    except OSError as error:
+        raise CacheError(
+            f"The cache folder {root} cannot be made: {error.strerror}. "
+            f"Set {ENVIRONMENT} to a folder that you can write, or pass cache=PATH, or cache=False."
+        ) from error
+    _check_safe(root)
+    _check_ours(root)
+    for room in ROOMS:
+        path = root / room
+        with contextlib.suppress(OSError):  # a read-only cache is used as it is; who writes sees the error
+            path.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        if path.exists():
+            _check_safe(path)
+
+
+def make_shard(root: Path, path: str) -> None:
+    """Make the folder that ``path`` lies in, and the cache around it if it was removed meanwhile."""
+    folder = os.path.dirname(path)
+    try:
+        os.mkdir(folder, FOLDER_MODE)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        prepare(root)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, FOLDER_MODE)
+
+
+def check_shard(path: str) -> str | None:
+    """Why the folder that ``path`` lies in is not to be trusted, or None."""
+    return mistrust(os.stat(os.path.dirname(path)))
+
+
+def _check_safe(path: Path) -> None:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise CacheError(f"The cache folder {path} cannot be looked at: {error.strerror}.") from error
+    reason = mistrust(found)
+    if reason is None:
+        return
+    if found.st_mode & stat.S_ISVTX:
+        mend = f"Choose a folder of its own inside it: {ENVIRONMENT}={path / 'passprint'}"
+    elif found.st_uid not in (0, os.geteuid()):
+        mend = f"Make it yours if you trust what is in it: chown -R $(id -u) {path}"
+    else:
+        mend = f"Run: chmod go-w {path}"
+    raise CacheError(
+        f"The cache folder {path} {reason}. "
+        f"A cache holds code that will be run, so only you may be able to write it. {mend}"
+    )
+
+
+def _check_ours(root: Path) -> None:
+    """Refuse a folder that holds someone's files: sweeping would remove what it does not know."""
+    tag = root / TAG
+    try:
+        if tag.exists():
+            return
+        strangers = [
+            name
+            for name in os.listdir(root)
+            if not name.startswith(TEMPORARY) and name not in _FOREIGN_ALLOWED
+        ]
+    except OSError as error:
+        raise CacheError(
+            f"The cache folder {root} cannot be read: {error.strerror}. "
+            f"Run: chmod u+rwx {root}, or set {ENVIRONMENT} to another folder."
+        ) from error
+    if strangers and not tag.exists():  # looked at again: another process may have begun it just now
+        raise CacheError(
+            f"{root} is not a passprint cache: it has no {TAG} but holds {strangers[0]!r}. "
+            f"Give an empty or new folder."
+        )
+    with contextlib.suppress(OSError):
+        write_whole(str(tag), _TAG_TEXT)

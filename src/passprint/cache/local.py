@@ -1,0 +1,332 @@
+"""A store in a folder of this machine, for any number of processes at once.
+
+::
+
+    ROOT/CACHEDIR.TAG            what this folder is
+    ROOT/entries/ab/abcd…        one record per key: names, lengths and checksums of its files
+    ROOT/objects/12/1234…        the files, each named by its sha256, equal ones stored once
+    ROOT/locks/abcd….lock        held while the key is compiled
+    ROOT/locks/sweep             held shared by who stores, exclusively by who sweeps
+    ROOT/counts                  hits, misses and their reasons
+
+Objects are written before the record that names them, and everything appears under its name at once (by
+renaming), so a killed writer leaves files that no record names, and nothing that a reader can mistake. A
+reader holds a shared lock on the record for as long as its ``Entry`` is open; a sweep removes only records
+that nobody holds, and only objects that no record names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from passprint.cache import maintenance
+from passprint.cache.counters import Counters
+from passprint.cache.entry import Entry
+from passprint.cache.files import (
+    FILE_MODE,
+    DamagedError,
+    locked,
+    open_file,
+    read_checked,
+    read_fd,
+    try_lock,
+    write_whole,
+)
+from passprint.cache.folder import check_digest, default_root, make_shard, prepare, sharded, warn
+from passprint.cache.nearest import nearest_entry
+from passprint.cache.record import Record, StoredFile, UnknownFormatError, decode
+from passprint.cache.store import WAIT_SECONDS, Key, Payload, Stats
+from passprint.errors import CacheError
+from passprint.identity import Change
+
+_LOCK_TRIES: Final = 200
+_LOCK_PAUSE: Final = 0.001
+_SWEEP_WAIT: Final = 30.0
+_TOUCH_AFTER: Final = 60.0  # seconds: use is noted once a minute, not at every hit
+_SWEEP_EVERY: Final = 3600.0
+
+
+class _Miss(str):
+    """Why there is no entry."""
+
+    __slots__ = ()
+
+
+class LocalStore:
+    """Artifacts in the folder ``root`` (default: ``PASSPRINT_CACHE_DIR``, or the user's cache folder).
+
+    When the files take more than ``limit_bytes`` (default: ``PASSPRINT_CACHE_LIMIT``, or 5 GiB; 0 for no
+    limit), the least recently used entries go. Raises ``CacheError`` for a folder that cannot be made or that
+    others can write.
+    """
+
+    def __init__(self, root: str | os.PathLike[str] | None = None, *, limit_bytes: int | None = None) -> None:
+        self.root = (Path(root).expanduser() if root is not None else default_root()).absolute()
+        self.limit_bytes = maintenance.size_limit(limit_bytes)
+        prepare(self.root)
+        self._entries = f"{self.root}/entries"
+        self._objects = f"{self.root}/objects"
+        self._sweep_lock = f"{self.root}/locks/{maintenance.SWEEP}"
+        self.counters = Counters(f"{self.root}/counts")
+        self._warned: set[str] = set()
+        self._stored_bytes = 0
+
+    def __repr__(self) -> str:
+        return f"LocalStore({str(self.root)!r})"
+
+    def get(self, digest: str) -> Entry | None:
+        """The entry of the key with this digest, or None.
+
+        Lengths and checksums of all its files are right, or it is a miss: a damaged entry is removed with one
+        warning. Close the entry when its files are no longer needed (see ``Entry``).
+        """
+        found = self._find(check_digest(digest))
+        if isinstance(found, Entry):
+            self.counters.add("hit")
+            return found
+        self.counters.add("miss", found)
+        return None
+
+    def put(self, key: Key, files: Mapping[str, Payload], meta: Mapping[str, Any] | None = None) -> bool:
+        """Store ``files`` and the JSON data ``meta`` under ``key``, in place of what was there.
+
+        Returns whether it was stored; on a full disk or in a read-only folder there is one warning
+        and no entry. Raises ``CacheError`` for a ``meta`` that is not JSON data and for an unreadable file.
+        """
+        contents = {name: _content(name, payload) for name, payload in files.items()}
+        tree = json.dumps(key.to_dict(), separators=(",", ":")).encode()
+        record = Record(
+            key=check_digest(key.digest),
+            label=key.root.name,
+            parts={part.name: part.digest for part in key.root.children},
+            tree=_stored("key", tree),
+            files=tuple(_stored(name, data) for name, data in contents.items()),
+            meta=dict(meta or {}),
+            created=time.time(),
+        )
+        encoded = record.encode()
+        try:
+            with locked(self._sweep_lock, exclusive=False, timeout=_SWEEP_WAIT) as taken:
+                if not taken:
+                    raise TimeoutError(errno.ETIMEDOUT, "a sweep of the cache does not end")
+                for stored, data in zip(
+                    (record.tree, *record.files), (tree, *contents.values()), strict=True
+                ):
+                    self._put_object(stored, data)
+                self._put_record(record, encoded)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            self.counters.add("fail", reason)
+            self._warn(
+                f"Nothing can be stored in the cache {self.root}: {reason}. Compiling goes on without it."
+            )
+            return False
+        self.counters.add("store")
+        self._stored_bytes += record.size
+        self._sweep_if_due()
+        return True
+
+    @contextlib.contextmanager
+    def compiling(self, digest: str, timeout: float = WAIT_SECONDS) -> Iterator[Entry | None]:
+        """Be the only one of all processes and threads that compiles this key::
+
+            with store.compiling(key.digest) as entry:
+                if entry is None:
+                    ...  # compile, and store.put(key, …) before the block ends
+
+        Waits up to ``timeout`` seconds for another one that does, then looks again: yields the entry, if
+        it is there by now (a hit), or else None. Whose time is up compiles as well, with one warning.
+        """
+        from filelock import FileLock, Timeout  # slow to import, and only a miss comes here
+
+        path = f"{self.root}/locks/{check_digest(digest)}.lock"
+        lock = FileLock(path, timeout=timeout, mode=FILE_MODE, thread_local=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            self._warn(
+                f"Another process has been compiling {digest[:16]}… for {timeout:g} s; no longer waiting."
+            )
+        except OSError:
+            pass  # a read-only cache: nobody could store what we would wait for
+        try:
+            found = self._find(digest)
+            if isinstance(found, Entry):
+                self.counters.add("hit", "compiled meanwhile by another")
+            yield found if isinstance(found, Entry) else None
+        finally:
+            lock.release()
+
+    def bypass(self, reason: str) -> None:
+        """Count that something was compiled without asking the store, and why."""
+        self.counters.add("bypass", reason)
+
+    def nearest(self, key: Key, label: str | None = None) -> tuple[Entry, list[Change]] | None:
+        """The entry whose key has most in common with ``key``, and what differs (see ``nearest_entry``)."""
+        return nearest_entry(self.entries(), key, label)
+
+    def entries(self) -> Iterator[Entry]:
+        """All whole entries, without counting. Damaged records are removed with a warning."""
+        for digest in maintenance.digests(self._entries):
+            found = self._find(digest, check_files=False)
+            if isinstance(found, Entry):
+                yield found
+
+    def stats(self) -> Stats:
+        """Entries, objects and bytes now, and all counts with their reasons."""
+        held = maintenance.usage(self._entries, self._objects)
+        return Stats(
+            str(self.root), held.entries, held.objects, held.bytes, self.limit_bytes, self.counters.read()
+        )
+
+    def ls(self) -> list[maintenance.Row]:
+        """One row per entry, the most recently used first."""
+        return maintenance.rows(self._entries, self.entries())
+
+    def gc(self, limit_bytes: int | None = None) -> maintenance.Swept:
+        """Remove what no entry names, and the least recently used entries down to ``limit_bytes``.
+
+        Entries that a live process holds stay. Raises ``CacheError`` when another sweep does not end.
+        """
+        limit = self.limit_bytes if limit_bytes is None else maintenance.size_limit(limit_bytes)
+        self._stored_bytes = 0
+        return maintenance.sweep(self.root, limit, timeout=_SWEEP_WAIT)
+
+    def clear(self) -> maintenance.Swept:
+        """Remove all entries but those that a live process holds."""
+        return maintenance.sweep(self.root, 0, everything=True, timeout=_SWEEP_WAIT)
+
+    def verify(self, *, repair: bool = False) -> maintenance.Verified:
+        """Read and check every entry and object; with ``repair``, remove the damaged ones."""
+        return maintenance.verify(self.root, repair=repair)
+
+    def _find(self, digest: str, *, check_files: bool = True) -> Entry | _Miss:
+        """The entry, locked and checked, or why there is none."""
+        path = sharded(self._entries, digest)
+        try:
+            fd = _open_locked(path)
+        except FileNotFoundError:
+            return _Miss("no entry")
+        except OSError as error:
+            return self._damaged(path, digest, f"cannot be opened: {error.strerror}")
+        if fd is None:
+            return _Miss("the entry is being removed")
+        entry: Entry | None = None
+        try:
+            status = os.fstat(fd)
+            entry = Entry(decode(read_fd(fd, status), digest), self._objects, fd)
+            if check_files:
+                entry.check()
+                _touch(fd, status)
+        except UnknownFormatError as error:
+            reason: str | _Miss = _Miss(f"the entry has the unknown format {error}")
+        except DamagedError as error:
+            reason = str(error)
+        except OSError as error:
+            reason = f"cannot be read: {error.strerror}"
+        else:
+            return entry
+        try:
+            return reason if isinstance(reason, _Miss) else self._damaged(path, digest, reason, fd)
+        finally:
+            if entry is not None:
+                entry.close()
+            else:
+                os.close(fd)
+
+    def _damaged(self, path: str, digest: str, reason: str, fd: int | None = None) -> _Miss:
+        """Remove a damaged entry, so that the next one stored heals it, and say so once."""
+        with contextlib.suppress(OSError):
+            if fd is None or os.path.samestat(os.fstat(fd), os.lstat(path)):  # not one that healed it already
+                os.unlink(path)
+        self._warn(f"The cache entry {digest} of {self.root} is left out: it {reason}.")
+        return _Miss("damaged entry")
+
+    def _put_object(self, stored: StoredFile, data: bytes) -> None:
+        path = sharded(self._objects, stored.sha256)
+        with contextlib.suppress(DamagedError):  # not there, or damaged: written (again)
+            read_checked(path, stored.size, stored.sha256)
+            return
+        make_shard(self.root, path)
+        write_whole(path, data)
+
+    def _put_record(self, record: Record, encoded: bytes) -> None:
+        path = sharded(self._entries, record.key)
+        make_shard(self.root, path)
+        try:
+            fd = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        except FileNotFoundError:
+            write_whole(path, encoded)
+            return
+        except OSError:
+            os.unlink(path)  # a link, a folder: not ours; what cannot be removed is reported by the caller
+            write_whole(path, encoded)
+            return
+        try:
+            with contextlib.suppress(DamagedError, UnknownFormatError):
+                status = os.fstat(fd)
+                if decode(read_fd(fd, status), record.key).same_content(record):
+                    _touch(fd, status)
+                    return
+            if not try_lock(fd, exclusive=True):
+                # Someone uses the old entry: it keeps another name, so that a sweep sees what it needs.
+                with contextlib.suppress(FileNotFoundError):
+                    os.link(path, f"{path}{maintenance.REPLACED}{secrets.token_hex(6)}")
+            write_whole(path, encoded)
+        finally:
+            os.close(fd)
+
+    def _sweep_if_due(self) -> None:
+        if not self.limit_bytes:
+            return
+        with contextlib.suppress(OSError):
+            age = time.time() - os.stat(self._sweep_lock).st_mtime
+            if age < _SWEEP_EVERY and self._stored_bytes < self.limit_bytes // 10:
+                return
+        with contextlib.suppress(CacheError):  # another process sweeps
+            self.gc()
+
+    def _warn(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            warn(message)
+
+
+def _open_locked(path: str) -> int | None:
+    """Open a record and hold it; None when it is being removed all the time that we try."""
+    for _ in range(_LOCK_TRIES):
+        fd = open_file(path)
+        if try_lock(fd, exclusive=False) and os.fstat(fd).st_nlink > 0:
+            return fd
+        os.close(fd)  # replaced or removed at this moment: look at what is there now
+        time.sleep(_LOCK_PAUSE)
+    return None
+
+
+def _touch(fd: int, status: os.stat_result) -> None:
+    """Note that a record was used. Its modification time is the time of its last use."""
+    if abs(time.time() - status.st_mtime) > _TOUCH_AFTER:
+        with contextlib.suppress(OSError):
+            os.utime(fd)
+
+
+def _content(name: str, payload: Payload) -> bytes:
+    if isinstance(payload, bytes):
+        return payload
+    try:
+        return Path(payload).read_bytes()
+    except OSError as error:
+        raise CacheError(f"The file {name!r} cannot be stored: {payload} {error.strerror}.") from error
+
+
+def _stored(name: str, data: bytes) -> StoredFile:
+    return StoredFile(name, len(data), hashlib.sha256(data).hexdigest())

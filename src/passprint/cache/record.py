@@ -1,0 +1,125 @@
+"""The record of one entry: what it is the answer to, and which objects hold the answer.
+
+A record is one line, ``passprint-entry FORMAT CHECKSUM``, and then JSON. The checksum is of the JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from passprint.cache.files import DamagedError
+from passprint.errors import CacheError
+
+FORMAT: Final = 1
+
+_MAGIC: Final = b"passprint-entry"
+_DIGEST: Final = re.compile(rb"[0-9a-f]{64}")
+
+
+class UnknownFormatError(Exception):
+    """A record of another version of passprint. Internal: a miss, and none of our business otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file of an entry: its name there, its length in bytes, and the object that holds it."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What one entry says.
+
+    ``key`` is the digest of the key, ``label`` the name of its root, ``parts`` the digests of the named parts
+    right below the root (enough to find near keys without reading their trees), ``tree`` the object with
+    the whole key, ``created`` seconds since 1970.
+    """
+
+    key: str
+    label: str
+    parts: Mapping[str, str]
+    tree: StoredFile
+    files: tuple[StoredFile, ...]
+    meta: Mapping[str, Any]
+    created: float
+
+    @property
+    def size(self) -> int:
+        """Bytes of all objects of this entry."""
+        return self.tree.size + sum(file.size for file in self.files)
+
+    def same_content(self, other: Record) -> bool:
+        """Whether both say the same, whenever they were written."""
+        return (self.key, self.tree, self.files, self.meta) == (
+            other.key,
+            other.tree,
+            other.files,
+            other.meta,
+        )
+
+    def encode(self) -> bytes:
+        """The bytes of the record. Raises ``CacheError`` when ``meta`` is not plain JSON data."""
+        body = {
+            "key": self.key,
+            "label": self.label,
+            "parts": dict(self.parts),
+            "tree": _file_row(self.tree),
+            "files": [_file_row(file) for file in self.files],
+            "meta": dict(self.meta),
+            "created": self.created,
+        }
+        try:
+            text = json.dumps(body, allow_nan=False).encode("ascii")
+        except (TypeError, ValueError) as error:
+            raise CacheError(
+                f"An entry's meta must be JSON data (dict, list, str, finite number, bool or None): {error}."
+            ) from error
+        return b"%s %d %s\n%s" % (_MAGIC, FORMAT, hashlib.sha256(text).hexdigest().encode(), text)
+
+
+def decode(data: bytes, digest: str) -> Record:
+    """Read the record of the key ``digest``.
+
+    Raises ``UnknownFormatError`` for another version's record and ``DamagedError`` for one that is not whole.
+    """
+    head, newline, text = data.partition(b"\n")
+    words = head.split(b" ")
+    if not newline or len(words) != 3 or words[0] != _MAGIC or not words[1].isdigit():
+        raise DamagedError("does not begin as a record does")
+    if words[1] != b"%d" % FORMAT:
+        raise UnknownFormatError(words[1].decode("ascii"))
+    if hashlib.sha256(text).hexdigest().encode() != words[2]:
+        raise DamagedError("does not have the checksum that it was stored with")
+    try:
+        body = json.loads(text)
+        record = Record(
+            key=body["key"],
+            label=body["label"],
+            parts=body["parts"],
+            tree=StoredFile(*body["tree"]),
+            files=tuple(StoredFile(*row) for row in body["files"]),
+            meta=body["meta"],
+            created=body["created"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedError(f"lacks what format {FORMAT} has: {error}") from error
+    if record.key != digest:
+        raise DamagedError(f"is of another key, {record.key}")
+    return record
+
+
+def mentioned(data: bytes) -> set[str]:
+    """Every object that a record could mean, whatever its format: what a sweep must keep."""
+    return {found.decode("ascii") for found in _DIGEST.findall(data)}
+
+
+def _file_row(file: StoredFile) -> list[str | int]:
+    return [file.name, file.size, file.sha256]

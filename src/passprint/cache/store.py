@@ -1,0 +1,138 @@
+"""What a store of compiled artifacts does, wherever it keeps them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
+
+from passprint.cache.counters import Kind, total
+from passprint.cache.entry import Entry
+from passprint.identity import Change, Fingerprint
+
+Key: TypeAlias = Fingerprint
+"""A key is a fingerprint of named parts: ``compose("piece", {"graph": …, "passes": …, …})``."""
+
+Payload: TypeAlias = bytes | os.PathLike[str]
+"""One file of an entry: its bytes, or the path of a file to be copied."""
+
+WAIT_SECONDS: Final = 600.0
+"""How long a process waits for another one that compiles the same thing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a store holds and what was asked of it. Bytes are those of files, each equal file counted once."""
+
+    place: str
+    entries: int
+    objects: int
+    bytes: int
+    limit_bytes: int | None
+    counts: Mapping[Kind, Mapping[str, int]]
+
+    @property
+    def hits(self) -> int:
+        """How often an entry was found."""
+        return total(self.counts, "hit")
+
+    @property
+    def misses(self) -> int:
+        """How often none was found, or one that could not be used."""
+        return total(self.counts, "miss")
+
+    @property
+    def bypasses(self) -> int:
+        """How often the store was not asked, because something could not be identified or cached."""
+        return total(self.counts, "bypass")
+
+    @property
+    def stores(self) -> int:
+        """How often an entry was stored."""
+        return total(self.counts, "store")
+
+    @property
+    def failures(self) -> int:
+        """How often an entry could not be stored."""
+        return total(self.counts, "fail")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON data."""
+        return {
+            "place": self.place,
+            "entries": self.entries,
+            "objects": self.objects,
+            "bytes": self.bytes,
+            "limit_bytes": self.limit_bytes,
+            "hits": self.hits,
+            "misses": self.misses,
+            "bypasses": self.bypasses,
+            "stores": self.stores,
+            "failures": self.failures,
+            "reasons": {kind: dict(reasons) for kind, reasons in self.counts.items()},
+        }
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Where artifacts are kept. Nothing here raises for what a cache can meet: that is a miss or a False."""
+
+    def get(self, digest: str) -> Entry | None:
+        """The entry of the key with this digest, whole and checked, or None (counted as a miss)."""
+
+    def put(self, key: Key, files: Mapping[str, Payload], meta: Mapping[str, Any] | None = None) -> bool:
+        """Store an entry, in place of one with this key; whether it was stored."""
+
+    def compiling(self, digest: str, timeout: float = WAIT_SECONDS) -> AbstractContextManager[Entry | None]:
+        """One process compiles, the others wait: yields the entry if it is there by now, or else None."""
+
+    def bypass(self, reason: str) -> None:
+        """Count that something was compiled without asking the store."""
+
+    def nearest(self, key: Key, label: str | None = None) -> tuple[Entry, list[Change]] | None:
+        """The entry whose key has most in common with this one, and the parts that differ."""
+
+    def stats(self) -> Stats:
+        """What is held, and what was asked."""
+
+
+class NoStore:
+    """A store that keeps nothing (``cache=False``). What is asked of it counts as bypassed."""
+
+    _REASON: Final = "caching is turned off"
+
+    def __init__(self) -> None:
+        self._bypassed: Counter[str] = Counter()
+
+    def get(self, digest: str) -> Entry | None:
+        """Always None."""
+        self.bypass(self._REASON)
+        return None
+
+    def put(self, key: Key, files: Mapping[str, Payload], meta: Mapping[str, Any] | None = None) -> bool:
+        """Always False."""
+        return False
+
+    @contextlib.contextmanager
+    def compiling(self, digest: str, timeout: float = WAIT_SECONDS) -> Iterator[Entry | None]:
+        """Never waits."""
+        yield None
+
+    def bypass(self, reason: str) -> None:
+        """Counted for this process only."""
+        self._bypassed[reason] += 1
+
+    def nearest(self, key: Key, label: str | None = None) -> tuple[Entry, list[Change]] | None:
+        """Always None."""
+        return None
+
+    def stats(self) -> Stats:
+        """Nothing held; the bypasses of this process."""
+        return Stats("(off)", 0, 0, 0, None, {"bypass": dict(self._bypassed)})
+
+
+StoreSpec: TypeAlias = "str | os.PathLike[str] | Store | Literal[False] | None"
