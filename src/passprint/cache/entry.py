@@ -43,9 +43,9 @@ class Entry:
         return self._record.key
 
     @property
-    def label(self) -> str:
-        """The name of the key's root part."""
-        return self._record.label
+    def kind(self) -> str:
+        """The name of the key's root part: what kind of thing is kept."""
+        return self._record.kind
 
     @property
     def parts(self) -> Mapping[str, str]:
@@ -78,7 +78,7 @@ class Entry:
         if self._key is None:
             try:
                 self._key = Fingerprint.from_dict(json.loads(self._load(self._record.tree)))
-            except (DamagedError, ValueError, KeyError, TypeError) as error:
+            except (DamagedError, OSError, ValueError, KeyError, TypeError) as error:
                 raise CacheError(
                     f"The key of entry {self.digest} {error}. Run: passprint cache verify --repair"
                 ) from error
@@ -90,7 +90,7 @@ class Entry:
         if data is None:
             try:
                 data = self._load(self._files[name])
-            except DamagedError as error:
+            except (DamagedError, OSError) as error:
                 raise CacheError(
                     f"The file {name!r} of entry {self.digest} {error}: it was changed while in use. "
                     f"Run: passprint cache verify --repair"
@@ -117,7 +117,10 @@ class Entry:
         return Path(path)
 
     def check(self) -> None:
-        """Read every file and check it. Raises ``DamagedError`` that names the first bad one."""
+        """Read every file and check it.
+
+        Raises ``DamagedError`` that names the first bad one, ``OSError`` where the system cannot read one.
+        """
         for stored in self._record.files:
             try:
                 data = self._load(stored)
@@ -145,7 +148,7 @@ class Entry:
             self.close()
 
     def __repr__(self) -> str:
-        return f"<Entry {self.digest[:16]} {self.label} {len(self._files)} files, {self.size} bytes>"
+        return f"<Entry {self.digest[:16]} {self.kind} {len(self._files)} files, {self.size} bytes>"
 
     def _load(self, stored: StoredFile) -> bytes:
         return read_checked(sharded(self._room, stored.sha256), stored.size, stored.sha256)

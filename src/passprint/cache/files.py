@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -116,8 +117,13 @@ def write_whole(path: str, data: bytes) -> None:
 
 
 def open_file(path: str) -> int:
-    """Open for reading; a symbolic link is refused (``OSError``)."""
-    return os.open(path, _READ)
+    """Open for reading. Raises ``DamagedError`` for a symbolic link, ``OSError`` as ``os.open`` does."""
+    try:
+        return os.open(path, _READ)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise DamagedError("is a symbolic link") from None
+        raise
 
 
 def read_fd(fd: int, found: os.stat_result) -> bytes:
@@ -144,21 +150,18 @@ def read_fd(fd: int, found: os.stat_result) -> bytes:
 def read_checked(path: str, size: int, sha256: str) -> bytes:
     """The bytes of a stored file, after its length and checksum were found right.
 
-    Raises ``DamagedError`` when they are not, and when the file is gone.
+    Raises ``DamagedError`` when they are not, and when the file is gone; ``OSError`` when the system cannot
+    read it at this time, which says nothing about the file.
     """
     try:
         fd = open_file(path)
     except FileNotFoundError:
         raise DamagedError("is gone") from None
-    except OSError as error:
-        raise DamagedError(f"cannot be opened: {error.strerror}") from error
     try:
         found = os.fstat(fd)
         if found.st_size != size:
             raise DamagedError(f"has {found.st_size} bytes, not {size}")
         data = read_fd(fd, found)
-    except OSError as error:
-        raise DamagedError(f"cannot be read: {error.strerror}") from error
     finally:
         os.close(fd)
     if hashlib.sha256(data).hexdigest() != sha256:

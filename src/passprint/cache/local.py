@@ -106,7 +106,7 @@ class LocalStore:
         tree = json.dumps(key.to_dict(), separators=(",", ":")).encode()
         record = Record(
             key=check_digest(key.digest),
-            label=key.root.name,
+            kind=key.root.name,
             parts={part.name: part.digest for part in key.root.children},
             tree=_stored("key", tree),
             files=tuple(_stored(name, data) for name, data in contents.items()),
@@ -216,8 +216,10 @@ class LocalStore:
             fd = _open_locked(path)
         except FileNotFoundError:
             return _Miss("no entry")
+        except DamagedError as error:
+            return self._damaged(path, digest, str(error))
         except OSError as error:
-            return self._damaged(path, digest, f"cannot be opened: {error.strerror}")
+            return self._unreadable(digest, error)
         if fd is None:
             return _Miss("the entry is being removed")
         entry: Entry | None = None
@@ -228,20 +230,23 @@ class LocalStore:
                 entry.check()
                 _touch(fd, status)
         except UnknownFormatError as error:
-            reason: str | _Miss = _Miss(f"the entry has the unknown format {error}")
+            miss = _Miss(f"the entry has the unknown format {error}")
         except DamagedError as error:
-            reason = str(error)
+            miss = self._damaged(path, digest, str(error), fd)
         except OSError as error:
-            reason = f"cannot be read: {error.strerror}"
+            miss = self._unreadable(digest, error)
         else:
             return entry
-        try:
-            return reason if isinstance(reason, _Miss) else self._damaged(path, digest, reason, fd)
-        finally:
-            if entry is not None:
-                entry.close()
-            else:
-                os.close(fd)
+        if entry is not None:
+            entry.close()
+        else:
+            os.close(fd)
+        return miss
+
+    def _unreadable(self, digest: str, error: OSError) -> _Miss:
+        """Say once that the system could not read an entry. It stays: nothing may be wrong with it."""
+        self._warn(f"The cache entry {digest} of {self.root} cannot be read: {error.strerror}.")
+        return _Miss(f"cannot be read: {error.strerror}")
 
     def _damaged(self, path: str, digest: str, reason: str, fd: int | None = None) -> _Miss:
         """Remove a damaged entry, so that the next one stored heals it, and say so once."""
@@ -253,7 +258,7 @@ class LocalStore:
 
     def _put_object(self, stored: StoredFile, data: bytes) -> None:
         path = sharded(self._objects, stored.sha256)
-        with contextlib.suppress(DamagedError):  # not there, or damaged: written (again)
+        with contextlib.suppress(DamagedError, OSError):  # not there, or damaged: written (again)
             read_checked(path, stored.size, stored.sha256)
             return
         make_shard(self.root, path)
@@ -279,7 +284,7 @@ class LocalStore:
                     return
             if not try_lock(fd, exclusive=True):
                 # Someone uses the old entry: it keeps another name, so that a sweep sees what it needs.
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(OSError):  # it was removed meanwhile, or links are not possible here
                     os.link(path, f"{path}{maintenance.REPLACED}{secrets.token_hex(6)}")
             write_whole(path, encoded)
         finally:

@@ -52,7 +52,7 @@ class Row:
     """One entry, as ``passprint cache ls`` shows it. Times are in seconds since 1970."""
 
     digest: str
-    label: str
+    kind: str
     meta: dict[str, Any]
     files: int
     bytes: int
@@ -140,9 +140,7 @@ def rows(entries: str, found: Iterable[Entry]) -> list[Row]:
         with contextlib.suppress(OSError):
             used = os.stat(sharded(entries, entry.digest)).st_mtime
             count = len(entry.files)
-            result.append(
-                Row(entry.digest, entry.label, entry.meta, count, entry.size, entry.created, max(used, 0.0))
-            )
+            result.append(Row(entry.digest, entry.kind, entry.meta, count, entry.size, entry.created, used))
         entry.close()
     return sorted(result, key=lambda row: row.used, reverse=True)
 
@@ -257,6 +255,8 @@ def _verify(root: str, *, repair: bool) -> Verified:
                 problems.append(Problem(name, f"object {error}"))
                 if repair:
                     os.unlink(sharded(objects, name))
+            except OSError as error:
+                problems.append(Problem(name, f"object cannot be read: {error.strerror}"))
             else:
                 whole[name] = size
     named: set[str] = set()
@@ -281,6 +281,8 @@ def _verify(root: str, *, repair: bool) -> Verified:
             problems.append(Problem(digest, f"entry {error}"))
             if repair:
                 os.unlink(path)
+        except OSError as error:
+            problems.append(Problem(digest, f"entry cannot be read: {error.strerror}"))
     orphans = len(whole.keys() - named)
     return Verified(counted, len(whole), orphans, unknown, tuple(problems), repair)
 

@@ -27,7 +27,7 @@ def nearest_entry(
     candidates = []
     for entry in entries:
         entry.close()  # there may be thousands; each is small, but an open one holds a file
-        if entry.label == key.root.name and (label is None or entry.meta.get("label") == label):
+        if entry.kind == key.root.name and (label is None or entry.meta.get("label") == label):
             candidates.append(entry)
     candidates.sort(key=closeness, reverse=True)
     for entry in candidates:

@@ -38,13 +38,13 @@ class StoredFile:
 class Record:
     """What one entry says.
 
-    ``key`` is the digest of the key, ``label`` the name of its root, ``parts`` the digests of the named parts
-    right below the root (enough to find near keys without reading their trees), ``tree`` the object with
-    the whole key, ``created`` seconds since 1970.
+    ``key`` is the digest of the key, ``kind`` the name of its root (``"piece"``), ``parts`` the digests of
+    the named parts right below the root (enough to find near keys without reading their trees), ``tree`` the
+    object with the whole key, ``created`` seconds since 1970.
     """
 
     key: str
-    label: str
+    kind: str
     parts: Mapping[str, str]
     tree: StoredFile
     files: tuple[StoredFile, ...]
@@ -69,7 +69,7 @@ class Record:
         """The bytes of the record. Raises ``CacheError`` when ``meta`` is not plain JSON data."""
         body = {
             "key": self.key,
-            "label": self.label,
+            "kind": self.kind,
             "parts": dict(self.parts),
             "tree": _file_row(self.tree),
             "files": [_file_row(file) for file in self.files],
@@ -102,7 +102,7 @@ def decode(data: bytes, digest: str) -> Record:
         body = json.loads(text)
         record = Record(
             key=body["key"],
-            label=body["label"],
+            kind=body["kind"],
             parts=body["parts"],
             tree=StoredFile(*body["tree"]),
             files=tuple(StoredFile(*row) for row in body["files"]),
