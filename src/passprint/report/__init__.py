@@ -1,0 +1,1 @@
+"""What people look at: figures as text, comparisons, terminal tables, progress."""

@@ -1,0 +1,114 @@
+"""``passprint demo``: a real model, eagerly, by passprint and by plain torch.compile, in one table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from passprint.demo.result import DemoResult
+
+
+_WIDTH_OF_FILES = 100
+
+
+def demo(
+    model: Annotated[
+        str, typer.Option(help="smollm2, random-llama, a folder, or a name on the Hugging Face hub.")
+    ] = "smollm2",
+    layers: Annotated[int | None, typer.Option(help="Depth of random-llama.", min=1)] = None,
+    baseline: Annotated[bool, typer.Option(help="Also run plain torch.compile, cold and warm.")] = True,
+    library: Annotated[
+        bool, typer.Option(help="Also compile with every library pass, the opt-in ones included.")
+    ] = True,
+    passes: Annotated[
+        str | None, typer.Option(help="The pipeline as text instead of the default one.", metavar="TEXT")
+    ] = None,
+    tokens: Annotated[int, typer.Option(help="How many tokens to decode.", min=2)] = 16,
+    prompt: Annotated[str | None, typer.Option(help="What to ask the model.", metavar="TEXT")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="passprint's cache folder; a temporary empty one by default.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write all figures to this file.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Compile and run a real model, each phase in a process of its own, and show what it cost.
+
+    Exit status 1 when a phase fails, when logits differ from eager's by more than 1e-3, or when the decoded
+    text is not eager's.
+    """
+    from rich.console import Console
+
+    from passprint.demo.models import DemoError
+    from passprint.demo.processes import ChildError
+    from passprint.demo.run import DemoOptions, run_demo
+    from passprint.report.progress import PhaseProgress
+
+    console = Console()
+    errors = Console(stderr=True)
+    options = DemoOptions(
+        model=model,
+        layers=layers,
+        prompt=prompt,
+        tokens=tokens,
+        passes=passes,
+        cache=cache,
+        baseline=baseline,
+        library=library,
+    )
+    try:
+        _check_writable(json_file)
+        with PhaseProgress(console) as progress:
+            result = run_demo(options, progress)
+    except DemoError as error:
+        if isinstance(error, ChildError):
+            errors.print(error.tail, markup=False, highlight=False)
+        errors.print(f"passprint demo: {error}", style="red", markup=False, highlight=False)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        errors.print(
+            "passprint demo: interrupted; its processes and temporary files are gone", style="yellow"
+        )
+        raise typer.Exit(130) from None
+    _show(console, result)
+    if json_file is not None:
+        json_file.write_text(json.dumps(result.to_dict(), indent=2) + "\n", encoding="utf-8")
+    for phase, failed in result.errors.items():
+        errors.print(f"{phase}: the end of what its process wrote:", style="bold", markup=False)
+        errors.print(failed.tail, markup=False, highlight=False)
+    failures = result.failures()
+    for failure in failures:
+        errors.print(f"FAILED {failure}", style="bold red", markup=False, highlight=False)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _show(console: Console, result: DemoResult) -> None:
+    from passprint.demo.result import EAGER
+    from passprint.demo.table import demo_comparison
+    from passprint.report.terminal import comparison_table
+
+    console.print()
+    table = comparison_table(demo_comparison(result))
+    console.print(table, width=None if console.is_terminal else _WIDTH_OF_FILES)
+    if result.prompt is not None:
+        console.print(f"prompt: {result.prompt}", markup=False, highlight=False)
+    console.print(f"decoded: {result.phases[EAGER].text}", markup=False, highlight=False)
+    for note in result.notes():
+        console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
+
+
+def _check_writable(file: Path | None) -> None:
+    """Fails before minutes of work rather than after them."""
+    from passprint.demo.models import DemoError
+
+    if file is None:
+        return
+    if file.is_dir() or not file.resolve().parent.is_dir():
+        raise DemoError(f"--json {file} cannot be written; give a file in a folder that exists")

@@ -1,0 +1,71 @@
+"""Reports as rich tables for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from passprint.report import format as figures
+from passprint.report.comparison import Comparison
+
+if TYPE_CHECKING:
+    from passprint.compiler import CompileReport
+
+_STATUS_STYLE = {"cold": "cyan", "warm": "green", "bypass": "yellow"}
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """The comparison as one table: a blank line between sections, a column's words one above the other,
+    failures in red."""
+    table = Table(
+        title=comparison.title,
+        title_justify="left",
+        title_style="bold",
+        caption=comparison.legend or None,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        header_style="bold",
+    )
+    table.add_column("", no_wrap=True)
+    for column in comparison.columns:
+        table.add_column(column.replace(" ", "\n"), justify="right", vertical="bottom", no_wrap=True)
+    for section in comparison.sections:
+        if not section.rows:
+            continue
+        table.add_row(Text(section.title, style="bold"))
+        for row in section.rows:
+            cells = [
+                Text(cell, style="bold red" if index in row.bad else _style(cell))
+                for index, cell in enumerate(row.cells)
+            ]
+            table.add_row(Text(f"  {row.label}"), *cells)
+        table.add_section()
+    return table
+
+
+def compile_report_table(report: CompileReport) -> Table:
+    """One compiled object's report: status and why, pieces, lookups, seconds by phase, matches by pass."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
+    table.add_column("")
+    table.add_column("", justify="right", overflow="fold")
+    table.add_row("status", Text(report.status, style=_STATUS_STYLE.get(report.status, "")))
+    if report.why:
+        table.add_row("why", report.why)
+    table.add_row("pieces", figures.count(report.pieces))
+    table.add_row("distinct pieces", figures.count(report.distinct_pieces))
+    table.add_row("cache lookups", f"{report.lookups:,} in {figures.duration(report.lookup_ms / 1e3)}")
+    table.add_section()
+    for phase, seconds in report.seconds.items():
+        table.add_row(f"seconds: {phase}", figures.duration(seconds))
+    table.add_section()
+    for name, matches in report.matches.items():
+        table.add_row(f"matches: {name}", figures.count(matches))
+    return table
+
+
+def _style(cell: str) -> str:
+    return "dim" if cell == figures.ABSENT else ""
