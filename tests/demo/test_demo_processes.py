@@ -55,7 +55,7 @@ def test_only_the_end_of_long_last_words_is_kept(tmp_path: Path) -> None:
 
 
 def test_an_interruption_ends_the_child_and_what_it_started(tmp_path: Path) -> None:
-    """The child starts a process of its own, as Inductor does; both are gone when the interruption arrives."""
+    """The child starts a process of its own, as Inductor does; both end with the interruption."""
     code = """
 import subprocess
 inner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])

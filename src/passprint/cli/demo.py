@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _WIDTH_OF_FILES = 100
 
 
-def demo(
+def demo_command(
     model: Annotated[
         str, typer.Option(help="smollm2, random-llama, a folder, or a name on the Hugging Face hub.")
     ] = "smollm2",
@@ -45,7 +45,6 @@ def demo(
     """
     from rich.console import Console
 
-    from passprint.demo.models import DemoError
     from passprint.demo.processes import ChildError
     from passprint.demo.run import DemoOptions, run_demo
     from passprint.report.progress import PhaseProgress
@@ -66,11 +65,9 @@ def demo(
         _check_writable(json_file)
         with PhaseProgress(console) as progress:
             result = run_demo(options, progress)
-    except DemoError as error:
-        if isinstance(error, ChildError):
-            errors.print(error.tail, markup=False, highlight=False)
-        errors.print(f"passprint demo: {error}", style="red", markup=False, highlight=False)
-        raise typer.Exit(1) from None
+    except ChildError as error:
+        errors.print(error.tail, markup=False, highlight=False)
+        raise
     except KeyboardInterrupt:
         errors.print(
             "passprint demo: interrupted; its processes and temporary files are gone", style="yellow"
