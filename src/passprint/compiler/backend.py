@@ -1,0 +1,112 @@
+"""Dynamo's side: a graph comes in, a function of compiled pieces goes out."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch.fx import GraphModule
+
+from passprint.cache import open_store
+from passprint.cache.store import StoreSpec
+from passprint.compiler import inductor
+from passprint.compiler.partition import Piece, partition
+from passprint.compiler.pieces import PieceCompiler
+from passprint.compiler.record import CompileReport
+from passprint.compiler.stitch import stitch
+from passprint.errors import CompileError
+from passprint.passes import InductorPass
+from passprint.pipeline import PassManager, default_pipeline
+
+logger = logging.getLogger("passprint")
+
+PassesSpec = PassManager | Sequence[InductorPass] | str | None
+"""A manager, a list of passes, a pipeline's text, or None for the default pipeline."""
+
+OPTIONS = ("passes", "cache", "split")
+
+
+def as_manager(passes: PassesSpec) -> PassManager:
+    """The manager that ``passes`` stands for. Raises :class:`passprint.PipelineError` for anything else."""
+    if passes is None:
+        return default_pipeline()
+    if isinstance(passes, PassManager):
+        return passes
+    if isinstance(passes, str):
+        return PassManager.parse(passes)
+    return PassManager(passes)
+
+
+@dataclass
+class Backend:
+    """A back end for ``torch.compile`` that compiles each distinct piece of a graph once.
+
+    ``passes``, ``cache`` and ``split`` as for :func:`passprint.compile`; ``report`` tells what happened.
+    """
+
+    manager: PassManager
+    cache: StoreSpec = None
+    split: str | Sequence[str] = "blocks"
+    report: CompileReport = field(default_factory=CompileReport)
+    handed_over_since: float | None = None
+
+    def __post_init__(self) -> None:
+        self._pieces = PieceCompiler(self.manager, open_store(self.cache), self.report)
+
+    def __call__(self, gm: GraphModule, example_inputs: Sequence[Any]) -> Callable[..., Any]:
+        """Compile one graph of Dynamo's."""
+        start = time.perf_counter()
+        if self.handed_over_since is not None:
+            self.report.seconds["trace"] += start - self.handed_over_since
+        with inductor.timed("backend"):
+            with self.report.phase("partition"), inductor.timed("partition"):
+                pieces = partition(gm.graph, self.split)
+            inductor.trace_text("passprint_pieces", lambda: _summary(pieces))
+            calls = self._pieces.compile_all(gm, pieces)
+            with self.report.phase("stitch"), inductor.timed("stitch"):
+                run = stitch(gm, pieces, calls)
+        self.report.graphs += 1
+        end = time.perf_counter()
+        self.report.seconds["total"] += end - (self.handed_over_since or start)
+        self.handed_over_since = None
+        logger.info("%s", self.report)
+        return run
+
+
+def passprint_backend(
+    gm: GraphModule, example_inputs: Sequence[Any], *, options: Mapping[str, Any] | None = None, **unknown: Any
+) -> Callable[..., Any]:
+    """The entry point behind ``torch.compile(model, backend="passprint", options={…})``.
+
+    ``options`` may hold ``passes``, ``cache`` and ``split``. Raises :class:`passprint.CompileError` for others.
+    """
+    given = {**(options or {}), **unknown}
+    check_options(given)
+    backend = Backend(
+        as_manager(given.get("passes")), given.get("cache"), given.get("split", "blocks")
+    )
+    return backend(gm, example_inputs)
+
+
+def check_options(given: Mapping[str, Any]) -> None:
+    """Raise for an option that the back end does not have, with the nearest that it has."""
+    for name in given:
+        if name not in OPTIONS:
+            near = difflib.get_close_matches(name, OPTIONS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise CompileError(
+                f"The back end 'passprint' was given the option {name!r}. It takes {', '.join(OPTIONS)}.{hint}"
+            )
+
+
+def _summary(pieces: Sequence[Piece]) -> str:
+    return "\n".join(
+        f"{index}: {piece.label}: {len(piece.nodes)} nodes, {len(piece.inputs)} inputs, {len(piece.outputs)} outputs"
+        for index, piece in enumerate(pieces)
+    )
+
+

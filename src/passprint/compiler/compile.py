@@ -1,0 +1,159 @@
+"""``passprint.compile``: a model or function, compiled piece by piece through the cache."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from passprint.cache.store import StoreSpec
+from passprint.compiler import inductor
+from passprint.compiler.backend import Backend, PassesSpec, as_manager
+from passprint.compiler.record import CompileReport
+from passprint.errors import CompileError
+
+DynamicSpec = bool | Mapping[str, Sequence[int]] | None
+
+
+def compile(  # noqa: A001
+    model: Callable[..., Any],
+    *,
+    passes: PassesSpec = None,
+    cache: StoreSpec = None,
+    dynamic: DynamicSpec = None,
+    split: str | Sequence[str] = "blocks",
+) -> Compiled:
+    """Compile ``model`` so that equal blocks are compiled once and a later process loads what this one built.
+
+    Compiling happens at the first call, when the inputs are known, and again for inputs that what is compiled
+    does not serve.
+
+    Args:
+        model: an ``nn.Module`` or a function that ``torch.compile(fullgraph=True)`` takes.
+        passes: a :class:`passprint.PassManager`, a list of passes, a pipeline's text, or None for the default.
+        cache: None for the user's folder, a path, a store, or False for none.
+        dynamic: as in ``torch.compile`` (None: a size that varies is generalised when it first does; True;
+            False), or the dimensions that vary, by argument: ``{"input_ids": (1,)}``.
+        split: where to cut the graph into pieces: ``"blocks"`` (repeated blocks), ``"attention"``, a list of op
+            names, or ``"whole"``.
+
+    Returns:
+        The compiled model. It is called as ``model`` is, gives ``model``'s attributes, and has a ``report``.
+
+    Raises:
+        PipelineError: something in ``passes`` is not a pass.
+        CacheError: the cache folder cannot be used.
+        CompileError: ``dynamic`` names an unknown argument; and at the first call, the model does not trace as
+            one graph (torch's reason is the cause).
+    """
+    if not callable(model):
+        raise CompileError(
+            f"passprint.compile was given a {type(model).__name__}. Expected an nn.Module or a function."
+        )
+    backend = Backend(as_manager(passes), cache, split)
+    return CompiledModule(model, backend, dynamic) if isinstance(model, torch.nn.Module) else Compiled(
+        model, backend, dynamic
+    )
+
+
+class Compiled:
+    """A compiled function: call it as the original. ``report`` tells what compiling did."""
+
+    def __init__(self, model: Callable[..., Any], backend: Backend, dynamic: DynamicSpec) -> None:
+        self._prepare(model, backend, dynamic)
+
+    def _prepare(self, model: Callable[..., Any], backend: Backend, dynamic: DynamicSpec) -> None:
+        self._backend = backend
+        self._varying = _Varying(model, dynamic) if isinstance(dynamic, Mapping) else None
+        whole = None if isinstance(dynamic, Mapping) else dynamic
+        self._call = torch.compile(model, backend=backend, fullgraph=True, dynamic=whole)
+
+    @property
+    def report(self) -> CompileReport:
+        """What was compiled, loaded and matched so far."""
+        return self._backend.report
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the model; compiles first where nothing compiled serves these inputs."""
+        if self._varying is not None:
+            self._varying.mark(args, kwargs)
+        self._backend.handed_over_since = time.perf_counter()
+        try:
+            return self._call(*args, **kwargs)
+        except inductor.trace_errors() as error:
+            raise CompileError(
+                f"The model does not trace as one graph, which passprint.compile needs. Torch says:\n{error}"
+            ) from error
+        except inductor.backend_errors() as error:
+            reason = inductor.own_cause(error)
+            if reason is None:
+                raise
+            raise reason from error
+
+
+class CompiledModule(torch.nn.Module):
+    """A compiled module: parameters and attributes are the original's. ``report`` tells what compiling did."""
+
+    _orig_mod: torch.nn.Module
+
+    def __init__(self, model: torch.nn.Module, backend: Backend, dynamic: DynamicSpec) -> None:
+        super().__init__()
+        self._orig_mod = model
+        self._compiled = Compiled(model, backend, dynamic)
+        self.training = model.training
+
+    @property
+    def report(self) -> CompileReport:
+        """What was compiled, loaded and matched so far."""
+        return self._compiled.report
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the model; compiles first where nothing compiled serves these inputs."""
+        return self._compiled(*args, **kwargs)
+
+    __call__ = forward
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("_orig_mod"), name)
+
+
+class _Varying:
+    """Marks the dimensions that vary, by argument name, on the tensors of each call."""
+
+    def __init__(self, model: Callable[..., Any], dynamic: Mapping[str, Sequence[int]]) -> None:
+        target = model.forward if isinstance(model, torch.nn.Module) else model
+        parameters = inspect.signature(target).parameters
+        open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        unknown = [name for name in dynamic if name not in parameters and not open_ended]
+        if unknown:
+            raise CompileError(
+                f"dynamic= names the argument {unknown[0]!r}. The model takes {', '.join(parameters)}."
+            )
+        self._dimensions = {name: tuple(dims) for name, dims in dynamic.items()}
+        positions = {name: i for i, name in enumerate(parameters)}
+        self._positions = {name: positions[name] for name in dynamic if name in positions}
+
+    def mark(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        for name, dimensions in self._dimensions.items():
+            value = kwargs.get(name)
+            position = self._positions.get(name)
+            if value is None and position is not None and position < len(args):
+                value = args[position]
+            if value is None:
+                continue
+            if not isinstance(value, torch.Tensor):
+                raise CompileError(
+                    f"dynamic= says that dimensions of {name!r} vary, but the call passed a "
+                    f"{type(value).__name__}. Expected a tensor."
+                )
+            for dimension in dimensions:
+                inductor.mark_dynamic(value, dimension)
+
+
+__all__ = ["Compiled", "CompiledModule", "DynamicSpec", "compile"]

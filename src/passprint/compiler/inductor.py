@@ -1,0 +1,355 @@
+"""The one door to torch's private names in the compiler room. Read against torch 2.11 to 2.13.
+
+What is reached here, and why there is no public way:
+
+- ``torch._inductor.standalone_compile``: compile one graph module without Dynamo,
+- ``torch._dynamo.utils.dynamo_timed`` and ``torch._logging.trace_structured``: put our phases and graphs where
+  torch's own tools show them,
+- ``torch._inductor.config`` / ``torch._functorch.config``: the settings that a compiled piece depends on,
+- ``ShapeEnv``: what is known about symbolic sizes, and the guards that a compile adds,
+- ``torch._dynamo.mark_dynamic``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch.fx import GraphModule
+
+from passprint.errors import PassprintError
+from passprint.passes.context import UNBOUNDED, CompileRange
+
+Runnable = Callable[..., Any]
+
+
+class NotSerializable(PassprintError):
+    """Torch can compile the graph, but not serialize the result."""
+
+
+# ---- compiling ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What ``standalone_compile`` made: something to call, and its serialized form where torch can give one."""
+
+    call: Runnable
+    payload: bytes | None
+
+
+def compile_graph(gm: GraphModule, inputs: Sequence[object], *, serializable: bool) -> Artifact:
+    """Compile ``gm`` for ``inputs`` (fake tensors and symbolic sizes). ``gm`` is given away.
+
+    With ``serializable`` the result carries the bytes that :func:`load_artifact` takes; raises
+    :class:`NotSerializable` for a construct that torch's own caches bypass.
+    """
+    from torch._inductor.standalone_compile import standalone_compile
+
+    donate = {"donate_graph_module": True} if _accepts(standalone_compile, "donate_graph_module") else {}
+    try:
+        artifact = standalone_compile(
+            gm, inputs, dynamic_shapes="from_graph", options={}, aot=serializable, **donate
+        )
+    except RuntimeError as error:
+        if serializable and "serialize" in str(error):
+            raise NotSerializable("torch cannot serialize what it compiled from this graph") from error
+        raise
+    return Artifact(artifact, artifact.serialize() if serializable else None)
+
+
+def load_artifact(payload: bytes) -> Runnable:
+    """The inverse of ``Artifact.payload``: something to call, without compiling anything but missing kernels."""
+    from torch._inductor.standalone_compile import AOTCompiledArtifact
+
+    return AOTCompiledArtifact.deserialize(payload)
+
+
+@cache
+def _accepts(function: Callable[..., object], name: str) -> bool:
+    return name in inspect.signature(function).parameters
+
+
+# ---- timing and tracing ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def timed(phase: str) -> Iterator[None]:
+    """Label a phase ``passprint.<phase>`` in torch's ``compile_times()`` and its compile events."""
+    from torch._dynamo.utils import dynamo_timed
+
+    with dynamo_timed(f"passprint.{phase}", log_pt2_compile_event=True):
+        yield
+
+
+def trace_text(name: str, text: Callable[[], str]) -> None:
+    """Add a text artifact to torch's structured trace, so that ``tlparse`` shows it; free when tracing is off."""
+    with timed("trace_structured"):
+        torch._logging.trace_structured(
+            "artifact",
+            metadata_fn=lambda: {"name": name, "encoding": "string"},
+            payload_fn=text,
+            expect_trace_id=False,
+        )
+
+
+# ---- symbolic sizes -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SymbolFacts:
+    """What is known of symbolic sizes before a piece is compiled: ranges by symbol, and guards, as text."""
+
+    ranges: Mapping[str, str]
+    guards: tuple[str, ...]
+
+
+def shape_env_of(values: Sequence[object]) -> Any | None:
+    """The ``ShapeEnv`` that the symbols in ``values`` belong to, or None where all sizes are numbers."""
+    for value in values:
+        if isinstance(value, torch.SymInt):
+            return value.node.shape_env
+        fake_mode = getattr(value, "fake_mode", None)
+        if fake_mode is not None and fake_mode.shape_env is not None:
+            return fake_mode.shape_env
+    return None
+
+
+def symbol_facts(shape_env: Any | None) -> SymbolFacts:
+    if shape_env is None:
+        return SymbolFacts({}, ())
+    ranges = {str(s): f"[{r.lower}, {r.upper}]" for s, r in shape_env.var_to_range.items()}
+    return SymbolFacts(ranges, tuple(sorted({str(g.expr) for g in shape_env.guards})))
+
+
+def guard_count(shape_env: Any | None) -> int:
+    return 0 if shape_env is None else len(shape_env.guards)
+
+
+def guards_since(shape_env: Any | None, count: int, symbols: Sequence[torch.SymInt]) -> str | None:
+    """The guards added after the first ``count``, as an expression over ``symbols`` in order; None for none."""
+    if shape_env is None or len(shape_env.guards) == count:
+        return None
+    text: str | None = shape_env.produce_guards_expression(list(symbols), guards=shape_env.guards[count:])
+    return text
+
+
+def assume_guards(shape_env: Any | None, guards: str | None, symbols: Sequence[torch.SymInt]) -> bool:
+    """Check ``guards`` for ``symbols`` and make them guards of this trace; False where they do not hold."""
+    if guards is None:
+        return True
+    if shape_env is None:
+        return False
+    return bool(shape_env.evaluate_guards_expression(guards, list(symbols)))
+
+
+def size_range(symbols: Sequence[Any]) -> CompileRange:
+    """The sizes that a graph with these symbols serves: the range of the first one; any size without one."""
+    symbol = next((s for s in symbols if s is not None), None)
+    if symbol is None:
+        return CompileRange.any()
+    bounds = symbol.node.shape_env.bound_sympy(symbol.node.expr)
+    return CompileRange(int(bounds.lower), int(bounds.upper) if bounds.upper.is_Integer else UNBOUNDED)
+
+
+def mark_dynamic(tensor: torch.Tensor, dimension: int) -> None:
+    """Tell Dynamo that a dimension varies. One of size 1 is only hinted: torch specialises on 0 and 1."""
+    import torch._dynamo as dynamo
+
+    if tensor.shape[dimension] > 1:
+        dynamo.mark_dynamic(tensor, dimension)
+    else:
+        dynamo.maybe_mark_dynamic(tensor, dimension)
+
+
+# ---- what a compiled piece depends on besides its graph -------------------------------------------------
+
+
+def torch_settings() -> dict[str, object]:
+    """Torch's version and every setting that changes what is generated, by name."""
+    import torch._functorch.config as functorch_config
+    import torch._inductor.config as inductor_config
+
+    inductor: Any = inductor_config
+    functorch: Any = functorch_config
+    return {
+        "version": {"torch": torch.__version__, "git": torch.version.git_version},
+        "inductor config": inductor.save_config_portable(),
+        "functorch config": functorch.save_config_portable(),
+        "modes": {
+            "grad": torch.is_grad_enabled(),
+            "inference": torch.is_inference_mode_enabled(),
+            "autocast": _autocast(),
+            "default dtype": str(torch.get_default_dtype()),
+            "default device": str(torch.get_default_device()),
+            "deterministic": torch.are_deterministic_algorithms_enabled(),
+            "fill uninitialized memory": torch.utils.deterministic.fill_uninitialized_memory,
+            "float32 matmul precision": torch.get_float32_matmul_precision(),
+            "threads": torch.get_num_threads(),
+            "mkldnn": torch.backends.mkldnn.enabled,
+        },
+    }
+
+
+def _autocast() -> dict[str, str]:
+    devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+    return {d: str(torch.get_autocast_dtype(d)) for d in devices if torch.is_autocast_enabled(d)}
+
+
+def mounted_slots() -> dict[str, object]:
+    """Passes that stand in Inductor's hooks now, by hook; the empty ones are left out."""
+    import torch._inductor.config as inductor_config
+
+    config: Any = inductor_config
+    names = (
+        "pre_grad_custom_pass",
+        "joint_custom_pre_pass",
+        "joint_custom_post_pass",
+        "post_grad_custom_pre_pass",
+        "post_grad_custom_post_pass",
+        "_pre_fusion_custom_pass",
+        "_post_fusion_custom_pass",
+        "custom_partitioner_fn",
+    )
+    slots = {name: getattr(config, name, None) for name in names}
+    return {name: value for name, value in slots.items() if value is not None}
+
+
+def host_capabilities(device_types: Sequence[str]) -> dict[str, object]:
+    """What generated code may rely on: instruction set and C++ compiler, or the GPU's model."""
+    host: dict[str, object] = {}
+    if "cpu" in device_types:
+        host["cpu"] = {k: v for k, v in sorted(torch.cpu.get_capabilities().items()) if v}
+        host["cpu capability"] = torch.backends.cpu.get_cpu_capability()
+        host["c++ compiler"] = _compiler_version()
+    if "cuda" in device_types and torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+        host["gpu"] = {
+            "name": properties.name,
+            "capability": f"{properties.major}.{properties.minor}",
+            "multiprocessors": properties.multi_processor_count,
+            "cuda": torch.version.cuda,
+            "hip": torch.version.hip,
+        }
+    host["environment"] = {
+        k: v for k, v in sorted(os.environ.items()) if k.startswith(_ENVIRONMENT) and k not in _LOCATIONS
+    }
+    return host
+
+
+_ENVIRONMENT = ("TORCHINDUCTOR_", "TRITON_", "OMP_", "KMP_", "CXX", "CPPFLAGS", "CXXFLAGS", "LDFLAGS")
+_LOCATIONS = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TRITON_HOME", "TRITON_DUMP_DIR")
+
+
+def _compiler_version() -> str:
+    """The first line of ``$CXX --version``; a machine without a compiler is a fact as well."""
+    import torch._inductor.config as inductor_config
+
+    config: Any = inductor_config
+    configured = config.cpp.cxx
+    names = configured if isinstance(configured, (tuple, list)) else (configured,)
+    found = next((path for path in (shutil.which(name) for name in names if name) if path), None)
+    return _first_line(found, os.stat(found).st_mtime_ns) if found else "no compiler"
+
+
+@cache
+def _first_line(compiler: str, modified_ns: int) -> str:
+    """``modified_ns`` makes the answer be asked again after an upgrade in a living process."""
+    done = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout.partition("\n")[0] or f"{compiler} gave no version"
+
+
+# ---- what a serialized artifact holds -------------------------------------------------------------------
+
+
+def loaded_wrapper(cache_key: str) -> Any:
+    """The generated wrapper module of a graph that was compiled in this process, by its key.
+
+    Raises ``LookupError`` where it is not loaded.
+    """
+    from torch._inductor.codecache import PyCodeCache
+
+    for module in reversed(PyCodeCache.modules):
+        if getattr(module, "key", None) == cache_key:
+            return module
+    raise LookupError(f"no generated module with the key {cache_key} is loaded")
+
+
+@cache
+def plain_extern_kernels() -> frozenset[str]:
+    """The ``extern_kernels`` that are torch's function of the same name."""
+    from torch._inductor.select_algorithm import extern_kernels
+
+    named = {name: value for name, value in vars(extern_kernels).items() if callable(value)}
+    return frozenset(name for name, value in named.items() if getattr(torch, name, None) is value)
+
+
+def is_plain_inference(entry: Any) -> bool:
+    """True where calling the graph's wrapper is all there is: no autograd, mutation, alias, subclass or effect.
+
+    ``entry`` is torch's ``BundledAOTAutogradResult``; what is checked is what its ``_apply_runtime_wrappers``
+    and ``CompiledFxGraph.post_compile`` would otherwise have to do.
+    """
+    meta, graph = entry.runtime_metadata, entry.compiled_fw.result
+    return bool(
+        entry.compiled_bw is None
+        and entry.maybe_subclass_meta is None
+        and not any(getattr(w, "needs_post_compile", True) for w in entry.dispatch_wrappers)
+        and not entry.indices_of_inps_to_detach
+        and not meta.mutated_inp_runtime_indices
+        and meta.num_intermediate_bases == 0
+        and meta.grad_enabled_mutation is None
+        and not meta.is_rng_op_functionalized
+        and not meta.num_graphsafe_rng_states
+        and not meta.tokens
+        and all(info.output_type.name == "non_alias" for info in meta.output_info)
+        and not graph.constants
+        and not graph.frozen_param_names
+        and not graph.torchbind_constants
+        and not graph.opaque_value_type_classes
+        and not graph.mutated_input_idxs
+        and not graph.inputs_to_check
+        and not graph.partition_maps
+        and graph.cudagraph_info is None
+        and set(graph.device_types) <= {"cpu"}
+        and not torch._C._is_any_autocast_enabled()
+    )
+
+
+
+def trace_errors() -> tuple[type[Exception], ...]:
+    """What Dynamo raises for a model that it cannot trace as one graph."""
+    from torch._dynamo.exc import Unsupported, UserError
+
+    return (Unsupported, UserError)
+
+
+def backend_errors() -> tuple[type[Exception], ...]:
+    """What torch wraps around an exception from a back end or a pass."""
+    from torch._dynamo.exc import BackendCompilerFailed
+    from torch._inductor.exc import InductorError
+
+    return (BackendCompilerFailed, InductorError)
+
+
+def own_cause(error: BaseException) -> PassprintError | None:
+    """The error of ours that torch wrapped, or None."""
+    seen: set[int] = set()
+    todo: list[BaseException | None] = [error]
+    while todo:
+        current = todo.pop()
+        if current is None or id(current) in seen:
+            continue
+        if isinstance(current, PassprintError):
+            return current
+        seen.add(id(current))
+        todo += [getattr(current, "inner_exception", None), current.__cause__, current.__context__]
+    return None

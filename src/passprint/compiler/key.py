@@ -1,0 +1,82 @@
+"""The key of a compiled piece: a tree of named parts, everything that its generated code depends on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from passprint.compiler import inductor
+from passprint.compiler.structure import Structure
+from passprint.identity import Fingerprint, canonical, compose, default_memo
+from passprint.pipeline import PassManager
+
+FORMAT = 1
+"""Raised when what is stored for a piece, or how it runs, changes in a way that old entries do not follow."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The parts of a key that all pieces of one compile share, and why the cache must be bypassed, if it must."""
+
+    parts: dict[str, Fingerprint]
+    opaque: tuple[str, ...]
+
+
+def environment(manager: PassManager, device_types: Sequence[str]) -> Environment:
+    """Identify the passes, torch with its settings, the host, and passprint itself."""
+    opaque: list[str] = []
+    passes = manager.identity()
+    opaque.extend(passes.opaque)
+    mounted = {}
+    for slot, value in inductor.mounted_slots().items():
+        digest = default_memo().digest(value)
+        if digest is None:
+            opaque.append(f"the pass that another library put into {slot} cannot be identified")
+        else:
+            mounted[slot] = digest
+    parts = {
+        "passes": passes,
+        "passes of others": compose("passes of others", mounted),
+        "torch": compose("torch", inductor.torch_settings()),
+        "host": compose("host", inductor.host_capabilities(device_types)),
+        "passprint": compose("passprint", {"format": FORMAT, "code": _own_code()}),
+    }
+    return Environment(parts, tuple(opaque))
+
+
+def piece_key(structure: Structure, shared: Environment) -> Fingerprint:
+    """Compose the key of one piece. Text parts keep their text, so that a miss can show the lines that differ."""
+    return compose(
+        "piece",
+        {
+            "graph": structure.graph,
+            "inputs": structure.inputs,
+            "symbols": structure.facts,
+            **shared.parts,
+        },
+    )
+
+
+@cache
+def _own_code() -> str:
+    """Passprint's version; for an editable install, where the version stands still, its files' content too."""
+    import passprint
+
+    version = passprint.__version__
+    root = Path(passprint.__file__).parent
+    try:
+        files = importlib.metadata.files("passprint") or []
+        installed = any(f.name == "errors.py" for f in files)
+    except importlib.metadata.PackageNotFoundError:
+        installed = False
+    if installed:
+        return version
+    rooms = ("identity", "passes", "pipeline", "compiler")
+    sources = [p for room in rooms for p in sorted((root / room).rglob("*.py"))]
+    digest = default_memo().digest(
+        canonical([(p.relative_to(root).as_posix(), p.read_bytes()) for p in sources])
+    )
+    return f"{version}+{digest}"

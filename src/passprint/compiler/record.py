@@ -1,0 +1,127 @@
+"""What happened in a compile: the data behind ``compiled.report``. How it is shown is the report room's."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+SCHEMA = 1
+
+Status = Literal["pending", "cold", "warm", "bypass"]
+Origin = Literal["compiled", "store", "memory"]
+
+
+@dataclass(frozen=True)
+class PieceReport:
+    """One piece of a graph. ``origin``: compiled now, found in the store, or the same as an earlier piece.
+
+    ``bypass`` says why the store was not used for it, or is None. ``lookup_ms`` is the time for describing the
+    piece, making its key and looking for it.
+    """
+
+    label: str
+    digest: str
+    nodes: int
+    origin: Origin
+    form: str
+    bypass: str | None
+    lookup_ms: float
+
+
+@dataclass
+class CompileReport:
+    """Everything that ``passprint.compile`` did for one model, over all graphs that were compiled so far.
+
+    Attributes:
+        graphs: how many graphs Dynamo handed over (one, unless something was compiled again).
+        pieces_seen: one record per piece, in order.
+        seconds: by phase, in seconds: ``trace`` (Dynamo, up to the hand-over), ``partition``, ``identity`` (keys
+            and passes), ``lookup`` (asking the store), ``compile``, ``store``, ``load``, ``total``.
+        matches: by pass, how often it matched; from the store's record for pieces that were loaded.
+        notes: reasons worth reading: why a piece was compiled, why the cache was bypassed.
+    """
+
+    graphs: int = 0
+    pieces_seen: list[PieceReport] = field(default_factory=list)
+    seconds: Counter[str] = field(default_factory=Counter)
+    matches: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def status(self) -> Status:
+        """``cold`` if anything was compiled, ``bypass`` if anything could not be cached, else ``warm``.
+
+        ``pending`` before the first call: compiling starts when the inputs are known.
+        """
+        if not self.pieces_seen:
+            return "warm" if self.graphs else "pending"
+        if any(p.bypass for p in self.pieces_seen):
+            return "bypass"
+        return "cold" if any(p.origin == "compiled" for p in self.pieces_seen) else "warm"
+
+    @property
+    def why(self) -> str | None:
+        """The first reason for a status other than ``warm``, or None."""
+        if self.status == "bypass":
+            return next(p.bypass for p in self.pieces_seen if p.bypass)
+        return self.notes[0] if self.notes and self.status == "cold" else None
+
+    @property
+    def pieces(self) -> int:
+        return len(self.pieces_seen)
+
+    @property
+    def distinct_pieces(self) -> int:
+        return len({p.digest for p in self.pieces_seen})
+
+    @property
+    def lookups(self) -> int:
+        """Pieces that were looked up, in memory or in the store."""
+        return self.pieces
+
+    @property
+    def lookup_ms(self) -> float:
+        """Milliseconds for all lookups together."""
+        return sum(p.lookup_ms for p in self.pieces_seen)
+
+    @property
+    def repeated_piece_ms(self) -> float | None:
+        """Milliseconds per piece that equals an earlier one (the median), or None where there is none."""
+        times = sorted(p.lookup_ms for p in self.pieces_seen if p.origin == "memory")
+        return times[len(times) // 2] if times else None
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the time of a block to ``seconds[name]``."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - start
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON data."""
+        return {
+            "schema": SCHEMA,
+            "status": self.status,
+            "why": self.why,
+            "graphs": self.graphs,
+            "pieces": self.pieces,
+            "distinct_pieces": self.distinct_pieces,
+            "lookups": self.lookups,
+            "lookup_ms": self.lookup_ms,
+            "repeated_piece_ms": self.repeated_piece_ms,
+            "seconds": dict(self.seconds),
+            "matches": dict(self.matches),
+            "notes": list(self.notes),
+            "each_piece": [vars(p) for p in self.pieces_seen],
+        }
+
+    def __str__(self) -> str:
+        total = self.seconds.get("total", 0.0)
+        said = f"{self.status}: {self.pieces} pieces, {self.distinct_pieces} distinct, {total:.2f} s"
+        return f"{said} ({self.why})" if self.why else said

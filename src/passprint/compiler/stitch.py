@@ -1,0 +1,88 @@
+"""Join compiled pieces into one function again: plain Python that calls them in order.
+
+A value is dropped before the last piece that uses it is called, so that the piece can free it as Inductor's own
+code frees its inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch.fx import Graph, GraphModule, Node
+
+from passprint.compiler.artifact import Runnable
+from passprint.compiler.partition import Piece, is_attribute
+
+
+def stitch(gm: GraphModule, pieces: Sequence[Piece], calls: Sequence[Runnable]) -> Callable[..., Any]:
+    """The whole graph as a function of its placeholders, in order, that runs ``calls[i]`` for ``pieces[i]``."""
+    writer = _Writer(gm.graph)
+    for index, piece in enumerate(pieces):
+        writer.call(index, piece)
+    writer.finish()
+    namespace: dict[str, Any] = {f"piece{i}": call for i, call in enumerate(calls)}
+    for node, name in writer.attributes.items():
+        namespace[name] = _attribute(gm, str(node.target))
+    exec(compile(writer.source(), "<passprint stitched graph>", "exec"), namespace)
+    run: Callable[..., Any] = namespace["run"]
+    return run
+
+
+class _Writer:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.names: dict[Node, str] = {}
+        self.attributes: dict[Node, str] = {}
+        self.arguments: list[str] = []
+        self.lines: list[str] = []
+        self.last_use = _last_uses(graph)
+        for node in graph.nodes:
+            if node.op == "placeholder":
+                self.names[node] = f"a{len(self.arguments)}"
+                self.arguments.append(self.names[node])
+            elif node.op == "get_attr" and is_attribute(node):
+                self.names[node] = self.attributes[node] = f"c{len(self.attributes)}"
+
+    def call(self, index: int, piece: Piece) -> None:
+        """``inputs = […]``, drop what dies here, ``outputs = piece(inputs)``."""
+        self.lines.append(f"inputs = [{', '.join(self.names[n] for n in piece.inputs)}]")
+        inside = set(piece.nodes)
+        dying = [n for n in piece.inputs if n not in self.attributes and self.last_use.get(n) in inside]
+        if dying:
+            self.lines.append(f"del {', '.join(self.names[n] for n in dying)}")
+        for n, output in enumerate(piece.outputs):
+            self.names[output] = f"v{index}_{n}"
+        results = "".join(f"{self.names[n]}, " for n in piece.outputs)
+        self.lines.append(f"{results + '= ' if results else ''}piece{index}(inputs)")
+
+    def finish(self) -> None:
+        output = next(iter(self.graph.find_nodes(op="output")))
+        self.lines.append(f"return {self._literal(output.args[0])}")
+
+    def _literal(self, value: object) -> str:
+        if isinstance(value, Node):
+            return self.names[value]
+        if isinstance(value, (tuple, list)):
+            return "(" + "".join(f"{self._literal(v)}, " for v in value) + ")"
+        return repr(value)
+
+    def source(self) -> str:
+        body = "\n    ".join(self.lines)
+        return f"def run({', '.join(self.arguments)}):\n    {body}\n"
+
+
+def _last_uses(graph: Graph) -> dict[Node, Node]:
+    """The last node that uses each node."""
+    last: dict[Node, Node] = {}
+    for node in graph.nodes:
+        for used in node.all_input_nodes:
+            last[used] = node
+    return last
+
+
+def _attribute(gm: GraphModule, path: str) -> object:
+    owner: object = gm
+    for name in path.split("."):
+        owner = getattr(owner, name)
+    return owner

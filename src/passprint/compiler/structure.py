@@ -1,0 +1,218 @@
+"""What a piece is, as text: two pieces with the same text compile to the same code.
+
+The text names nodes by position and symbols by order of appearance, so the names that Dynamo gave do not count.
+It holds each input's metadata and which inputs share storage, every call with its constants, nested graphs, and
+what is known about each symbol. It is the "graph" and "inputs" part of a piece's key, printable and comparable
+line by line.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.fx import GraphModule, Node
+
+from passprint.compiler.inductor import SymbolFacts
+from passprint.compiler.partition import Piece, is_attribute
+from passprint.identity import default_memo
+
+_SYMBOL = re.compile(r"\b[suz]f?\d+\b")
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A piece's canonical text, in parts, with what could not be identified.
+
+    ``symbols`` are the graph's own names of the symbolic sizes, in the canonical order (``d0``, ``d1``, …).
+    """
+
+    graph: str
+    inputs: str
+    facts: str
+    symbols: tuple[str, ...]
+    opaque: tuple[str, ...]
+
+
+@dataclass
+class _Writer:
+    owner: GraphModule
+    numbers: dict[Node, str] = field(default_factory=dict)
+    symbols: dict[str, str] = field(default_factory=dict)
+    storages: dict[int, int] = field(default_factory=dict)
+    opaque: list[str] = field(default_factory=list)
+
+    # -- values
+
+    def expression(self, value: object) -> str:
+        """A symbolic expression with canonical symbol names."""
+        return _SYMBOL.sub(self._rename, str(value))
+
+    def _rename(self, match: re.Match[str]) -> str:
+        return self.symbols.setdefault(match[0], f"d{len(self.symbols)}")
+
+    def value(self, value: object) -> str:
+        if isinstance(value, Node):
+            return self.numbers[value]
+        if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
+            if type(value).__module__ == "builtins":
+                return repr(value)
+        elif isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
+            return f"sym({self.expression(value.node.expr)})"
+        elif isinstance(value, tuple):
+            inner = "".join(f"{self.value(v)}, " for v in value)
+            return f"({inner})" if type(value) is tuple else f"{_kind(value)}({inner})"
+        elif isinstance(value, list):
+            return "[" + "".join(f"{self.value(v)}, " for v in value) + "]"
+        elif isinstance(value, dict):
+            return "{" + "".join(f"{self.value(k)}: {self.value(v)}, " for k, v in value.items()) + "}"
+        elif isinstance(value, slice):
+            return f"slice({self.value(value.start)}, {self.value(value.stop)}, {self.value(value.step)})"
+        elif isinstance(value, (torch.dtype, torch.device, torch.layout, torch.memory_format)):
+            return str(value)
+        elif value is Ellipsis:
+            return "..."
+        elif isinstance(value, enum.Enum):
+            return f"{_kind(value)}.{value.name}"
+        elif isinstance(value, (torch._ops.OpOverload, torch._ops.HigherOrderOperator)):
+            return self.target(value)
+        return self._identified(value)
+
+    def _identified(self, value: object) -> str:
+        """Anything else counts by its fingerprint; where it has none, the piece is opaque."""
+        digest = default_memo().digest(value)
+        if digest is None:
+            self.opaque.append(f"a value of type {_kind(value)} in the graph")
+            return f"<opaque {_kind(value)}>"
+        return f"<{_kind(value)} {digest}>"
+
+    # -- tensors
+
+    def tensor(self, tensor: torch.Tensor) -> str:
+        words = [
+            "tensor" if isinstance(tensor, FakeTensor) else _kind(tensor),
+            str(tensor.dtype).removeprefix("torch."),
+            self._sizes(tensor.shape),
+            str(tensor.device),
+        ]
+        if tensor.layout is torch.strided:
+            words.append(f"strides {self._sizes(tensor.stride())}")
+            words.append(f"offset {self.expression(tensor.storage_offset())}")
+            storage = tensor.untyped_storage()._cdata
+            words.append(f"storage {self.storages.setdefault(storage, len(self.storages))}")
+        else:
+            words.append(str(tensor.layout))
+        flags = {
+            "grad": tensor.requires_grad,
+            "conj": tensor.is_conj(),
+            "neg": tensor.is_neg(),
+            "inference": tensor.is_inference(),
+            "static": bool(getattr(tensor, "_dynamo_static_input_type", None)),
+        }
+        words.extend(name for name, on in flags.items() if on)
+        return " ".join(words)
+
+    def _sizes(self, sizes: torch.Size | tuple[int | torch.SymInt, ...]) -> str:
+        return "[" + ", ".join(self.expression(s) for s in sizes) + "]"
+
+    # -- calls
+
+    def target(self, target: Callable[..., object] | str) -> str:
+        if isinstance(target, str):
+            return repr(target)
+        if isinstance(target, torch._ops.OpOverload):
+            return f"torch.ops.{target} {target._schema}"
+        if isinstance(target, torch._ops.HigherOrderOperator):
+            return f"torch.ops.higher_order.{target}"
+        if inspect.isbuiltin(target) or inspect.isclass(target) or _of_torch(target):
+            owner = getattr(target, "__module__", None) or _kind(getattr(target, "__self__", None))
+            return f"{owner}.{getattr(target, '__qualname__', _kind(target))}"
+        return self._identified(target)
+
+    def call(self, node: Node) -> str:
+        args = ", ".join(self.value(a) for a in node.args)
+        kwargs = ", ".join(f"{name}={self.value(v)}" for name, v in sorted(node.kwargs.items()))
+        if node.op == "get_attr":
+            return f"graph {{\n{self.nested(str(node.target))}\n}}"
+        if node.op == "call_module":
+            self.opaque.append(f"a call of the module {node.target} that Dynamo did not inline")
+        return f"{node.op} {self.target(node.target)}({args}; {kwargs})"
+
+    def nested(self, name: str) -> str:
+        module = self.owner.get_submodule(name)
+        if not isinstance(module, GraphModule):
+            self.opaque.append(f"a nested {_kind(module)} at {name}")
+            return _kind(module)
+        writer = _Writer(module, symbols=self.symbols, storages=self.storages, opaque=self.opaque)
+        lines = []
+        for index, node in enumerate(module.graph.nodes):
+            writer.numbers[node] = f"%{index}"
+            lines.append(f"  %{index} = {writer._nested_line(node)}")
+        return "\n".join(lines)
+
+    def _nested_line(self, node: Node) -> str:
+        if node.op == "placeholder":
+            return "placeholder"
+        if node.op == "get_attr" and is_attribute(node):
+            return self._identified(getattr(self.owner, str(node.target), None))
+        return self.call(node)
+
+
+def describe(piece: Piece, owner: GraphModule, facts: SymbolFacts) -> Structure:
+    """Write the canonical text of ``piece``, a part of ``owner``'s graph, given what is known of its symbols."""
+    writer = _Writer(owner)
+    inputs = []
+    for index, node in enumerate(piece.inputs):
+        writer.numbers[node] = f"a{index}"
+        inputs.append(f"a{index}: {_example(writer, node)}")
+    lines = []
+    for index, node in enumerate(piece.nodes):
+        lines.append(f"%{index} = {writer.call(node)}")
+        writer.numbers[node] = f"%{index}"
+    returned = ", ".join(f"{writer.numbers[n]}: {_example(writer, n)}" for n in piece.outputs)
+    lines.append(f"return {returned}")
+    known = _facts(writer.symbols, facts)
+    return Structure(
+        graph="\n".join(lines),
+        inputs="\n".join(inputs),
+        facts=known,
+        symbols=tuple(writer.symbols),
+        opaque=tuple(writer.opaque),
+    )
+
+
+def _example(writer: _Writer, node: Node) -> str:
+    value = node.meta.get("example_value")
+    if isinstance(value, torch.Tensor):
+        return writer.tensor(value)
+    if isinstance(value, (tuple, list)):
+        return ", ".join(writer.tensor(v) if isinstance(v, torch.Tensor) else writer.value(v) for v in value)
+    return writer.value(value)
+
+
+def _facts(symbols: Mapping[str, str], facts: SymbolFacts) -> str:
+    """Ranges and guards that mention the piece's symbols: Inductor may have relied on any of them."""
+
+    def rename(match: re.Match[str]) -> str:
+        return symbols.get(match[0], match[0])
+
+    lines = [f"{new} in {facts.ranges[old]}" for old, new in symbols.items() if old in facts.ranges]
+    for guard in facts.guards:
+        if any(name in symbols for name in _SYMBOL.findall(guard)):
+            lines.append(_SYMBOL.sub(rename, guard))
+    return "\n".join(lines)
+
+
+def _of_torch(target: object) -> bool:
+    module = getattr(target, "__module__", None) or ""
+    return module.partition(".")[0] in ("torch", "_operator", "operator", "math", "builtins")
+
+
+def _kind(value: object) -> str:
+    kind = value if isinstance(value, type) else type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
