@@ -1,0 +1,31 @@
+"""What a pass is: the base class, its surroundings, passes made of functions and of patterns."""
+
+from passprint.passes.base import InductorPass
+from passprint.passes.callables import CallableInductorPass, graph_pass
+from passprint.passes.context import (
+    CompileRange,
+    PassContext,
+    current_pass_context,
+    get_pass_context,
+    is_applicable_for_range,
+    pass_context,
+)
+from passprint.passes.opaque import OpaqueWarning
+from passprint.passes.pattern import Pattern, PatternPass
+from passprint.passes.rewrites import RewriteCounter
+
+__all__ = [
+    "CallableInductorPass",
+    "CompileRange",
+    "InductorPass",
+    "OpaqueWarning",
+    "PassContext",
+    "Pattern",
+    "PatternPass",
+    "RewriteCounter",
+    "current_pass_context",
+    "get_pass_context",
+    "graph_pass",
+    "is_applicable_for_range",
+    "pass_context",
+]

@@ -1,0 +1,102 @@
+"""What a pass is: a frozen dataclass with one method, whose identity is its code and its field values."""
+
+from __future__ import annotations
+
+import dataclasses
+import weakref
+from abc import ABCMeta, abstractmethod
+from typing import Any, ClassVar, dataclass_transform
+
+import torch
+
+from passprint.identity import default_memo
+from passprint.passes.context import CompileRange
+from passprint.passes.naming import changed_options, kebab_case, pass_text
+from passprint.passes.opaque import warn_opaque
+from passprint.passes.sources import hash_dict, hash_source
+from passprint.passes.torch_door import CustomGraphPass
+
+_PARAMS = "__dataclass_params__"
+
+
+class _PassType(ABCMeta):
+    """Lets an author write ``@dataclass(frozen=True)`` above a class that is one already.
+
+    A second decoration would find a class whose ``field(...)`` declarations the first one has consumed. So the
+    first one is taken back when the second begins, which is when it sets its parameters on the class.
+    """
+
+    _made: ClassVar[weakref.WeakKeyDictionary[type, tuple[set[str], dict[str, Any]]]] = (
+        weakref.WeakKeyDictionary()
+    )
+
+    def make_dataclass(cls) -> None:
+        """Turn ``cls`` into a frozen dataclass, and remember how to take that back."""
+        before = dict(vars(cls))
+        declared = {name: value for name, value in before.items() if isinstance(value, dataclasses.Field)}
+        dataclasses.dataclass(frozen=True)(cls)
+        _PassType._made[cls] = (set(vars(cls)) - set(before), declared)
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        if name == _PARAMS and (made := _PassType._made.pop(cls, None)) is not None:
+            added, declared = made
+            for attribute in added & set(vars(cls)):
+                super().__delattr__(attribute)
+            for attribute, field in declared.items():
+                super().__setattr__(attribute, field)
+        super().__setattr__(name, value)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
+@dataclasses.dataclass(frozen=True)
+class InductorPass(CustomGraphPass, metaclass=_PassType):
+    """A graph pass for Inductor. Write a class with typed fields (its options) and ``__call__(graph)``.
+
+    Every subclass is made a frozen dataclass, so fields give equality, text and identity at once. `uuid()`,
+    which Inductor puts into its cache keys, is the digest of the pass's fingerprint: its class, its bases, what
+    they call, and the field values. ``name`` is the class name in kebab case unless the class sets its own.
+    """
+
+    name: ClassVar[str] = "inductor-pass"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" in cls.__dict__.get("__annotations__", {}) and "ClassVar" not in str(
+            cls.__dict__["__annotations__"]["name"]
+        ):
+            raise TypeError(
+                f"{cls.__qualname__} declares a field called 'name', which is the name of the pass in pipelines. "
+                'Rename the field, or write `name: ClassVar[str] = "my-pass"` to choose the pass\'s name'
+            )
+        if "name" not in cls.__dict__:
+            cls.name = kebab_case(cls.__name__)
+        if _PARAMS not in cls.__dict__:
+            cls.make_dataclass()
+
+    @abstractmethod
+    def __call__(self, graph: torch.fx.Graph) -> None:
+        """Rewrite ``graph`` in place; return nothing."""
+
+    def uuid(self) -> str | None:
+        """The digest of this pass's fingerprint (64 hex digits), or None when its identity is incomplete.
+
+        None is torch's word for "do not cache"; it comes with one warning that names what is opaque.
+        """
+        digest = default_memo().digest(self)
+        if digest is None:
+            warn_opaque(self)
+        return digest
+
+    def is_applicable_for_range(self, compile_range: CompileRange) -> bool:
+        """Whether to run on graphs compiled for ``compile_range``; a subclass may say no."""
+        return True
+
+    hash_source = staticmethod(hash_source)
+    hash_dict = staticmethod(hash_dict)
+
+    def __str__(self) -> str:
+        return pass_text(self.name, changed_options(self))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> InductorPass:
+        # Inductor deep-copies its whole configuration for each compile; a frozen pass is its own copy.
+        return self

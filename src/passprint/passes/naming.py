@@ -1,0 +1,43 @@
+"""How a pass is written as text: its kebab-case name and the options that differ from their defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+_WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z]|\b|_|[0-9])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
+
+
+def kebab_case(name: str) -> str:
+    """``FuseRMSNorm`` → ``fuse-rms-norm``; ``fold_reshapes`` → ``fold-reshapes``."""
+    return "-".join(word.lower() for word in _WORDS.findall(name))
+
+
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """The value that ``field`` has when it is not given, or ``dataclasses.MISSING``."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def changed_options(instance: Any) -> dict[str, Any]:
+    """The init fields of a dataclass instance whose value is not the default, in their order.
+
+    Values of different types differ (``1`` is not ``True``), and ``nan`` equals itself.
+    """
+    changed: dict[str, Any] = {}
+    for field in dataclasses.fields(instance):
+        if not field.init:
+            continue
+        value, default = getattr(instance, field.name), default_of(field)
+        if type(value) is not type(default) or repr(value) != repr(default):
+            changed[field.name] = value
+    return changed
+
+
+def pass_text(name: str, options: dict[str, Any]) -> str:
+    """``name`` alone, or ``name{key=value,key=value}``."""
+    if not options:
+        return name
+    return f"{name}{{{','.join(f'{key}={value!r}' for key, value in options.items())}}}"

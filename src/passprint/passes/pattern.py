@@ -1,0 +1,98 @@
+"""Passes made of patterns: what to look for and what to put there, as two plain functions."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from passprint.errors import PipelineError
+from passprint.passes import torch_door
+from passprint.passes.base import InductorPass
+from passprint.passes.context import current_pass_context
+
+if TYPE_CHECKING:
+    from torch._inductor.pattern_matcher import Match, PatternMatcherPass
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One rewrite, on Inductor's pattern matcher.
+
+    ``search`` and ``replace`` take the same arguments and return the same number of results. Both are traced
+    with ``example_inputs`` (tensors whose rank matters, their sizes and dtypes do not), so write them with the
+    operations that the graph of the hook has, or that decompose to them.
+    ``check``: a last say on a match found; it sees the real shapes through ``match.kwargs``.
+    ``scalars``: arguments of ``search`` that are Python numbers in the graph, with a value for tracing that
+    occurs nowhere else in the pattern.
+    """
+
+    name: str
+    search: Callable[..., Any]
+    replace: Callable[..., Any]
+    example_inputs: Sequence[Any]
+    check: Callable[[Match], bool] | None = None
+    scalars: Mapping[str, float | int] = field(default_factory=dict)
+
+
+class PatternPass(InductorPass):
+    """A pass that replaces every match of its patterns, one pattern after another.
+
+    Subclass it and write ``patterns()``; it is called once per instance, under fake tensors, when the pass first
+    runs. Both functions of every pattern are reached from there, so they are part of the identity.
+    The graph needs an owning module and ``meta["val"]`` on its nodes, as Inductor's graphs have.
+    """
+
+    # A slot and not an entry of the instance's dictionary: it is neither a field nor part of the identity.
+    __slots__ = ("_matchers",)
+
+    @abstractmethod
+    def patterns(self) -> Sequence[Pattern]:
+        """The patterns of this pass, in the order in which they are applied."""
+
+    def __call__(self, graph: torch.fx.Graph) -> None:
+        context = current_pass_context()
+        for name, count in self.apply(graph).items():
+            if context is not None:
+                context.count(f"{self.name}/{name}", count)
+
+    def apply(self, graph: torch.fx.Graph) -> dict[str, int]:
+        """Rewrite ``graph``; how often each pattern matched, by its name."""
+        matches = {name: torch_door.apply_pattern(matcher, graph) for name, matcher in self._built().items()}
+        if any(matches.values()):
+            torch_door.sort_topologically(graph)
+        return matches
+
+    def _built(self) -> dict[str, PatternMatcherPass]:
+        try:
+            built: dict[str, PatternMatcherPass] = self._matchers
+        except AttributeError:
+            built = self._build()
+            object.__setattr__(self, "_matchers", built)
+        return built
+
+    def _build(self) -> dict[str, PatternMatcherPass]:
+        matchers: dict[str, PatternMatcherPass] = {}
+        with torch_door.fake_tracing() as mode:
+            for pattern in self.patterns():
+                if not isinstance(pattern, Pattern):
+                    raise PipelineError(
+                        f"{type(self).__qualname__}.patterns() gave {pattern!r} ({type(pattern).__name__}); "
+                        "it must return Pattern objects"
+                    )
+                if pattern.name in matchers:
+                    raise PipelineError(
+                        f"{type(self).__qualname__}.patterns() has two patterns called {pattern.name!r}; matches "
+                        "are counted by name, so give each its own"
+                    )
+                inputs = [torch_door.as_fake(mode, value) for value in pattern.example_inputs]
+                matchers[pattern.name] = torch_door.build_pattern(
+                    pattern.name, pattern.search, pattern.replace, inputs, pattern.check, pattern.scalars
+                )
+        return matchers
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(vars(self))
