@@ -31,29 +31,33 @@ _APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC
 class Counters:
     """The counts in the file ``path``, and those of this process in ``here``.
 
-    Counting never fails: where the file cannot be written, only ``here`` grows.
+    Counting never fails: what cannot be written to the file is added to what ``read`` gives this process.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self.here: Counter[tuple[Kind, str]] = Counter()
+        self._unwritten: Counter[tuple[Kind, str]] = Counter()
 
     def add(self, kind: Kind, reason: str = "") -> None:
         """Count one event."""
         reason = " ".join(reason.split())[:_LONGEST_REASON]
         self.here[kind, reason] += 1
         line = f"{kind}\t1\t{reason}\n".encode(errors="backslashreplace")
-        with contextlib.suppress(OSError):
-            if self._append(line) > FOLD_BYTES:
+        try:
+            size = self._append(line)
+        except OSError:
+            self._unwritten[kind, reason] += 1
+            return
+        if size > FOLD_BYTES:
+            with contextlib.suppress(OSError):  # the file only stays longer
                 self._fold()
 
     def read(self) -> dict[Kind, dict[str, int]]:
         """All counts, by kind and by reason, the most frequent reason first."""
-        try:
-            with open(self._path, "rb") as file:
-                total = _parse(file.read())
-        except OSError:
-            total = self.here
+        total = self._unwritten.copy()
+        with contextlib.suppress(OSError), open(self._path, "rb") as file:
+            total.update(_parse(file.read()))
         return {
             kind: {reason: count for (of, reason), count in total.most_common() if of == kind}
             for kind in KINDS
@@ -62,23 +66,24 @@ class Counters:
     def reset(self) -> None:
         """Begin again at zero."""
         self.here.clear()
+        self._unwritten.clear()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
 
     def _append(self, line: bytes) -> int:
-        """Append to the file and return its length then; 0 when its lock was not to be had."""
+        """Append to the file and return its length then. Raises ``OSError`` when that is not possible."""
         for _ in range(_TRIES):
             fd = os.open(self._path, _APPEND, FILE_MODE)
             try:
                 if not wait_lock(fd, exclusive=False, timeout=1.0):
-                    return 0
+                    raise TimeoutError(f"{self._path} stays locked")
                 if os.fstat(fd).st_nlink == 0:  # added up and replaced since it was opened
                     continue
                 write_all(fd, line)
                 return os.fstat(fd).st_size
             finally:
                 os.close(fd)
-        return 0
+        raise TimeoutError(f"{self._path} is replaced all the time")
 
     def _fold(self) -> None:
         fd = os.open(self._path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))

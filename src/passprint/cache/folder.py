@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -82,17 +83,19 @@ def prepare(root: Path) -> None:
             _check_safe(path)
 
 
-def make_shard(root: Path, path: str) -> None:
-    """Make the folder that ``path`` lies in, and the cache around it if it was removed meanwhile."""
-    folder = os.path.dirname(path)
-    try:
-        os.mkdir(folder, FOLDER_MODE)
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        prepare(root)
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(folder, FOLDER_MODE)
+def revive(root: Path) -> None:
+    """Make the folder again if it was removed while in use. Raises ``OSError`` when that is not possible."""
+    if not os.path.exists(f"{root}/{TAG}"):
+        try:
+            prepare(root)
+        except CacheError as error:
+            raise OSError(errno.ENOENT, str(error)) from error
+
+
+def make_shard(path: str) -> None:
+    """Make the folder that ``path`` lies in."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(os.path.dirname(path), FOLDER_MODE)
 
 
 def check_shard(path: str) -> str | None:

@@ -41,7 +41,7 @@ from passprint.cache.files import (
     try_lock,
     write_whole,
 )
-from passprint.cache.folder import check_digest, default_root, make_shard, prepare, sharded, warn
+from passprint.cache.folder import check_digest, default_root, make_shard, prepare, revive, sharded, warn
 from passprint.cache.nearest import nearest_entry
 from passprint.cache.record import Record, StoredFile, UnknownFormatError, decode
 from passprint.cache.store import WAIT_SECONDS, Key, Payload, Stats
@@ -115,6 +115,7 @@ class LocalStore:
         )
         encoded = record.encode()
         try:
+            revive(self.root)
             with locked(self._sweep_lock, exclusive=False, timeout=_SWEEP_WAIT) as taken:
                 if not taken:
                     raise TimeoutError(errno.ETIMEDOUT, "a sweep of the cache does not end")
@@ -151,13 +152,14 @@ class LocalStore:
         path = f"{self.root}/locks/{check_digest(digest)}.lock"
         lock = FileLock(path, timeout=timeout, mode=FILE_MODE, thread_local=False)
         try:
+            revive(self.root)
             lock.acquire()
         except Timeout:
             self._warn(
                 f"Another process has been compiling {digest[:16]}… for {timeout:g} s; no longer waiting."
             )
         except OSError:
-            pass  # a read-only cache: nobody could store what we would wait for
+            pass  # nobody can store here what we would wait for
         try:
             found = self._find(digest)
             if isinstance(found, Entry):
@@ -261,12 +263,12 @@ class LocalStore:
         with contextlib.suppress(DamagedError, OSError):  # not there, or damaged: written (again)
             read_checked(path, stored.size, stored.sha256)
             return
-        make_shard(self.root, path)
+        make_shard(path)
         write_whole(path, data)
 
     def _put_record(self, record: Record, encoded: bytes) -> None:
         path = sharded(self._entries, record.key)
-        make_shard(self.root, path)
+        make_shard(path)
         try:
             fd = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
         except FileNotFoundError:
