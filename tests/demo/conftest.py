@@ -21,7 +21,9 @@ def report() -> Callable[..., dict[str, Any]]:
             "distinct_pieces": 4,
             "lookups": 61,
             "lookup_ms": 12.0,
-            "seconds": {"total": 14.0, "identity": 0.03},
+            "repeated_piece_ms": 0.2,
+            "graphs": 1,
+            "seconds": {"total": 14.0, "identity": 0.03, "trace": 2.5},
             "matches": {"noop-elimination": 120},
             **changes,
         }

@@ -5,7 +5,7 @@ import pytest
 
 from passprint.demo.result import BASELINE_COLD, BASELINE_WARM, COLD, EAGER, LIBRARY, WARM, DemoResult
 from passprint.demo.table import demo_comparison
-from passprint.demo.task import DEFAULT, OPT_IN
+from passprint.demo.task import DEFAULT_PASS, OPT_IN_PASS
 from passprint.report.comparison import Comparison, Row
 
 Make = Callable[..., Any]
@@ -32,7 +32,7 @@ def full(result: DemoResult, phase: Make, report: Make) -> DemoResult:
         difference=0.5,
         same_text=False,
         report=report(matches={"noop-elimination": 120, "fuse-rms-norm": 61, "fuse-rms-norm/llama": 61}),
-        pass_roles={"noop-elimination": DEFAULT, "fuse-rms-norm": OPT_IN},
+        pass_roles={"noop-elimination": DEFAULT_PASS, "fuse-rms-norm": OPT_IN_PASS},
     )
     return result
 
@@ -63,6 +63,8 @@ def test_pieces_lookups_and_identity_come_from_the_report(full: DemoResult) -> N
         "time in lookups": "12.0 ms",
         "time in identity": "30.0 ms",
         "its share": "0.20%",
+        "a repeated piece": "200 µs",
+        "trace": "2.50 s",
     }.items():
         assert cells(comparison, label)[COLD] == value
         assert cells(comparison, label)[EAGER] == "–"

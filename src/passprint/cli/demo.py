@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from passprint.demo.result import DemoResult
 
 
-_WIDTH_OF_FILES = 100
+_ROOMY = 100
 
 
 def demo_command(
@@ -49,7 +50,7 @@ def demo_command(
     from passprint.demo.run import DemoOptions, run_demo
     from passprint.report.progress import PhaseProgress
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _ROOMY)
     errors = Console(stderr=True)
     options = DemoOptions(
         model=model,
@@ -92,11 +93,11 @@ def _show(console: Console, result: DemoResult) -> None:
     from passprint.report.terminal import comparison_table
 
     console.print()
-    table = comparison_table(demo_comparison(result))
-    console.print(table, width=None if console.is_terminal else _WIDTH_OF_FILES)
+    console.print(comparison_table(demo_comparison(result), narrow=console.width < _ROOMY))
+    console.print()
     if result.prompt is not None:
-        console.print(f"prompt: {result.prompt}", markup=False, highlight=False)
-    console.print(f"decoded: {result.phases[EAGER].text}", markup=False, highlight=False)
+        console.print(f"prompt: {result.prompt}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"decoded: {result.phases[EAGER].text}", markup=False, highlight=False, soft_wrap=True)
     for note in result.notes():
         console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
 

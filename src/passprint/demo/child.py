@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from passprint.demo import models
-from passprint.demo.task import PhaseResult, Task
+from passprint.demo.task import DEFAULT_PASS, OPT_IN_PASS, PhaseResult, Task
 
 if TYPE_CHECKING:
     import torch
+
+    from passprint.pipeline import PassManager
 
 _COMPILER_PACKAGES = ("torch._dynamo", "torch._functorch.aot_autograd", "torch._inductor.compile_fx")
 _SEQUENCE_DIM = 1
@@ -93,6 +95,8 @@ def _run_phase(task: Task, seconds: dict[str, float], stage: Stage) -> PhaseResu
         found["graphs"] = int(counters["stats"]["unique_graphs"])
     if task.kind in ("passprint", "library"):
         found["report"] = compiled.report.to_dict()
+    if task.kind == "library":
+        found["pass_roles"] = _pass_roles()
     return PhaseResult(
         seconds=seconds,
         token_ids=token_ids,
@@ -120,10 +124,25 @@ def _prepare_call(task: Task, model: Any) -> tuple[Call, Any]:
         return marked, compiled
     import passprint
 
+    passes = _every_pass() if task.kind == "library" else task.passes
     compiled = passprint.compile(
-        model, passes=task.passes, cache=task.cache, dynamic={"input_ids": (_SEQUENCE_DIM,)}
+        model, passes=passes, cache=task.cache, dynamic={"input_ids": (_SEQUENCE_DIM,)}
     )
     return _logits_of(compiled), compiled
+
+
+def _every_pass() -> PassManager:
+    from passprint.passes.library import ALL
+    from passprint.pipeline import PassManager
+
+    return PassManager([kind() for kind in ALL])
+
+
+def _pass_roles() -> dict[str, str]:
+    """For each library pass, in the library's order, whether the default pipeline has it."""
+    from passprint.passes.library import ALL, DEFAULT
+
+    return {kind.name: DEFAULT_PASS if kind in DEFAULT else OPT_IN_PASS for kind in ALL}
 
 
 def _logits_of(model: Any) -> Call:

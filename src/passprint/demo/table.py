@@ -15,7 +15,7 @@ from passprint.demo.result import (
     WARM,
     DemoResult,
 )
-from passprint.demo.task import OPT_IN, PhaseResult
+from passprint.demo.task import OPT_IN_PASS, PhaseResult
 from passprint.report import format as figures
 from passprint.report.comparison import Comparison, Row, section
 
@@ -39,6 +39,7 @@ def demo_comparison(result: DemoResult) -> Comparison:
         sections=(
             section("speed", build.speed()),
             section("compile", build.compile()),
+            section("of it", build.phases()),
             section("matches", build.matches()),
             section("against eager", build.checks()),
             section("not counted above", build.apart()),
@@ -83,12 +84,30 @@ class _Rows:
             self._row("cache lookups", self._of_report(lambda report: figures.count(report["lookups"]))),
             self._row(
                 "time in lookups",
-                self._of_report(lambda report: figures.duration(report["lookup_ms"] / 1e3)),
+                self._of_report(lambda report: figures.duration(_seconds(report["lookup_ms"]))),
+            ),
+            self._row(
+                "a repeated piece",
+                self._of_report(lambda report: figures.duration(_seconds(report["repeated_piece_ms"]))),
             ),
             self._row("time in identity", self._identity),
             self._row("its share", self._identity_share),
-            self._row("graphs by Dynamo", self._of(lambda found: figures.count(found.graphs))),
+            self._row("graphs by Dynamo", self._graphs),
         ]
+
+    def phases(self) -> list[Row]:
+        """Where compiling spent its seconds, identity apart."""
+        names: dict[str, None] = {}
+        for phase in self._columns:
+            report = self._result.report(phase)
+            names.update(dict.fromkeys(report["seconds"] if report else ()))
+
+        def row(name: str) -> Row:
+            return self._row(
+                name, self._of_report(lambda report: figures.duration(report["seconds"].get(name)))
+            )
+
+        return [row(name) for name in names if name not in ("identity", "total")]
 
     def matches(self) -> list[Row]:
         """One row for each pass that ran anywhere; patterns of a pass (``pass/pattern``) are in the JSON."""
@@ -126,7 +145,7 @@ class _Rows:
 
     def has_opt_in(self) -> bool:
         library = self._result.phases.get(LIBRARY)
-        return library is not None and OPT_IN in library.pass_roles.values()
+        return library is not None and OPT_IN_PASS in library.pass_roles.values()
 
     def _match_row(self, name: str) -> Row:
         library = self._result.phases.get(LIBRARY)
@@ -135,7 +154,7 @@ class _Rows:
         def cell(phase: str) -> str:
             return figures.count(self._matches_in(phase).get(name))
 
-        return self._row(f"{name} *" if role == OPT_IN else name, cell)
+        return self._row(f"{name} *" if role == OPT_IN_PASS else name, cell)
 
     def _matches_in(self, phase: str) -> dict[str, int]:
         report = self._result.report(phase)
@@ -151,6 +170,10 @@ class _Rows:
             return figures.ABSENT
         return figures.share(report["seconds"].get("identity"), self._result.seconds(phase))
 
+    def _graphs(self, phase: str) -> str:
+        report = self._result.report(phase)
+        return figures.count(self._result.phases[phase].graphs if report is None else report["graphs"])
+
     def _of(self, cell: Callable[[PhaseResult], str]) -> Callable[[str], str]:
         return lambda phase: cell(self._result.phases[phase])
 
@@ -164,3 +187,7 @@ class _Rows:
     def _row(self, label: str, cell: Callable[..., str], bad: list[bool] | None = None) -> Row:
         failing = frozenset(index for index, fails in enumerate(bad or []) if fails)
         return Row(label, tuple(cell(phase) for phase in self._columns), failing)
+
+
+def _seconds(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1e3

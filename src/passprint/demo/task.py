@@ -9,8 +9,8 @@ from passprint.demo.models import ModelSource, Prepared
 
 Kind = Literal["prepare", "eager", "passprint", "library", "baseline"]
 
-DEFAULT = "default"
-OPT_IN = "opt-in"
+DEFAULT_PASS = "default"
+OPT_IN_PASS = "opt-in"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _STATUS_STYLE = {"cold": "cyan", "warm": "green", "bypass": "yellow"}
 
 
-def comparison_table(comparison: Comparison) -> Table:
+def comparison_table(comparison: Comparison, *, narrow: bool = False) -> Table:
     """The comparison as one table: a blank line between sections, a column's words one above the other,
     failures in red."""
     table = Table(
@@ -27,7 +27,9 @@ def comparison_table(comparison: Comparison) -> Table:
         caption=comparison.legend or None,
         caption_justify="left",
         box=box.SIMPLE_HEAD,
+        padding=0 if narrow else (0, 1),
         pad_edge=False,
+        show_edge=False,
         header_style="bold",
     )
     table.add_column("", no_wrap=True)
