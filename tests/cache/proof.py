@@ -1,8 +1,8 @@
 """Proof that the local store survives what can happen to it, with real processes.
 
 ``python -m tests.cache.proof`` runs all of it in full and prints the figures; the tests run small samples.
-Each trial forks workers that store and read, and then looks at what is left: nothing wrong may ever be loaded,
-nothing may crash, and what comes next must work. Nothing of torch is imported here, so forking is safe.
+Each trial forks workers that store and read, and then looks at what is left: nothing wrong may ever be
+loaded, nothing may crash, and what comes next must work. torch is not imported here, so forking is safe.
 """
 
 from __future__ import annotations

@@ -1,0 +1,213 @@
+"""``passprint cache``: what the store holds, and looking after it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from passprint.cache import LocalStore, Stats, Swept
+
+cache_app = typer.Typer(
+    help="Look at the cache of compiled artifacts, and look after it.", no_args_is_help=True
+)
+
+Folder = Annotated[
+    Path | None,
+    typer.Option("--dir", help="The cache folder. Default: PASSPRINT_CACHE_DIR, or your cache folder."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+_TITLES = {
+    "hit": "hits",
+    "miss": "misses",
+    "bypass": "bypasses",
+    "store": "stored",
+    "fail": "not stored",
+}
+
+
+@cache_app.command()
+def stats(
+    folder: Folder = None,
+    as_json: AsJson = False,
+    reset: Annotated[bool, typer.Option("--reset", help="Then set all counts to zero.")] = False,
+) -> None:
+    """Show what is held, and how often it was found, with the reasons."""
+    store = _open(folder)
+    found = store.stats()
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=2))
+    else:
+        _print_stats(found)
+    if reset:
+        store.counters.reset()
+
+
+@cache_app.command()
+def ls(
+    folder: Folder = None,
+    as_json: AsJson = False,
+    first: Annotated[int, typer.Option("--first", "-n", min=0, help="Show so many rows; 0 shows all.")] = 30,
+) -> None:
+    """List the entries, the most recently used first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    store = _open(folder)
+    rows = store.ls()
+    shown = rows[:first] if first else rows
+    if as_json:
+        typer.echo(json.dumps([asdict(row) for row in shown], indent=2))
+        return
+    table = Table(title=f"{len(rows)} entries in {store.root}", title_justify="left", title_style="bold")
+    table.add_column("key", style="cyan", no_wrap=True)
+    table.add_column("kind")
+    table.add_column("of", overflow="fold")
+    table.add_column("files", justify="right")
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("stored", justify="right", no_wrap=True)
+    table.add_column("used", justify="right", no_wrap=True)
+    for row in shown:
+        table.add_row(
+            row.digest[:16],
+            row.kind,
+            str(row.meta.get("label", "")),
+            str(row.files),
+            size_text(row.bytes),
+            _ago(row.created),
+            _ago(row.used),
+        )
+    console = Console()
+    console.print(table)
+    if len(shown) < len(rows):
+        console.print(f"and {len(rows) - len(shown)} more (--first 0 shows all)", style="dim")
+
+
+@cache_app.command()
+def gc(
+    folder: Folder = None,
+    limit: Annotated[
+        str | None,
+        typer.Option("--limit", help="Keep at most this much, as 500M or 2G. Default: the cache's limit."),
+    ] = None,
+) -> None:
+    """Remove garbage, and the least recently used entries above the size limit."""
+    from passprint.cache.maintenance import parse_size
+
+    _print_swept(_open(folder).gc(parse_size(limit) if limit is not None else None))
+
+
+@cache_app.command()
+def verify(
+    folder: Folder = None,
+    as_json: AsJson = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Remove what is damaged.")] = False,
+) -> None:
+    """Read and check every entry. The exit status is 1 when something is damaged and was left."""
+    from rich.console import Console
+    from rich.text import Text
+
+    result = _open(folder).verify(repair=repair)
+    if as_json:
+        typer.echo(json.dumps(asdict(result), indent=2))
+    else:
+        console = Console(soft_wrap=True, highlight=False)
+        for problem in result.problems:
+            done = " (removed)" if repair else ""
+            console.print(
+                Text.assemble(("damaged  ", "bold red"), f"{problem.digest}: {problem.reason}{done}")
+            )
+        extra = f", {result.unknown_format} of another format" if result.unknown_format else ""
+        extra += f", {result.orphans} objects that no entry names" if result.orphans else ""
+        console.print(f"{result.entries} whole entries, {result.objects} whole objects{extra}.")
+    if result.problems and not repair:
+        raise typer.Exit(1)
+
+
+@cache_app.command()
+def clear(folder: Folder = None) -> None:
+    """Remove all entries but those that a running process holds."""
+    _print_swept(_open(folder).clear())
+
+
+def size_text(count: int) -> str:
+    """Bytes for people: ``1.5 MiB``."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def _open(folder: Path | None) -> LocalStore:
+    from passprint.cache import LocalStore
+
+    return LocalStore(folder)
+
+
+def _print_stats(found: Stats) -> None:
+    from rich.console import Console, Group
+    from rich.panel import Panel
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    held = Table.grid(padding=(0, 2))
+    held.add_column(style="dim", min_width=10)
+    held.add_column(justify="right", min_width=8)
+    held.add_column()
+    held.add_row("entries", f"{found.entries:,}")
+    held.add_row("objects", f"{found.objects:,}")
+    if found.limit_bytes:
+        bar = ProgressBar(total=found.limit_bytes, completed=min(found.bytes, found.limit_bytes), width=20)
+        held.add_row("size", size_text(found.bytes), Group(bar))
+        held.add_row("limit", size_text(found.limit_bytes), f"{found.bytes / found.limit_bytes:.1%} used")
+    else:
+        held.add_row("size", size_text(found.bytes), "no limit")
+    asked = found.hits + found.misses
+    held.add_row("hit rate", f"{found.hits / asked:.1%}" if asked else "–", f"of {asked:,} lookups")
+
+    counts = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    counts.add_column(style="dim", min_width=10)
+    counts.add_column(justify="right", min_width=8)
+    counts.add_column(overflow="fold")
+    styles = {"hit": "green", "miss": "yellow", "bypass": "magenta", "store": "", "fail": "red"}
+    for kind, title in _TITLES.items():
+        reasons: Mapping[str, int] = next((by for of, by in found.counts.items() if of == kind), {})
+        total = sum(reasons.values())
+        counts.add_row(title, Text(f"{total:,}", style=styles[kind] if total else "dim"), "")
+        for reason, count in reasons.items():
+            if reason:
+                counts.add_row("", Text(f"{count:,}", style="dim"), Text(reason, style="dim"))
+    body = Group(held, Text(), counts)
+    Console().print(
+        Panel(body, title=f"cache {found.place}", title_align="left", expand=False, padding=(1, 2))
+    )
+
+
+def _print_swept(swept: Swept) -> None:
+    from rich.console import Console
+
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(
+        f"Removed {swept.entries:,} entries and {swept.objects:,} objects ({size_text(swept.bytes)}); "
+        f"{size_text(swept.left_bytes)} left."
+    )
+    if swept.in_use:
+        console.print(f"{swept.in_use:,} entries stay: running processes use them.", style="yellow")
+
+
+def _ago(moment: float) -> str:
+    seconds = max(0.0, time.time() - moment)
+    for size, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return "just now"
