@@ -22,9 +22,12 @@ _PARAMS = "__dataclass_params__"
 class _PassType(ABCMeta):
     """Lets an author write ``@dataclass(frozen=True)`` above a class that is one already.
 
-    A second decoration would find a class whose ``field(...)`` declarations the first one has consumed. So the
-    first one is taken back when the second begins, which is when it sets its parameters on the class.
+    A second decoration would find a class whose ``field(...)`` declarations the first one has consumed. So
+    the first one is taken back when the second begins, which is when it sets its parameters on the class.
     """
+
+    # How a class came to be a dataclass is no part of what its passes do.
+    __fingerprint_ignore__ = ("_made", "make_dataclass", "__setattr__")
 
     _made: ClassVar[weakref.WeakKeyDictionary[type, tuple[set[str], dict[str, Any]]]] = (
         weakref.WeakKeyDictionary()
@@ -34,7 +37,7 @@ class _PassType(ABCMeta):
         """Turn ``cls`` into a frozen dataclass, and remember how to take that back."""
         before = dict(vars(cls))
         declared = {name: value for name, value in before.items() if isinstance(value, dataclasses.Field)}
-        dataclasses.dataclass(frozen=True)(cls)
+        dataclasses.dataclass(frozen=True)(cls)  # type: ignore[arg-type]
         _PassType._made[cls] = (set(vars(cls)) - set(before), declared)
 
     def __setattr__(cls, name: str, value: Any) -> None:
@@ -53,25 +56,34 @@ class InductorPass(CustomGraphPass, metaclass=_PassType):
     """A graph pass for Inductor. Write a class with typed fields (its options) and ``__call__(graph)``.
 
     Every subclass is made a frozen dataclass, so fields give equality, text and identity at once. `uuid()`,
-    which Inductor puts into its cache keys, is the digest of the pass's fingerprint: its class, its bases, what
-    they call, and the field values. ``name`` is the class name in kebab case unless the class sets its own.
+    which Inductor puts into its cache keys, is the digest of the pass's fingerprint: its class, its bases,
+    what they call, and the field values. ``name`` is the class name in kebab case unless the class sets its
+    own, as in ``name: ClassVar[str] = "my-pass"``; it must not be a field (TypeError).
     """
+
+    # What a pass is called and how it says who it is changes no graph.
+    __fingerprint_ignore__ = (
+        "__deepcopy__",
+        "__init_subclass__",
+        "__str__",
+        "hash_dict",
+        "hash_source",
+        "uuid",
+    )
 
     name: ClassVar[str] = "inductor-pass"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "name" in cls.__dict__.get("__annotations__", {}) and "ClassVar" not in str(
-            cls.__dict__["__annotations__"]["name"]
-        ):
-            raise TypeError(
-                f"{cls.__qualname__} declares a field called 'name', which is the name of the pass in pipelines. "
-                'Rename the field, or write `name: ClassVar[str] = "my-pass"` to choose the pass\'s name'
-            )
         if "name" not in cls.__dict__:
             cls.name = kebab_case(cls.__name__)
         if _PARAMS not in cls.__dict__:
             cls.make_dataclass()
+        if any(field.name == "name" for field in dataclasses.fields(cls)):
+            raise TypeError(
+                f"{cls.__qualname__} declares a field called 'name', which is what pipelines call the pass. "
+                'Rename the field, or write `name: ClassVar[str] = "my-pass"` to choose what it is called'
+            )
 
     @abstractmethod
     def __call__(self, graph: torch.fx.Graph) -> None:
@@ -82,7 +94,7 @@ class InductorPass(CustomGraphPass, metaclass=_PassType):
 
         None is torch's word for "do not cache"; it comes with one warning that names what is opaque.
         """
-        digest = default_memo().digest(self)
+        digest: str | None = default_memo().digest(self)
         if digest is None:
             warn_opaque(self)
         return digest

@@ -18,7 +18,7 @@ class CompileRange:
     """The sizes that one compiled graph serves, both ends included.
 
     The unit is the caller's: a serving engine counts tokens. ``CompileRange.any()`` is the range of a graph
-    that may be run with any size. Raises ValueError when ``end`` is before ``start`` or ``start`` is negative.
+    that may be run with any size. Raises ValueError when ``end`` is before ``start``, or ``start`` negative.
     """
 
     start: int
@@ -117,6 +117,6 @@ def get_pass_context() -> PassContext:
 
 
 def is_applicable_for_range(pass_: object, compile_range: CompileRange) -> bool:
-    """Whether ``pass_`` wants to run on graphs for ``compile_range`` (yes, unless it has a say and says no)."""
+    """Whether ``pass_`` wants to run on graphs for ``compile_range``: yes, unless it says no."""
     ask = getattr(pass_, "is_applicable_for_range", None)
     return True if ask is None else bool(ask(compile_range))

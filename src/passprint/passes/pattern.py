@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -23,8 +23,8 @@ class Pattern:
     """One rewrite, on Inductor's pattern matcher.
 
     ``search`` and ``replace`` take the same arguments and return the same number of results. Both are traced
-    with ``example_inputs`` (tensors whose rank matters, their sizes and dtypes do not), so write them with the
-    operations that the graph of the hook has, or that decompose to them.
+    with ``example_inputs`` (tensors whose rank matters; their sizes and dtypes do not), so write them with
+    the operations that the graph of the hook has, or that decompose to them.
     ``check``: a last say on a match found; it sees the real shapes through ``match.kwargs``.
     ``scalars``: arguments of ``search`` that are Python numbers in the graph, with a value for tracing that
     occurs nowhere else in the pattern.
@@ -41,13 +41,17 @@ class Pattern:
 class PatternPass(InductorPass):
     """A pass that replaces every match of its patterns, one pattern after another.
 
-    Subclass it and write ``patterns()``; it is called once per instance, under fake tensors, when the pass first
-    runs. Both functions of every pattern are reached from there, so they are part of the identity.
+    Subclass it and write ``patterns()``; it is called once per instance, under fake tensors, when the pass
+    first runs. Both functions of every pattern are reached from there, so they are part of the identity.
     The graph needs an owning module and ``meta["val"]`` on its nodes, as Inductor's graphs have.
     """
 
     # A slot and not an entry of the instance's dictionary: it is neither a field nor part of the identity.
     __slots__ = ("_matchers",)
+    __fingerprint_ignore__ = ("_matchers",)
+
+    if TYPE_CHECKING:
+        _matchers: ClassVar[dict[str, PatternMatcherPass]]
 
     @abstractmethod
     def patterns(self) -> Sequence[Pattern]:
@@ -68,11 +72,10 @@ class PatternPass(InductorPass):
 
     def _built(self) -> dict[str, PatternMatcherPass]:
         try:
-            built: dict[str, PatternMatcherPass] = self._matchers
+            return self._matchers
         except AttributeError:
-            built = self._build()
-            object.__setattr__(self, "_matchers", built)
-        return built
+            object.__setattr__(self, "_matchers", self._build())
+            return self._matchers
 
     def _build(self) -> dict[str, PatternMatcherPass]:
         matchers: dict[str, PatternMatcherPass] = {}
@@ -85,8 +88,8 @@ class PatternPass(InductorPass):
                     )
                 if pattern.name in matchers:
                     raise PipelineError(
-                        f"{type(self).__qualname__}.patterns() has two patterns called {pattern.name!r}; matches "
-                        "are counted by name, so give each its own"
+                        f"{type(self).__qualname__}.patterns() has two patterns called {pattern.name!r}; "
+                        "matches are counted by name, so give each its own"
                     )
                 inputs = [torch_door.as_fake(mode, value) for value in pattern.example_inputs]
                 matchers[pattern.name] = torch_door.build_pattern(

@@ -14,7 +14,7 @@ from passprint.passes import torch_door
 
 
 class _Snapshot:
-    """The graph's nodes with what each was, by pointer: FX replaces a node's arguments, it never edits them."""
+    """The nodes with what each was, by pointer: FX replaces a node's arguments, it never edits them."""
 
     def __init__(self, graph: Graph) -> None:
         self.nodes: list[Node] = list(graph.nodes)

@@ -1,7 +1,7 @@
 """Digests of source text: the drop-in for passes that identify themselves by hashing their source.
 
-A call that was answered before is answered from a table without looking at any source: the first argument by its
-``id``, the others as a tuple. The table never keeps a function, class or instance alive.
+A call that was answered before is answered from a table without looking at any source: the first argument by
+its ``id``, the others as a tuple. The table never keeps a function, class or instance alive.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class _Tail(tuple[Any, ...]):
 
 
 class SourceMemo:
-    """Two layers: digests of argument lists (the hot path), and each object's source, read once for all of them.
+    """Two layers: digests of argument lists (the hot path), and each object's source, read once for all.
 
-    ``heads`` maps the id of a first argument to the digests by the arguments that follow it. A string cannot be
-    held weakly and is kept itself, so that its id stays its own. Everything is bounded; the oldest goes first.
+    ``heads`` maps the id of a first argument to the digests by the arguments that follow it. A string cannot
+    be held weakly and is kept itself, so that its id stays its own. All is bounded; the oldest goes first.
     """
 
     def __init__(self, heads: int = HEADS, tails: int = TAILS, sources: int = SOURCES) -> None:
@@ -123,15 +123,12 @@ def _keep_tail(digests: dict[tuple[Any, ...], str], tail: tuple[Any, ...], diges
 
 
 def _equal_only_to_itself(member: Any) -> bool:
-    """Whether a table may find ``member`` by ``==``: then nothing else with another source is found instead."""
-    kind = type(member)
+    """Whether a table may find ``member`` by ``==``: nothing with another source is equal to it."""
+    kind: type = type(member)
     if kind is str:
         return True
-    by_identity = kind.__eq__ in (object.__eq__, type.__eq__) and kind.__hash__ in (
-        object.__hash__,
-        type.__hash__,
-    )
-    return by_identity and (kind.__weakrefoffset__ != 0 or isinstance(member, type))
+    by_identity = kind.__eq__ is object.__eq__ and kind.__hash__ is object.__hash__
+    return by_identity and kind.__weakrefoffset__ != 0
 
 
 def _shorten(table: dict[Any, Any], limit: int) -> None:
@@ -149,10 +146,10 @@ def _make_hash_source(memo: SourceMemo) -> Any:
         the digests that vLLM's ``InductorPass.hash_source`` gives. Answers are remembered as long as the
         arguments live.
 
-        Its limits, which `fingerprint` does not have: it sees neither bases, helpers, closures, globals nor field
-        values; comments and formatting count; ``("ab", "c")`` equals ``("a", "bc")``; the text is read from
-        the file, which may have changed since it was loaded. Raises OSError where there is no source, and
-        TypeError for a built-in class.
+        Its limits, which `fingerprint` does not have: it sees neither bases, helpers, closures, globals nor
+        field values; comments and formatting count; ``("ab", "c")`` equals ``("a", "bc")``; the text is read
+        from the file, which may have changed since it was loaded. Raises OSError where there is no source,
+        and TypeError for a built-in class.
         """
         try:
             return heads[id(src)][more]

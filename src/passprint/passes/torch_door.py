@@ -1,7 +1,7 @@
 """The one place of this room that touches private torch names.
 
-Read against torch 2.11, 2.12 and 2.13. ``tests/passes/test_torch_door.py`` fails with the name that moved when
-a newer torch no longer has what stands here.
+Read against torch 2.11, 2.12 and 2.13. ``tests/passes/test_torch_door.py`` fails with the name that moved
+when a newer torch no longer has what stands here.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ __all__ = [
 def fake_tracing() -> Iterator[FakeTensorMode]:
     """A fresh fake-tensor mode outside of whatever Inductor is tracing around us.
 
-    Patterns are traced in the middle of a compile, where a fake mode and a tracing context of the user's graph
-    are active; neither may see the example inputs.
+    Patterns are traced in the middle of a compile, where a fake mode and a tracing context of the user's
+    graph are active; neither may see the example inputs.
     """
     from torch._guards import tracing
     from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
@@ -61,21 +61,24 @@ def build_pattern(
     check: Callable[[Match], bool] | None,
     scalars: Mapping[str, float | int],
 ) -> PatternMatcherPass:
-    """One pattern as a matcher of its own, so that its matches are counted apart. Call inside `fake_tracing`."""
+    """One pattern as a matcher of its own, so that its matches count apart. Call inside `fake_tracing`."""
     from torch._inductor import pattern_matcher
 
     matcher = pattern_matcher.PatternMatcherPass(pass_name=name)
-    extra = {} if check is None else {"extra_check": check}
     pattern_matcher.register_replacement(
         search,
         replace,
         list(example_inputs),
         pattern_matcher.fwd_only,
         matcher,
+        extra_check=check if check is not None else _accept,
         scalar_workaround=dict(scalars) or None,
-        **extra,
     )
     return matcher
+
+
+def _accept(match: Match) -> bool:
+    return True
 
 
 def apply_pattern(matcher: PatternMatcherPass, graph: torch.fx.Graph) -> int:
@@ -96,7 +99,7 @@ def watching(
     on_replace: Callable[[torch.fx.Node, str, torch.fx.Node], object],
     on_erase: Callable[[torch.fx.Node], object],
 ) -> Iterator[None]:
-    """Call ``on_replace(old, new, user)`` and ``on_erase(node)`` for what happens to ``module``'s graph meanwhile."""
+    """Call ``on_replace(old, new, user)`` and ``on_erase(node)`` for what happens to the graph meanwhile."""
     module._register_replace_node_hook(on_replace)
     module._register_erase_node_hook(on_erase)
     try:

@@ -26,7 +26,7 @@ from passprint.pipeline.torch_door import HOOKS, CustomGraphPass, passes_in_slot
 class PassManager(CustomGraphPass):
     """Passes in the order in which they run, at one of Inductor's hooks.
 
-    ``passes``: pass objects; managers may be nested, and any ``CustomGraphPass`` of torch's may stand among them.
+    ``passes``: pass objects; managers may be nested, and any ``CustomGraphPass`` of torch's may be among them.
     ``hook``: "pre_grad", "joint_pre", "joint_post", "post_grad_pre" or "post_grad_post".
     Raises PipelineError for a member that is not a pass and for an unknown hook. A manager does not change.
     """
@@ -138,8 +138,8 @@ class PassManager(CustomGraphPass):
     ) -> PassManager:
         """The pipeline that ``text`` spells: ``"fuse-rms-norm{eps=1e-05},noop-elimination"``.
 
-        Names are looked up in the registry, and first among ``passes``, objects that no class stands for (such as
-        functions made passes by `graph_pass`). Raises PipelineError with a caret under the mistake.
+        Names are looked up in the registry, and first among ``passes``, objects that no class stands for
+        (such as functions made passes by `graph_pass`). Raises PipelineError with a caret under the mistake.
         """
         from passprint.pipeline.text import parse_pipeline
 
@@ -150,14 +150,14 @@ class PassManager(CustomGraphPass):
     # -- mounting
 
     def options(self) -> dict[str, Any]:
-        """For ``torch.compile(model, options=manager.options())``: this pipeline at its hook, for that call only."""
+        """For ``torch.compile(model, options=manager.options())``: this pipeline, for that call only."""
         return {HOOKS[self._hook]: self}
 
     def mounted(self) -> AbstractContextManager[None]:
         """Within the ``with`` block, whatever this thread compiles runs this pipeline.
 
-        Passes that were in the slot keep running, before this pipeline; after the block they stand there alone
-        again. torch compiles at the first call of a compiled function, so that call belongs in the block.
+        Passes that were in the slot keep running, before this pipeline; after the block they stand there
+        alone again. torch compiles at the first call of a compiled function: it belongs in the block.
         """
         return slot_holding(self._hook, chain((*passes_in_slot(self._hook), self)))
 
@@ -175,7 +175,7 @@ class PassManager(CustomGraphPass):
         return {**vars(self), "_known": None}
 
 
-def _checked(passes: Iterable[CustomGraphPass]) -> tuple[CustomGraphPass, ...]:
+def _checked(passes: object) -> tuple[CustomGraphPass, ...]:
     if isinstance(passes, str):
         raise PipelineError(
             f"a PassManager was given the text {passes!r}; it expects pass objects. "
@@ -183,15 +183,15 @@ def _checked(passes: Iterable[CustomGraphPass]) -> tuple[CustomGraphPass, ...]:
         )
     if not isinstance(passes, Iterable):
         raise PipelineError(
-            f"a PassManager was given {passes!r} ({type(passes).__name__}); it expects a list of passes, as in "
-            "PassManager([FuseRMSNorm(), NoopElimination()])"
+            f"a PassManager was given {passes!r} ({type(passes).__name__}); it expects a list of passes, as "
+            "in PassManager([FuseRMSNorm(), NoopElimination()])"
         )
     members = tuple(passes)
     for position, member in enumerate(members):
         if not isinstance(member, CustomGraphPass):
             raise PipelineError(
-                f"member {position} of a PassManager is {member!r} ({type(member).__name__}), which is not a pass. "
-                f"Expected an instance of InductorPass (or of torch's CustomGraphPass): {_advice(member)}"
+                f"member {position} of a PassManager is {member!r} ({type(member).__name__}), which is not a "
+                f"pass. Expected an instance of InductorPass (or of torch's CustomGraphPass): {_advice(member)}"
             )
     return members
 

@@ -11,7 +11,7 @@ from passprint.pipeline.torch_door import CustomGraphPass, CustomInferenceAwareG
 
 
 class Chain(CustomGraphPass):
-    """Several passes in one slot, run in order. One that cannot say what it is makes the whole uncacheable."""
+    """Several passes in one slot, run in order. One that cannot say what it is makes all uncacheable."""
 
     def __init__(self, passes: tuple[Any, ...]) -> None:
         self.passes = passes
@@ -33,7 +33,7 @@ class InferenceAwareChain(CustomInferenceAwareGraphPass):
     def __init__(self, passes: tuple[Any, ...]) -> None:
         self.passes = passes
 
-    def __call__(self, graph: torch.fx.Graph, is_inference: bool) -> None:
+    def __call__(self, graph: torch.fx.Graph, is_inference: bool) -> None:  # type: ignore[override]
         for pass_ in self.passes:
             if isinstance(pass_, CustomInferenceAwareGraphPass):
                 pass_(graph, is_inference)
@@ -64,4 +64,5 @@ def chain_uuid(passes: tuple[Any, ...]) -> str | None:
         if not uuid:
             return None
         uuids[str(position)] = uuid
-    return compose("mounted passes", uuids).digest
+    digest: str = compose("mounted passes", uuids).digest
+    return digest

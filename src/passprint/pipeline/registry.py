@@ -1,4 +1,4 @@
-"""Which passes there are, by name: passprint's own, those of installed packages, and the classes of this process."""
+"""Which passes there are, by name: the library's, those of installed packages, and this process's own."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ def _disputed(claims: Claims, name: str | None) -> list[str]:
 
 
 def _claims() -> Claims:
-    latest = {(found.__module__, found.__qualname__): found for found in _subclasses(InductorPass)}
+    every = _subclasses(InductorPass)  # type: ignore[type-abstract]
+    latest = {(found.__module__, found.__qualname__): found for found in every}
     claims: Claims = {}
     for found in latest.values():
         claims.setdefault(found.name, []).append(found)
@@ -94,7 +95,7 @@ def _load_everything() -> None:
         except (ImportError, AttributeError) as error:
             owner = entry.dist.name if entry.dist is not None else "an installed package"
             warnings.warn(
-                f"{owner} offers the pass {entry.name!r} as {entry.value!r}, which cannot be imported ({error}); "
-                "it is left out",
+                f"{owner} offers the pass {entry.name!r} as {entry.value!r}, which cannot be imported "
+                f"({error}); it is left out",
                 stacklevel=4,
             )

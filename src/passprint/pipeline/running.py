@@ -21,7 +21,7 @@ def name_of(pass_: Any) -> str:
 
 
 def run_pass(pass_: Any, graph: torch.fx.Graph, context: PassContext) -> None:
-    """Run ``pass_`` on ``graph`` and count its rewrites in ``context``; raises PassError for what goes wrong."""
+    """Run ``pass_`` on ``graph`` and count its rewrites in ``context``; raises PassError for a fault."""
     name = name_of(pass_)
     patterns_before = _pattern_matches(context, name)
     try:
@@ -53,8 +53,8 @@ def _returned_something(name: str, result: object) -> PassError:
     kind = type(result).__name__
     reason = f"its __call__ returned a {kind}"
     return PassError(
-        f"the pass '{name}' is not valid: {reason}, and a pass must return nothing. Change the graph that was "
-        "given, in place, and drop the return (torch ignores what a pass returns, so a new graph would be lost)",
+        f"the pass '{name}' is not valid: {reason}, and a pass must return nothing. Change the graph that "
+        "was given, in place, and drop the return (torch would ignore it: a new graph would be lost)",
         pass_name=name,
         reason=reason,
     )
@@ -68,8 +68,8 @@ def _check(name: str, graph: torch.fx.Graph) -> None:
         reason = reason or str(error).splitlines()[0]
         raise PassError(
             f"the pass '{name}' broke the graph: {reason}\n{_excerpt(graph, node)}\n"
-            "Insert new nodes before their first use (graph.inserting_before(...)), and erase a node only after "
-            "all its uses were replaced",
+            "Insert new nodes before their first use (graph.inserting_before(...)), and erase a node only "
+            "after all its uses were replaced",
             pass_name=name,
             node=None if node is None else node.name,
             reason=reason,

@@ -24,7 +24,7 @@ _CLOSING = {"{": "}", "[": "]", "(": ")"}
 def parse_pipeline(
     text: str, make: Callable[[list[Any]], PassManager], objects: Mapping[str, InductorPass]
 ) -> PassManager:
-    """Read ``text``; ``make`` turns the members of a group into a manager, ``objects`` are known beside the registry."""
+    """Read ``text``: ``make`` turns members into a manager, ``objects`` are known beside the registry."""
     if not isinstance(text, str):
         raise PipelineError(
             f"a pipeline's text was expected and {text!r} ({type(text).__name__}) was given; "
@@ -103,8 +103,10 @@ class _Reader:
         opened = self.at
         stack: list[str] = []
         at = opened
-        while at < len(self.text):
-            char = self.text[at]
+        while True:
+            char = self.text[at : at + 1]
+            if not char:
+                self.fail(opened, opened + 1, "this brace is not closed; add '}'")
             if char in "\"'":
                 at = self._end_of_string(at)
                 continue
@@ -116,7 +118,6 @@ class _Reader:
                     self.at = at + 1
                     return self.text[opened + 1 : at]
             at += 1
-        self.fail(opened, opened + 1, "this brace is not closed; add '}'")
 
     def _end_of_string(self, opened: int) -> int:
         at = opened + 1
