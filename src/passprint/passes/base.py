@@ -62,7 +62,7 @@ class InductorPass(CustomGraphPass, metaclass=_PassType):
     """
 
     # What a pass is called and how it says who it is changes no graph.
-    __fingerprint_ignore__ = (
+    __fingerprint_ignore__: ClassVar[tuple[str, ...]] = (
         "__deepcopy__",
         "__init_subclass__",
         "__str__",

@@ -35,8 +35,8 @@ def warn_opaque(pass_: object) -> None:
         if _warned.is_new(type(pass_), path):
             warnings.warn(
                 f"{type(pass_).__qualname__} cannot be identified, so what is compiled with it is not "
-                f"cached: {path} is opaque. Replace it by plain data, a function or a class, or give the pass "
-                "its own uuid().",
+                f"cached: {path} is opaque. Replace it by plain data, a function or a class, or give the "
+                "pass its own uuid().",
                 OpaqueWarning,
                 stacklevel=3,
             )

@@ -48,7 +48,7 @@ class PatternPass(InductorPass):
 
     # A slot and not an entry of the instance's dictionary: it is neither a field nor part of the identity.
     __slots__ = ("_matchers",)
-    __fingerprint_ignore__ = ("_matchers",)
+    __fingerprint_ignore__: ClassVar[tuple[str, ...]] = ("_matchers",)
 
     if TYPE_CHECKING:
         _matchers: ClassVar[dict[str, PatternMatcherPass]]

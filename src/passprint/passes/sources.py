@@ -127,7 +127,7 @@ def _equal_only_to_itself(member: Any) -> bool:
     kind: type = type(member)
     if kind is str:
         return True
-    by_identity = kind.__eq__ is object.__eq__ and kind.__hash__ is object.__hash__
+    by_identity = (kind.__eq__, kind.__hash__) == (object.__eq__, object.__hash__)
     return by_identity and kind.__weakrefoffset__ != 0
 
 

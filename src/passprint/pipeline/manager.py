@@ -26,7 +26,7 @@ from passprint.pipeline.torch_door import HOOKS, CustomGraphPass, passes_in_slot
 class PassManager(CustomGraphPass):
     """Passes in the order in which they run, at one of Inductor's hooks.
 
-    ``passes``: pass objects; managers may be nested, and any ``CustomGraphPass`` of torch's may be among them.
+    ``passes``: pass objects; managers may be nested, and any ``CustomGraphPass`` may be among them.
     ``hook``: "pre_grad", "joint_pre", "joint_post", "post_grad_pre" or "post_grad_post".
     Raises PipelineError for a member that is not a pass and for an unknown hook. A manager does not change.
     """
@@ -191,7 +191,7 @@ def _checked(passes: object) -> tuple[CustomGraphPass, ...]:
         if not isinstance(member, CustomGraphPass):
             raise PipelineError(
                 f"member {position} of a PassManager is {member!r} ({type(member).__name__}), which is not a "
-                f"pass. Expected an instance of InductorPass (or of torch's CustomGraphPass): {_advice(member)}"
+                f"pass. Expected an instance of InductorPass (or of CustomGraphPass): {_advice(member)}"
             )
     return members
 
