@@ -1,0 +1,20 @@
+"""What code is: canonical bytes → discovery → tree → memo with guards. No torch is imported here."""
+
+from __future__ import annotations
+
+from passprint.identity import kinds as _kinds  # noqa: F401  (registers how each kind of object is read)
+from passprint.identity.canonical import canonical
+from passprint.identity.compose import compose
+from passprint.identity.memo import Memo, default_memo, fingerprint
+from passprint.identity.tree import Change, Fingerprint, Part
+
+__all__ = [
+    "Change",
+    "Fingerprint",
+    "Memo",
+    "Part",
+    "canonical",
+    "compose",
+    "default_memo",
+    "fingerprint",
+]

@@ -1,0 +1,226 @@
+"""What a code object is, and which names it reaches. Everything that differs by Python version is here.
+
+Read against CPython 3.11, 3.12, 3.13 and 3.14. ``co_code`` is the code before it warms up, with zeroed
+inline caches, so its opcodes (even bytes) and arguments (odd bytes) can be searched apart from each other
+with regular expressions, which is much faster than a loop over instructions.
+"""
+
+from __future__ import annotations
+
+import opcode
+import re
+import sys
+import weakref
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+from passprint.identity.canonical import canonical, frame
+
+_OP = opcode.opmap
+_EXTENDED = _OP["EXTENDED_ARG"]
+_CO_OPTIMIZED = 0x1
+_CO_HAS_DOCSTRING = 0x4000000  # 3.14
+_CO_UNCOUNTED = _CO_HAS_DOCSTRING
+_SPLIT = slice(0, None, 2), slice(1, None, 2)
+
+# The arguments of these hold flags in their lowest bits: 3.11 has LOAD_METHOD, 3.12 folded it into LOAD_ATTR.
+_ATTR_SHIFT = 1 if sys.version_info >= (3, 12) else 0
+_GLOBAL_SHIFT = 1
+_NAME_SHIFTS = {
+    code: shift
+    for name, shift in {
+        "LOAD_GLOBAL": _GLOBAL_SHIFT,
+        "LOAD_NAME": 0,
+        "LOAD_FROM_DICT_OR_GLOBALS": 0,
+    }.items()
+    if (code := _OP.get(name)) is not None
+}
+_ATTR_SHIFTS = {
+    code: shift
+    for name, shift in {"LOAD_ATTR": _ATTR_SHIFT, "LOAD_METHOD": 0}.items()
+    if (code := _OP.get(name)) is not None
+}
+_SHIFTS = {**_NAME_SHIFTS, **_ATTR_SHIFTS}
+
+
+def _any_of(codes: Any) -> bytes:
+    return b"[" + b"".join(re.escape(bytes([code])) for code in codes) + b"]"
+
+
+def _codes(*names: str) -> list[int]:
+    return [_OP[name] for name in names if name in _OP]
+
+
+_EXT = re.escape(bytes([_EXTENDED]))
+_ATTRS = b"(?:" + _EXT + b"*" + _any_of(_ATTR_SHIFTS) + b"\0*)*"
+_CHAIN = re.compile(_any_of(_NAME_SHIFTS) + b"\0*" + _ATTRS, re.DOTALL)
+_STEP = re.compile(b"[^\0" + _EXT + b"]", re.DOTALL)
+_CONST_LOADS = re.compile(
+    _any_of(_codes("LOAD_CONST", "RETURN_CONST", "KW_NAMES", "LOAD_CONST_IMMORTAL", "LOAD_CONST_MORTAL"))
+)
+_CALL_START = re.compile(
+    b"(?:" + _any_of(_codes("LOAD_GLOBAL", "LOAD_NAME")) + b"\0*" + _any_of(_codes("PUSH_NULL")) + b"?)"
+)
+
+
+def _probe(source: str) -> CodeType:
+    scope: dict[str, Any] = {}
+    exec(compile(source, "<passprint probe>", "exec"), scope)
+    found: CodeType = scope["f"].__code__
+    return found
+
+
+_EMPTY_DOC_SLOT = _probe("def f(): return 70000").co_consts[:1] == (None,)
+_FLAGGED_DOC = bool(_probe("def f():\n 'doc'").co_flags & _CO_HAS_DOCSTRING)
+_NO_DOC_NAMES = frozenset({"<lambda>", "<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRef:
+    """A name imported inside a function: the module as written, and the name taken from it, if any."""
+
+    module: str
+    level: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFacts:
+    """What one code object, nested ones included, is and reaches."""
+
+    payload: bytes
+    chains: tuple[tuple[str, ...], ...]
+    imports: tuple[ImportRef, ...]
+    computed: tuple[tuple[str, ...], ...]
+    """Objects of which an attribute is taken by a computed name: ``getattr(OBJECT, <computed>)``."""
+
+
+def _argument(ops: bytes, args: bytes, position: int) -> int:
+    """An instruction's argument with what its EXTENDED_ARG prefixes add."""
+    value = args[position]
+    shift = 8
+    while position > 0 and ops[position - 1] == _EXTENDED:
+        position -= 1
+        value |= args[position] << shift
+        shift += 8
+    return value
+
+
+def _read_chains(code: CodeType, ops: bytes, args: bytes) -> dict[tuple[str, ...], None]:
+    names = code.co_names
+    found: dict[tuple[str, ...], None] = {}
+    for match in _CHAIN.finditer(ops):
+        start, end = match.span()
+        chain = []
+        for at in range(start, end):
+            op = ops[at]
+            if op and op != _EXTENDED:
+                arg = _argument(ops, args, at) if ops[at - 1] == _EXTENDED else args[at]
+                chain.append(names[arg >> _SHIFTS[op]])
+        found[tuple(chain)] = None
+    return found
+
+
+def _has_docstring(code: CodeType) -> bool:
+    if _FLAGGED_DOC:
+        return bool(code.co_flags & _CO_HAS_DOCSTRING)
+    return (
+        bool(code.co_flags & _CO_OPTIMIZED)
+        and bool(code.co_consts)
+        and type(code.co_consts[0]) is str
+        and code.co_name not in _NO_DOC_NAMES
+        and not code.co_name.startswith("<generic parameters")
+    )
+
+
+def _without_docstring(code: CodeType, text: bytes, ops: bytes) -> tuple[bytes, tuple[Any, ...]]:
+    """The code and constants that the compiler makes where the docstring is left out."""
+    consts = code.co_consts
+    rest = consts[1:]
+    if not _EMPTY_DOC_SLOT:
+        where = {0: 0, **{index: index - 1 for index in range(1, len(consts))}}
+        kept = rest
+    elif None in rest:
+        moved = rest.index(None) + 1
+        where = {i: 0 if i == moved else i - (i > moved) for i in range(len(consts))}
+        kept = (None, *rest[: moved - 1], *rest[moved:])
+    else:
+        return text, (None, *rest)
+    if len(consts) > 255:
+        return text, (None, *rest)
+    rewritten = bytearray(text)
+    for match in _CONST_LOADS.finditer(ops):
+        at = 2 * match.start() + 1
+        if rewritten[at] == 0:
+            return text, consts  # the docstring is also used as a value: leave all as it is
+        rewritten[at] = where[rewritten[at]]
+    return bytes(rewritten), kept
+
+
+_PLAIN_CONSTS = frozenset({type(None), bool, int, float, complex, str, bytes, type(Ellipsis)})
+
+
+def _const_bytes(consts: tuple[Any, ...], nested: list[CodeFacts]) -> bytes:
+    """Constants by type and value; ``ascii`` of a tuple of plain constants is unambiguous and quick."""
+    if _PLAIN_CONSTS.issuperset(map(type, consts)):
+        return ascii(consts).encode()
+    items = []
+    for const in consts:
+        if type(const) is CodeType:
+            inner = code_facts(const)
+            nested.append(inner)
+            items.append(frame(b"C", inner.payload))
+        else:
+            items.append(canonical(const))
+    return b"".join(items)
+
+
+def _build_facts(code: CodeType) -> CodeFacts:
+    text = code.co_code
+    ops, args = text[::2], text[1::2]
+    consts = code.co_consts
+    if _has_docstring(code):
+        text, consts = _without_docstring(code, text, ops)
+    nested: list[CodeFacts] = []
+    head = (
+        code.co_name,
+        code.co_argcount,
+        code.co_posonlyargcount,
+        code.co_kwonlyargcount,
+        code.co_flags & ~_CO_UNCOUNTED,
+        code.co_names,
+        code.co_varnames,
+        code.co_freevars,
+        code.co_cellvars,
+    )
+    payload = b"".join(
+        (
+            frame(b"h", ascii(head).encode()),
+            frame(b"o", text),
+            frame(b"x", code.co_exceptiontable),
+            frame(b"k", _const_bytes(consts, nested)),
+        )
+    )
+    chains = _read_chains(code, ops, args)
+    imports: dict[ImportRef, None] = {}
+    computed: dict[tuple[str, ...], None] = {}
+    for inner in nested:
+        chains.update(dict.fromkeys(inner.chains))
+        imports.update(dict.fromkeys(inner.imports))
+        computed.update(dict.fromkeys(inner.computed))
+    return CodeFacts(payload, tuple(chains), tuple(imports), tuple(computed))
+
+
+_FACTS: dict[int, tuple[weakref.ref[CodeType], CodeFacts]] = {}
+
+
+def code_facts(code: CodeType) -> CodeFacts:
+    """The facts of a code object, remembered as long as it lives (code objects never change)."""
+    key = id(code)
+    known = _FACTS.get(key)
+    if known is not None:
+        return known[1]
+    facts = _build_facts(code)
+    _FACTS[key] = (weakref.ref(code, lambda _: _FACTS.pop(key, None)), facts)
+    return facts

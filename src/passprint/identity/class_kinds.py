@@ -1,0 +1,145 @@
+"""How classes are read: bases, metaclass, and every attribute that counts."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum, EnumType
+from typing import Any
+
+from passprint.identity.canonical import encode_text, frame
+from passprint.identity.code_kinds import foreign_bytes
+from passprint.identity.hints import hint_text, hints_of
+from passprint.identity.node import Node
+from passprint.identity.walk import FINDERS, HANDLERS, Handler, Walk, by_name
+
+IGNORE = "__fingerprint_ignore__"
+"""A class attribute: names of attributes and fields, of the class and its subclasses, that do not count."""
+
+_UNCOUNTED = frozenset(
+    {
+        "__module__",
+        "__qualname__",
+        "__doc__",
+        "__dict__",
+        "__weakref__",
+        "__annotations__",
+        "__annotations_cache__",
+        "__annotate__",
+        "__annotate_func__",
+        "__firstlineno__",
+        "__static_attributes__",
+        "__classdictcell__",
+        "__abstractmethods__",
+        "_abc_impl",
+        IGNORE,
+    }
+)
+_ENUM_TABLES = (
+    "_member_names_",
+    "_member_map_",
+    "_value2member_map_",
+    "_hashable_values_",
+    "_unhashable_values_",
+    "_unhashable_values_map_",
+    "_new_member_",
+    "_use_args_",
+)
+_PY_HEAP_TYPE = 1 << 9
+
+
+def ignored_names(cls: type) -> frozenset[str]:
+    """The names that a class and its bases leave out."""
+    names: set[str] = set()
+    for base in cls.__mro__:
+        declared = base.__dict__.get(IGNORE)
+        if declared:
+            names.update((declared,) if isinstance(declared, str) else declared)
+    return frozenset(names)
+
+
+def _is_c_type(cls: type) -> bool:
+    return not cls.__flags__ & _PY_HEAP_TYPE or "__module__" not in cls.__dict__
+
+
+def _class_leaf(walk: Walk, cls: type) -> bytes | None:
+    module = cls.__module__
+    label = walk.origins.of_module(module).label
+    if label is None:
+        return foreign_bytes(walk, module, cls.__qualname__) if _is_c_type(cls) else None
+    if "<" in cls.__qualname__:
+        return None
+    return by_name(label, module, cls.__qualname__)
+
+
+def _expand_class(walk: Walk, cls: type, node: Node) -> None:
+    namespace = cls.__dict__
+    content = dict(namespace)
+    walk.slots.refer(cls)
+    walk.slots.mapping(namespace, content)
+    node.head = frame(b"n", encode_text(cls.__name__)) + hints_of(cls)
+    kind = type(cls)
+    if kind is not type:
+        node.add("→", f"metaclass {kind.__qualname__}", walk.child(kind), kind)
+    for base in cls.__bases__:
+        if base is not object:
+            node.add("→", base.__qualname__, walk.child(base), base)
+    ignored = ignored_names(cls)
+    if isinstance(cls, EnumType):
+        ignored = ignored | _add_members(walk, cls, node, content)
+    for name in sorted(content, key=str):
+        if name not in _UNCOUNTED and name not in ignored:
+            value = content[name]
+            node.add(".", str(name), walk.child(value), value)
+
+
+def _add_members(walk: Walk, cls: EnumType, node: Node, content: dict[str, Any]) -> frozenset[str]:
+    """An enum's members, aliases included, in order; gives the attributes that they stand for."""
+    derived = set(_ENUM_TABLES)
+    members: dict[str, Any] = content.get("_member_map_", {})
+    for name, member in members.items():
+        derived.add(name)
+        node.add(".", name, walk.child(member._value_), member._value_)
+        extra = {key: value for key, value in vars(member).items() if not key.startswith(("_", "__"))}
+        for key in sorted(extra):
+            node.add(".", f"{name}.{key}", walk.child(extra[key]), extra[key])
+    return frozenset(derived)
+
+
+def _expand_member(walk: Walk, member: Enum, node: Node) -> None:
+    """An enum member: its class, and which one it is (a flag combination has no name, but a value)."""
+    cls = type(member)
+    node.add("", "class", walk.child(cls), cls)
+    node.add(".", "name", walk.child(member._name_), member._name_)
+    node.add(".", "value", walk.child(member._value_), member._value_)
+
+
+def _expand_field(walk: Walk, field: Any, node: Node) -> None:
+    """A dataclass field; its type as it is written."""
+    node.head = frame(b"n", encode_text(f"{field.name}: {hint_text(field.type)} {field._field_type!r}"))
+    for label in ("default", "default_factory", "init", "repr", "hash", "compare", "kw_only"):
+        value = getattr(field, label)
+        node.add(".", label, walk.child(value), value)
+    if field.metadata:
+        metadata = dict(field.metadata)
+        node.add(".", "metadata", walk.child(metadata), metadata)
+
+
+_CLASS = Handler("class", _expand_class, _class_leaf)
+_MEMBER = Handler("enum member", _expand_member)
+_FIELD = Handler("field", _expand_field)
+
+
+def _find(kind: type) -> Handler | None:
+    if issubclass(kind, type):
+        return _CLASS
+    if issubclass(kind, Enum):
+        return _MEMBER
+    dataclasses = sys.modules.get("dataclasses")
+    if dataclasses is not None and kind is dataclasses.Field:
+        HANDLERS[kind] = _FIELD
+        return _FIELD
+    return None
+
+
+HANDLERS[type] = _CLASS
+FINDERS.append(_find)

@@ -1,0 +1,162 @@
+"""A check, as quick as Python can make it, that everything that a walk read is still what it was.
+
+The slots are merged by owner and handed to comparisons that run in C. Comparing two sequences there tests
+``is`` before ``==``, so where nothing has changed nothing is compared by value. Where something has, ``==``
+must not call two things the same that are not (``1`` and ``True``): every expected object whose type
+defines ``==`` is therefore compared by identity beside it.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from itertools import chain
+from operator import is_, itemgetter
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    ModuleType,
+)
+from typing import Any
+
+from passprint.identity.slots import Slots
+
+Check = Callable[[Any], bool]
+
+_ALWAYS_SAFE = frozenset(
+    {
+        type(None),
+        type,
+        FunctionType,
+        BuiltinFunctionType,
+        CodeType,
+        ModuleType,
+        GetSetDescriptorType,
+        MemberDescriptorType,
+        property,
+        staticmethod,
+        classmethod,
+    }
+)
+
+
+def _equals_by_identity(value: Any) -> bool:
+    kind = type(value)
+    defined: Any = kind.__eq__
+    return kind in _ALWAYS_SAFE or defined is object.__eq__
+
+
+class _Terms:
+    """The parts of one check: an expression for each, and the objects that its names stand for."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.bound: list[Any] = []
+
+    def add(self, template: str, *values: Any) -> None:
+        names = [f"v{len(self.bound) + index}" for index in range(len(values))]
+        self.bound.extend(values)
+        self.lines.append(template.format(*names))
+
+
+def _getter(names: tuple[Any, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) == 1:
+        only = names[0]
+        return lambda mapping: (mapping[only],)
+    return itemgetter(*names)
+
+
+def _same_items(found: tuple[Any, ...], expected: tuple[Any, ...]) -> bool:
+    return len(found) == len(expected) and all(map(is_, found, expected))
+
+
+def _add_names(terms: _Terms, namespace: dict[str, Any], values: dict[str, Any]) -> None:
+    safe = {name: value for name, value in values.items() if _equals_by_identity(value)}
+    risky = {name: value for name, value in values.items() if name not in safe}
+    if len(safe) == 1:
+        (name,) = safe
+        terms.add("{}[{}] is {}", namespace, name, safe[name])
+    elif safe:
+        terms.add("{}({}) == {}", itemgetter(*safe), namespace, tuple(safe.values()))
+    for name, value in risky.items():
+        terms.add("{}[{}] is {}", namespace, name, value)
+
+
+def _add_owners(terms: _Terms, owners: tuple[Any, ...], referents: list[Any], root: bool) -> None:
+    if not referents:
+        return
+    if root:
+        terms.add("gather(obj, *{}) == {}", owners, referents)
+    else:
+        terms.add("gather(*{}) == {}", owners, referents)
+
+
+def _risky_items(mapping: Any, snapshot: dict[Any, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    risky = {
+        key: value
+        for key, value in snapshot.items()
+        if not _equals_by_identity(value) and key not in ("__doc__", "__module__", "__qualname__")
+    }
+    return tuple(risky), tuple(risky.values())
+
+
+_FACTORIES: dict[str, Any] = {}
+
+
+def _factory(source: str) -> Any:
+    made = _FACTORIES.get(source)
+    if made is None:
+        scope: dict[str, Any] = {"gather": gc.get_referents, "same": _same_items, "chain": chain}
+        exec(source, scope)
+        made = _FACTORIES[source] = scope["make"]
+    return made
+
+
+def build_check(slots: Slots, root: Any) -> Check:
+    """A function that says whether every slot still holds what the walk found.
+
+    It is called with the root object, which the check itself does not keep alive.
+    """
+    terms = _Terms()
+    _add_references(terms, slots, root)
+    for mapping, snapshot in slots.mappings:
+        if not snapshot:
+            terms.add("not {}", mapping)
+            continue
+        terms.add("{} == {}", mapping, snapshot)
+        keys, values = _risky_items(mapping, snapshot)
+        if keys:
+            terms.add("same({}({}), {})", _getter(keys), mapping, values)
+    for namespace, values_by_name in slots.names.values():
+        _add_names(terms, namespace, values_by_name)
+    for namespace, absent in slots.absent.values():
+        terms.add("{}.isdisjoint({})", namespace.keys(), frozenset(absent))
+    for read, owner, expected in slots.strict:
+        if owner is root:
+            terms.add("same({}(obj), {})", read, expected)
+        else:
+            terms.add("same({}({}), {})", read, owner, expected)
+    names = ", ".join([f"v{index}" for index in range(len(terms.bound))])
+    test = "\n        and ".join(terms.lines) or "True"
+    source = f"def make({names}):\n    def check(obj):\n        return (\n        {test})\n    return check\n"
+    check: Check = _factory(source)(*terms.bound)
+    return check
+
+
+def _add_references(terms: _Terms, slots: Slots, root: Any) -> None:
+    owners: list[Any] = []
+    referents: list[Any] = []
+    of_root: list[Any] | None = None
+    for owner, found in slots.references:
+        if owner is root:
+            of_root = found
+        else:
+            owners.append(owner)
+            referents.extend(found)
+    if of_root is not None:
+        _add_owners(terms, tuple(owners), of_root + referents, True)
+    else:
+        _add_owners(terms, tuple(owners), referents, False)

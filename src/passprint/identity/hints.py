@@ -1,0 +1,48 @@
+"""Type hints as they are written.
+
+A hint counts by its text and not by what it names: code does not run it, but libraries read it (schemas of
+custom operators, dataclass fields). What a library made of a hint (a registry, a generated function) counts
+by itself. Lazy annotations (3.14) are never evaluated: the code that would compute them counts.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import CodeType
+from typing import Any
+
+from passprint.identity.bytecode import code_facts
+from passprint.identity.canonical import encode_text, frame
+
+_LAZY = sys.version_info >= (3, 14)
+
+
+def hint_text(hint: Any) -> str:
+    """A hint's text: types by name, generics by their parts, anything else by its type."""
+    if isinstance(hint, str):
+        return hint
+    if hint is None or hint is ...:
+        return str(hint)
+    arguments = getattr(hint, "__args__", None)
+    if isinstance(arguments, tuple):
+        origin = getattr(hint, "__origin__", None) or type(hint)
+        return f"{hint_text(origin)}[{', '.join([hint_text(part) for part in arguments])}]"
+    if isinstance(hint, (list, tuple)):
+        return f"[{', '.join([hint_text(part) for part in hint])}]"
+    name = (
+        getattr(hint, "__qualname__", None) or getattr(hint, "__name__", None) or getattr(hint, "_name", None)
+    )
+    return name if isinstance(name, str) else type(hint).__qualname__
+
+
+def hints_of(owner: Any) -> bytes:
+    """The bytes of a function's or class's own hints."""
+    if _LAZY:
+        lazy = owner.__dict__.get("__annotate_func__") if isinstance(owner, type) else owner.__annotate__
+        code = getattr(lazy, "__code__", None)
+        return frame(b"a", code_facts(code).payload) if isinstance(code, CodeType) else b""
+    # An own entry only: a class's __annotations__ would be its base's where it has none.
+    hints = vars(owner).get("__annotations__") if isinstance(owner, type) else owner.__annotations__
+    if not hints:
+        return b""
+    return frame(b"a", encode_text("\n".join([f"{name}: {hint_text(hint)}" for name, hint in hints.items()])))

@@ -1,0 +1,125 @@
+"""Fingerprints that are remembered, and re-checked by pointer each time."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+from passprint.errors import OpaqueError
+from passprint.identity.components import assign_digests
+from passprint.identity.guards import Check, build_check
+from passprint.identity.node import Node
+from passprint.identity.opaque import opaque_paths
+from passprint.identity.origin import Origins
+from passprint.identity.tree import Fingerprint, part_of
+from passprint.identity.walk import Walk, name_of
+
+
+def walk_object(obj: Any, origins: Origins) -> tuple[Walk, Node]:
+    """Walk an object and settle the digests of all that it reaches."""
+    walk = Walk(origins)
+    root = walk.run(obj)
+    assign_digests(root)
+    return walk, root
+
+
+def make_fingerprint(root: Node) -> Fingerprint:
+    """The fingerprint of a finished graph."""
+    assert root.digest is not None
+    return Fingerprint(root.digest.hex(), part_of(root, root.name, set()), opaque_paths(root))
+
+
+def opaque_error(name: str, paths: tuple[str, ...]) -> OpaqueError:
+    """The error for an identity that is incomplete."""
+    listed = "\n".join([f"  {path}" for path in paths])
+    return OpaqueError(
+        f"{name} cannot be identified, because it reaches something whose content is not known:\n{listed}\n"
+        "Three ways out: pass the value in as a plain field, or define __fingerprint__(self) on its class to "
+        "say what counts, or name the attribute in __fingerprint_ignore__ where it cannot change a result.",
+        paths,
+    )
+
+
+class Memo:
+    """Remembers digests and checks, each time it is asked, that nothing that was read has changed.
+
+    Objects are held weakly: an entry goes when its object does. At most ``limit`` entries are kept; then
+    the oldest go. Any number of threads may ask at once.
+    """
+
+    def __init__(self, *, first_party: Iterable[str] = (), limit: int = 1024) -> None:
+        self.origins = Origins(first_party)
+        self._limit = limit
+        # By the object's id, which is its own as long as the entry's weak reference has not fired.
+        self._entries: dict[int, tuple[Check, str | None, weakref.ref[Any]]] = {}
+        self._lock = threading.Lock()
+
+    def __fingerprint__(self) -> str:
+        return "memo"
+
+    def fingerprint(self, obj: Any) -> Fingerprint:
+        """The whole fingerprint, parts and opaque paths included."""
+        return make_fingerprint(walk_object(obj, self.origins)[1])
+
+    def digest(self, obj: Any) -> str | None:
+        """The digest, or None where the identity is incomplete."""
+        entry = self._entries.get(id(obj))
+        if entry is not None and _holds(entry[0], obj):
+            return entry[1]
+        return self._walk(obj)
+
+    def digests(self, objs: Iterable[Any]) -> tuple[str | None, ...]:
+        """The digests of several objects at once."""
+        return tuple([self.digest(obj) for obj in objs])
+
+    def _walk(self, obj: Any) -> str | None:
+        walk, root = walk_object(obj, self.origins)
+        assert root.digest is not None
+        digest = None if opaque_paths(root) else root.digest.hex()
+        if walk.slots.volatile:
+            return digest
+        key = id(obj)
+        try:
+            alive = weakref.ref(obj, lambda _: self._entries.pop(key, None))
+        except TypeError:  # a kind that cannot be referred to weakly is walked each time
+            return digest
+        entry = (build_check(walk.slots, obj), digest, alive)
+        with self._lock:
+            self._entries.pop(key, None)
+            while len(self._entries) >= self._limit:
+                del self._entries[next(iter(self._entries))]
+            self._entries[key] = entry
+        return digest
+
+
+def _holds(check: Check, obj: Any) -> bool:
+    """Whether a check passes; one that cannot even be made (a name is gone) does not."""
+    try:
+        return check(obj)
+    except (KeyError, AttributeError, ValueError, TypeError, RuntimeError):
+        return False
+
+
+_DEFAULT = Memo()
+
+
+def default_memo() -> Memo:
+    """The process's one memo."""
+    return _DEFAULT
+
+
+def fingerprint(obj: object, *, strict: bool = True, first_party: Iterable[str] = ()) -> Fingerprint:
+    """The identity of an object: everything that can change what it does, as the interpreter holds it.
+
+    ``first_party`` names packages or modules whose content counts although a distribution owns them.
+
+    Raises :class:`~passprint.OpaqueError` when something reached cannot be identified, naming the paths to
+    it; ``strict=False`` returns a fingerprint whose ``opaque`` lists them.
+    """
+    memo = Memo(first_party=first_party) if first_party else _DEFAULT
+    found = memo.fingerprint(obj)
+    if strict and found.opaque:
+        raise opaque_error(name_of(obj), found.opaque)
+    return found

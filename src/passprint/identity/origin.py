@@ -1,0 +1,200 @@
+"""Who owns a module: the standard library, an installed distribution, or the user (its content counts).
+
+A distribution is found by the ``*.dist-info`` folder beside the package, once per top-level package:
+``importlib.metadata`` is slow to import and to ask.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from passprint.identity.canonical import encode_text, frame
+
+PYTHON = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
+
+SEED = frame(
+    b"passprint identity 1 ",
+    encode_text(f"{PYTHON} -O{sys.flags.optimize} {platform.python_implementation()}"),
+)
+"""What every digest starts with: the schema of this room and the interpreter."""
+
+_SITE_NAMES = ("site-packages", "dist-packages")
+_STDLIB_FOLDER = os.path.dirname(os.path.abspath(os.__file__))
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where code comes from. ``label`` is None where the code's content counts."""
+
+    label: str | None
+
+    @property
+    def by_content(self) -> bool:
+        """Whether the code must be walked."""
+        return self.label is None
+
+
+CONTENT = Origin(None)
+STDLIB = Origin(PYTHON)
+
+
+class Origins:
+    """Answers, for module names, whose code it is; each top-level package is looked up once.
+
+    ``first_party`` names packages or modules (``"torch._inductor.fx_passes"``) whose content counts although
+    a distribution owns them.
+    """
+
+    def __init__(self, first_party: Iterable[str] = ()) -> None:
+        self.first_party = tuple(first_party)
+        self._modules: dict[str | None, Origin] = {None: CONTENT, "__main__": CONTENT}
+        self._c_files: dict[str, str] = {}
+
+    def of_module(self, name: Any) -> Origin:
+        """The origin of the code in the module of this name."""
+        try:
+            return self._modules[name]
+        except KeyError:
+            pass
+        except TypeError:  # an unhashable __module__
+            return CONTENT
+        origin = self._modules[name] = self._decide(name)
+        return origin
+
+    def of_c_module(self, name: str | None) -> str:
+        """The label of C code: what owns its module, or the content of the file that it was loaded from."""
+        origin = self.of_module(name)
+        if origin.label is not None:
+            return origin.label
+        if name is None:
+            return PYTHON
+        known = self._c_files.get(name)
+        if known is None:
+            location = _location(name)
+            content = _read(location) if location and os.path.isfile(location) else b""
+            known = self._c_files[name] = (
+                "file " + hashlib.sha256(content).hexdigest() if content else "no file"
+            )
+        return known
+
+    def _decide(self, name: Any) -> Origin:
+        if not isinstance(name, str):
+            return CONTENT
+        for prefix in self.first_party:
+            if name == prefix or name.startswith(prefix + "."):
+                return CONTENT
+        if name == "passprint.identity" or name.startswith("passprint.identity."):
+            return Origin(f"passprint.identity {SEED.hex()}")
+        top = name.partition(".")[0]
+        return _find_origin(top, _location(name) or _location(top))
+
+
+def _location(name: str) -> str | None:
+    """The file or folder of a loaded module; "" for one built into the interpreter, None if not known."""
+    module = sys.modules.get(name)
+    if module is None:
+        return None
+    spec = getattr(module, "__spec__", None)
+    if getattr(spec, "origin", None) in ("built-in", "frozen"):
+        return ""
+    file = getattr(module, "__file__", None)
+    if isinstance(file, str):
+        return file
+    for folder in getattr(module, "__path__", None) or ():
+        return str(folder)
+    return "" if name in sys.builtin_module_names else None
+
+
+def _find_origin(top: str, location: str | None) -> Origin:
+    if location is None:
+        return STDLIB if top in sys.stdlib_module_names and top not in sys.modules else CONTENT
+    if location == "":
+        return STDLIB
+    folder = os.path.abspath(location)
+    site = _site_folder(folder)
+    if site is None:
+        inside = folder.startswith((_STDLIB_FOLDER + os.sep, _zipped_stdlib()))
+        return STDLIB if inside and top in sys.stdlib_module_names else CONTENT
+    found = _distribution(site, top)
+    return Origin(found) if found else CONTENT
+
+
+def _zipped_stdlib() -> str:
+    return os.path.join(
+        sys.base_prefix, "lib", f"python{sys.version_info.major}{sys.version_info.minor}.zip", ""
+    )
+
+
+def _site_folder(path: str) -> str | None:
+    """The site-packages folder that a path is in, or any folder on its way up that holds dist-info."""
+    parts = path.split(os.sep)
+    for index in range(len(parts) - 1, 0, -1):
+        if parts[index] in _SITE_NAMES:
+            return os.sep.join(parts[: index + 1])
+    for folder in sys.path:
+        if folder and path.startswith(folder.rstrip(os.sep) + os.sep) and _metadata_folders(folder):
+            return folder
+    return None
+
+
+def _metadata_folders(folder: str) -> list[str]:
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    return [name for name in names if name.endswith(".dist-info")]
+
+
+def _normal(name: str) -> str:
+    return name.lower().replace("-", "_").replace(".", "_")
+
+
+def _distribution(site: str, top: str) -> str | None:
+    """``name version`` of the distribution in a site folder that a top-level package belongs to."""
+    folders = sorted(_metadata_folders(site))
+    likely = [name for name in folders if _normal(name.partition("-")[0]) == _normal(top)]
+    for folder in likely + [name for name in folders if name not in likely]:
+        if _claims(os.path.join(site, folder), top):
+            if _is_editable(os.path.join(site, folder)):
+                return None
+            name, _, version = folder.removesuffix(".dist-info").rpartition("-")
+            return f"{name} {version}"
+    return None
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def _claims(folder: str, top: str) -> bool:
+    """Whether a distribution lists files of this top-level package."""
+    record = b"\n" + _read(os.path.join(folder, "RECORD")).replace(b"\r", b"")
+    name = encode_text(top)
+    if record == b"\n":
+        return name in _read(os.path.join(folder, "top_level.txt")).split()
+    return any(
+        b"\n" + name + end in record for end in (b"/", b".py,", b".cpython", b".abi3", b".so,", b".pyd")
+    )
+
+
+def _is_editable(folder: str) -> bool:
+    text = _read(os.path.join(folder, "direct_url.json"))
+    if not text:
+        return False
+    import json  # slow to import, and only editable or direct installs have such a file
+
+    try:
+        info = json.loads(text)
+    except ValueError:
+        return False
+    return bool(info.get("dir_info", {}).get("editable"))

@@ -1,0 +1,61 @@
+"""What a walk read, so that asking again can compare pointers in place of walking.
+
+Recorded are the owner, the name and the object of every slot, and a snapshot of every mutable container.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+from typing import Any
+
+_gather = gc.get_referents
+
+
+class Slots:
+    """The slots read by one walk."""
+
+    __slots__ = ("absent", "mappings", "names", "references", "strict", "volatile")
+
+    def __init__(self) -> None:
+        self.names: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
+        self.absent: dict[int, tuple[dict[str, Any], set[str]]] = {}
+        self.references: list[tuple[Any, list[Any]]] = []
+        self.mappings: list[tuple[Mapping[Any, Any], dict[Any, Any]]] = []
+        self.strict: list[tuple[Callable[[Any], Any], Any, tuple[Any, ...]]] = []
+        self.volatile = False
+        """Something was computed, so that only walking again can tell whether it is the same."""
+
+    def name(self, namespace: dict[str, Any], name: str, value: Any) -> None:
+        """A name looked up in a module's namespace."""
+        entry = self.names.get(id(namespace))
+        if entry is None:
+            entry = self.names[id(namespace)] = (namespace, {})
+        entry[1][name] = value
+
+    def missing(self, namespace: dict[str, Any], name: str) -> None:
+        """A name that is not in a namespace: were it added, it would shadow what was found elsewhere."""
+        entry = self.absent.get(id(namespace))
+        if entry is None:
+            entry = self.absent[id(namespace)] = (namespace, set())
+        entry[1].add(name)
+
+    def refer(self, owner: Any) -> None:
+        """All that the interpreter's garbage collector sees an object refer to: a function's code, defaults
+        and closure, a class's bases, a cell's content."""
+        self.references.append((owner, _gather(owner)))
+
+    def mapping(self, mapping: Mapping[Any, Any], snapshot: dict[Any, Any]) -> None:
+        """A mapping's keys and values."""
+        self.mappings.append((mapping, snapshot))
+
+    def items(self, container: Any, snapshot: tuple[Any, ...]) -> None:
+        """The items of a list or set."""
+        self.strict.append((tuple, container, snapshot))
+
+    def members(self, owner: Any, names: list[str], values: tuple[Any, ...]) -> None:
+        """Attributes kept in ``__slots__``."""
+        getter = attrgetter(*names)
+        expected = values if len(names) > 1 else (values[0],)
+        self.strict.append((getter if len(names) > 1 else (lambda obj: (getter(obj),)), owner, expected))

@@ -1,0 +1,266 @@
+"""How containers, modules and instances are read."""
+
+from __future__ import annotations
+
+import sys
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+from passprint.errors import OpaqueError
+from passprint.identity.canonical import COMPOUNDS, canonical, encode_text, frame, is_flat
+from passprint.identity.class_kinds import ignored_names
+from passprint.identity.node import Node
+from passprint.identity.walk import FINDERS, HANDLERS, Expand, Handler, Walk, by_name
+
+_MISSING = object()
+
+
+def _tuple_leaf(walk: Walk, value: tuple[Any, ...]) -> bytes | None:
+    return canonical(value) if is_flat(value) else None
+
+
+def _list_leaf(walk: Walk, value: Any) -> bytes | None:
+    if not is_flat(value):
+        return None
+    walk.slots.items(value, tuple(value))
+    return canonical(value)
+
+
+def _plain_leaf(walk: Walk, value: Any) -> bytes | None:
+    try:
+        return canonical(value)
+    except OpaqueError:
+        return None
+
+
+def _volatile_leaf(walk: Walk, value: Any) -> bytes | None:
+    walk.slots.volatile = True
+    return canonical(value)
+
+
+def _expand_sequence(walk: Walk, value: Any, node: Node) -> None:
+    items = tuple(value)
+    if type(value) is not tuple:
+        walk.slots.items(value, items)
+    for index, item in enumerate(items):
+        node.add("[", str(index), walk.child(item), item)
+
+
+def _expand_set(walk: Walk, value: Any, node: Node) -> None:
+    items = tuple(value)
+    if type(value) is not frozenset:
+        walk.slots.items(value, items)
+    node.unordered = True
+    for item in items:
+        node.add("[", "item", walk.child(item), item)
+
+
+def _expand_dict(walk: Walk, value: Any, node: Node) -> None:
+    content = dict(value)
+    walk.slots.mapping(value, content)
+    for key, item in content.items():
+        pair = Node("item", "", None)
+        pair.add("", "key", walk.child(key), key)
+        pair.add("", "value", walk.child(item), item)
+        node.add("[", repr(key) if is_flat((key,)) else type(key).__qualname__, pair, item)
+
+
+def _expand_module(walk: Walk, module: ModuleType, node: Node) -> None:
+    """A module as a whole: every name in it but what the import system put there."""
+    content = dict(module.__dict__)
+    walk.slots.mapping(module.__dict__, content)
+    for name in sorted(content):
+        if not (name.startswith("__") and name.endswith("__")) or name == "__getattr__":
+            node.add(".", name, walk.child(content[name]), content[name])
+
+
+def _module_leaf(walk: Walk, module: ModuleType) -> bytes | None:
+    label = walk.origins.of_module(module.__name__).label
+    return None if label is None else by_name(label, module.__name__, "")
+
+
+def _add_class(walk: Walk, value: Any, node: Node) -> None:
+    cls = type(value)
+    walk.slots.strict.append((_type_of, value, (cls,)))
+    node.add("", "class", walk.child(cls), cls)
+
+
+def _type_of(value: Any) -> tuple[Any, ...]:
+    return (type(value),)
+
+
+def _slot_names(cls: type) -> list[str]:
+    names: list[str] = []
+    for base in cls.__mro__:
+        declared = base.__dict__.get("__slots__", ())
+        for name in (declared,) if isinstance(declared, str) else tuple(declared):
+            if name in ("__dict__", "__weakref__"):
+                continue
+            if name.startswith("__") and not name.endswith("__"):
+                name = f"_{base.__name__.lstrip('_')}{name}"
+            names.append(name)
+    return names
+
+
+def _add_state(walk: Walk, value: Any, node: Node) -> None:
+    """An instance's ``__dict__`` and slots, less what its class leaves out."""
+    cls = type(value)
+    ignored = ignored_names(cls)
+    content: dict[str, Any] = {}
+    attributes = getattr(value, "__dict__", None)
+    if isinstance(attributes, dict):
+        content.update(attributes)
+        walk.slots.refer(value)
+        walk.slots.mapping(attributes, dict(attributes))
+    slots = [name for name in _slot_names(cls) if name not in ignored]
+    filled = [(name, item) for name in slots if (item := getattr(value, name, _MISSING)) is not _MISSING]
+    if filled:
+        walk.slots.members(value, [name for name, _ in filled], tuple([item for _, item in filled]))
+        content.update(filled)
+    if len(filled) < len(slots):
+        walk.slots.refer(value)
+    for name in sorted(content, key=str):
+        if name not in ignored:
+            node.add(".", str(name), walk.child(content[name]), content[name])
+
+
+def _expand_instance(walk: Walk, value: Any, node: Node) -> None:
+    _add_class(walk, value, node)
+    _add_state(walk, value, node)
+
+
+def _expand_declared(walk: Walk, value: Any, node: Node) -> None:
+    """``__fingerprint__`` says what counts; it is asked again each time."""
+    walk.slots.volatile = True
+    _add_class(walk, value, node)
+    declared = type(value).__fingerprint__(value)
+    node.add("", "__fingerprint__", walk.child(declared), declared)
+
+
+def _expand_with_getstate(walk: Walk, value: Any, node: Node) -> None:
+    walk.slots.volatile = True
+    _add_class(walk, value, node)
+    state = value.__getstate__()
+    node.add("", "state", walk.child(state), state)
+
+
+def _over_builtin(base: type, read: Expand) -> Expand:
+    """An instance of a class derived from a builtin container or value: its items, then its state."""
+
+    def expand(walk: Walk, value: Any, node: Node) -> None:
+        _add_class(walk, value, node)
+        items = Node(base.__name__, "", None)
+        read(walk, value, items)
+        node.add("", base.__name__, items, None)
+        _add_state(walk, value, node)
+
+    return expand
+
+
+def _read_plain(base: Any) -> Expand:
+    def read(walk: Walk, value: Any, node: Node) -> None:
+        node.head = canonical(base(value) if base is not str else str.__str__(value))
+
+    return read
+
+
+_BASES: tuple[tuple[type, Expand], ...] = (
+    (dict, _expand_dict),
+    (list, _expand_sequence),
+    (tuple, lambda walk, value, node: _expand_sequence(walk, tuple(value), node)),
+    (set, _expand_set),
+    (frozenset, lambda walk, value, node: _expand_set(walk, frozenset(value), node)),
+    (str, _read_plain(str)),
+    (int, _read_plain(int.__index__)),
+    (float, _read_plain(float.__float__)),
+    (bytes, _read_plain(lambda value: bytes.__getitem__(value, slice(None)))),
+    (complex, _read_plain(complex.__complex__)),
+)
+
+
+def _expand_reduced(walk: Walk, value: Any, node: Node) -> None:
+    """An object with state that Python cannot see: what pickle would keep of it, or else opaque."""
+    walk.slots.volatile = True
+    try:
+        reduced = value.__reduce_ex__(4)
+    except (TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError, OSError):
+        node.opaque = type(value).__qualname__
+        return
+    _add_class(walk, value, node)
+    if isinstance(reduced, str):
+        node.head = frame(b"g", encode_text(reduced))
+        return
+    for label, part in zip(("maker", "arguments", "state", "items", "pairs"), reduced, strict=False):
+        if part is not None:
+            kept = list(part) if label in ("items", "pairs") else part
+            node.add("", label, walk.child(kept), kept)
+
+
+def _hides_state(cls: type) -> bool:
+    """Whether instances hold more than a dict, a weak reference list and slots (as pickle decides)."""
+    pointers = (cls.__dictoffset__ != 0) + (cls.__weakrefoffset__ != 0) + len(_slot_names(cls))
+    return bool(cls.__itemsize__) or cls.__basicsize__ > object.__basicsize__ + 8 * pointers
+
+
+def _nothing(walk: Walk, value: Any, node: Node) -> None:
+    """The type says all."""
+    node.head = frame(b"n", encode_text(type(value).__qualname__))
+
+
+def _find_uncounted(kind: type) -> Handler | None:
+    """Objects that do not decide what code computes: loggers, locks."""
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if name in ("logging.Logger", "logging.RootLogger", "_thread.lock", "_thread.RLock"):
+        return Handler("instance", _nothing)
+    return None
+
+
+def _find_instance(kind: type) -> Handler | None:
+    if hasattr(kind, "__fingerprint__"):
+        return Handler("instance", _expand_declared)
+    if getattr(kind, "__getstate__", None) is not getattr(object, "__getstate__", None):
+        if kind.__flags__ & (1 << 9):
+            return Handler("instance", _expand_with_getstate)
+        return Handler("instance", _expand_reduced)
+    for base, read in _BASES:
+        if issubclass(kind, base):
+            if kind.__basicsize__ <= base.__basicsize__ + 8 * (2 + len(_slot_names(kind))):
+                return Handler("instance", _over_builtin(base, read))
+            break
+    if issubclass(kind, ModuleType):
+        return _MODULE
+    return Handler("instance", _expand_reduced if _hides_state(kind) else _expand_instance)
+
+
+_MODULE = Handler("module", _expand_module, _module_leaf)
+HANDLERS.update(
+    {
+        tuple: Handler("tuple", _expand_sequence, _tuple_leaf),
+        list: Handler("list", _expand_sequence, _list_leaf),
+        set: Handler("set", _expand_set, _list_leaf),
+        frozenset: Handler("frozenset", _expand_set, _tuple_leaf),
+        dict: Handler("dict", _expand_dict),
+        MappingProxyType: Handler("dict", _expand_dict),
+        slice: Handler(
+            "slice",
+            lambda walk, v, node: _expand_sequence(walk, (v.start, v.stop, v.step), node),
+            _plain_leaf,
+        ),
+        range: Handler("range", lambda walk, value, node: None, _plain_leaf),
+        bytearray: Handler("bytearray", lambda walk, value, node: None, _volatile_leaf),
+        ModuleType: _MODULE,
+    }
+)
+
+
+def _find_regex(kind: type) -> Handler | None:
+    re = sys.modules.get("re")
+    if re is not None and kind is re.Pattern:
+        canonical(re.compile(""))
+        return Handler("regex", lambda walk, value, node: None, _plain_leaf)
+    return None
+
+
+assert tuple in COMPOUNDS
+FINDERS.extend((_find_regex, _find_uncounted))
+LAST_FINDER = _find_instance

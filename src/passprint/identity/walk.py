@@ -1,0 +1,187 @@
+"""One walk: from an object to the graph of everything that can change what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+
+from passprint.errors import OpaqueError
+from passprint.identity.canonical import ATOMS, atom_encoder, encode_text, frame
+from passprint.identity.node import Node
+from passprint.identity.origin import PYTHON, Origins
+from passprint.identity.slots import Slots
+
+Leaf = Callable[["Walk", Any], "bytes | None"]
+Expand = Callable[["Walk", Any, Node], None]
+
+
+class Handler:
+    """How objects of one kind are read.
+
+    ``leaf`` gives an object's bytes where it needs no node of its own (a third-party function counts by name
+    and version), ``expand`` fills a node.
+    """
+
+    __slots__ = ("expand", "kind", "leaf")
+
+    def __init__(self, kind: str, expand: Expand, leaf: Leaf | None = None) -> None:
+        self.kind = kind
+        self.expand = expand
+        self.leaf = leaf
+
+
+HANDLERS: dict[type, Handler] = {}
+"""Handlers by exact type; filled by the modules that know kinds of objects, and by :func:`find_handler`."""
+
+FINDERS: list[Callable[[type], Handler | None]] = []
+"""Asked in turn for the handler of a type that has none yet."""
+
+
+def find_handler(kind: type) -> Handler:
+    """The handler of a type, remembered where it can never change."""
+    for finder in FINDERS:
+        handler = finder(kind)
+        if handler is not None:
+            return handler
+    raise AssertionError(f"no finder took {kind!r}")  # the last finder takes everything
+
+
+def name_of(obj: Any) -> str:
+    """What a person would call an object."""
+    name = getattr(obj, "__qualname__", None) or getattr(obj, "__name__", None)
+    return name if isinstance(name, str) else type(obj).__qualname__
+
+
+class Walk:
+    """Builds nodes for all that is reached and records the slots that it read."""
+
+    def __init__(self, origins: Origins) -> None:
+        self.origins = origins
+        self.slots = Slots()
+        self.nodes: dict[int, Node] = {}
+        self._pins: list[Any] = []
+        self._todo: list[tuple[Handler, Any, Node]] = []
+
+    def run(self, obj: Any) -> Node:
+        """The node of an object, everything below it expanded."""
+        root = self.node(obj)
+        while self._todo:
+            handler, value, node = self._todo.pop()
+            handler.expand(self, value, node)
+        return root
+
+    def node(self, obj: Any) -> Node:
+        """The node of an object; a plain value gets one too."""
+        child = self.child(obj)
+        if isinstance(child, Node):
+            return child
+        node = Node("data" if atom_encoder(type(obj)) else type(obj).__name__, name_of(obj), obj)
+        node.head = child
+        return node
+
+    def child(self, obj: Any) -> Node | bytes:
+        """The bytes of a plain value, or the node of anything else (expanded later)."""
+        kind = type(obj)
+        encode = ATOMS.get(kind)
+        if encode is not None:
+            return encode(obj)
+        known = self.nodes.get(id(obj))
+        if known is not None:
+            return known
+        encode = atom_encoder(kind)
+        if encode is not None:
+            try:
+                return encode(obj)
+            except OpaqueError as error:
+                return self.opaque(obj, error.paths[0])
+        handler = HANDLERS.get(kind) or find_handler(kind)
+        if handler.leaf is not None:
+            leaf = handler.leaf(self, obj)
+            if leaf is not None:
+                return leaf
+        node = self.nodes[id(obj)] = Node(handler.kind, name_of(obj), obj)
+        self._pins.append(obj)
+        self._todo.append((handler, obj, node))
+        return node
+
+    def opaque(self, obj: Any, reason: str) -> Node:
+        """A node for something that cannot be identified."""
+        node = self.nodes[id(obj)] = Node("opaque", reason, None)
+        self._pins.append(obj)
+        node.opaque = reason
+        return node
+
+    def resolve(
+        self, node: Node, chain: tuple[str, ...], namespace: dict[str, Any], builtins: dict[str, Any]
+    ) -> None:
+        """Add to a node what a dotted name in its code reaches."""
+        name = chain[0]
+        if name in namespace:
+            value = namespace[name]
+            self.slots.name(namespace, name, value)
+        else:
+            self.slots.missing(namespace, name)
+            if name not in builtins:
+                node.add("→", name, b"unbound")
+                return
+            value = builtins[name]
+            self.slots.name(builtins, name, value)
+        self.follow(node, name, chain, value)
+
+    def follow(self, node: Node, label: str, chain: tuple[str, ...], value: Any) -> None:
+        """Follow a dotted chain through modules and add what it ends at."""
+        foreign: str | None = None
+        for attribute in chain[1:]:
+            if not isinstance(value, ModuleType):
+                break
+            origin = self.origins.of_module(value.__name__)
+            foreign = origin.label
+            if foreign is not None and type(value) is not ModuleType:
+                # A namespace that makes its members when asked (torch.ops): what it has made so far is
+                # no part of the code.
+                node.add("→", ".".join(chain), frame(b"F", encode_text(foreign)), foreign)
+                return
+            inside = value.__dict__
+            label = f"{label}.{attribute}"
+            if attribute in inside:
+                value = inside[attribute]
+                self.slots.name(inside, attribute, value)
+                continue
+            self.slots.missing(inside, attribute)
+            if foreign is not None:
+                node.add("→", label, frame(b"F", encode_text(foreign)), foreign)
+                return
+            try:
+                value = getattr(value, attribute)
+            except AttributeError:
+                node.add("→", label, b"unbound")
+                return
+        if any(edge[1] == label for edge in node.edges):
+            return
+        if foreign is not None and not _identifies_itself(value):
+            node.add("→", label, frame(b"F", encode_text(foreign)), foreign)
+            return
+        node.add("→", label, self.child(value), value)
+
+
+def _identifies_itself(value: Any) -> bool:
+    """Whether something found in a foreign module counts by itself and not by where it was found.
+
+    Code and constants do. Objects with state that others keep (``os.environ``, ``sys.stdout``) are the
+    program's surroundings: they count by name and version.
+    """
+    return (
+        isinstance(value, (type, ModuleType, FunctionType, BuiltinFunctionType))
+        or atom_encoder(type(value)) is not None
+    )
+
+
+def by_name(label: str, module: str, name: str) -> bytes:
+    """The bytes of code that counts by its name and its distribution's version."""
+    return frame(b"D", frame(b"l", encode_text(label)) + encode_text(f"{module}:{name}"))
+
+
+def builtin_bytes(name: str) -> bytes:
+    """The bytes of a builtin."""
+    return by_name(PYTHON, "builtins", name)
