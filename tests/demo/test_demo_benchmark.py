@@ -3,8 +3,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
 from benchmarks import demo as benchmark
+
 from passprint.demo.result import BASELINE_COLD, COLD, LIBRARY, DemoResult, PhaseError
 
 Make = Callable[..., Any]
