@@ -10,14 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from passprint.cache.files import DamagedError, read_checked
+from passprint.cache.files import DamagedError, check_file, read_checked
 from passprint.cache.folder import check_shard, sharded
 from passprint.cache.record import Record, StoredFile
 from passprint.errors import CacheError
 from passprint.identity import Fingerprint
 
-KEPT_IN_MEMORY: Final = 1 << 20
-"""Files up to this many bytes are read once; a larger one is read and checked again when asked for."""
+KEPT_IN_MEMORY: Final = 1 << 15
+"""Files up to this many bytes are read once; a larger one is read (and checked) again when asked for."""
 
 
 class Entry:
@@ -123,11 +123,12 @@ class Entry:
         """
         for stored in self._record.files:
             try:
-                data = self._load(stored)
+                if stored.size <= KEPT_IN_MEMORY:
+                    self._bytes[stored.name] = self._load(stored)
+                else:
+                    check_file(sharded(self._room, stored.sha256), stored.size, stored.sha256)
             except DamagedError as error:
                 raise DamagedError(f"its file {stored.name!r} (object {stored.sha256}) {error}") from error
-            if stored.size <= KEPT_IN_MEMORY:
-                self._bytes[stored.name] = data
 
     def close(self) -> None:
         """Let go: from now on a sweep may remove the entry. Bytes already read stay readable."""

@@ -17,6 +17,8 @@ FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 TEMPORARY: Final = ".tmp-"
 
+_CHUNK: Final = 1 << 16
+
 _READ: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 _LOCK: Final = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -127,20 +129,16 @@ def open_file(path: str) -> int:
 
 
 def read_fd(fd: int, found: os.stat_result) -> bytes:
-    """All bytes of an open file, from its start.
+    """All bytes of a file that was just opened.
 
     Raises ``DamagedError`` for what is not a regular file, not trusted, or not as long as it says.
     """
-    if not stat.S_ISREG(found.st_mode):
-        raise DamagedError("is not a regular file")
-    if (reason := mistrust(found)) is not None:
-        raise DamagedError(reason)
+    _check_status(found)
     data = os.read(fd, found.st_size)
-    if len(data) < found.st_size:  # a signal, or more than one read can give (2 GiB on Linux)
+    if len(data) < found.st_size:  # more than one read can give (2 GiB on Linux)
         chunks = [data]
-        while len(data) > 0 and sum(map(len, chunks)) < found.st_size:
-            data = os.read(fd, found.st_size)
-            chunks.append(data)
+        while chunk := os.read(fd, found.st_size):
+            chunks.append(chunk)
         data = b"".join(chunks)
     if len(data) != found.st_size:
         raise DamagedError(f"has {len(data)} bytes of {found.st_size}")
@@ -153,20 +151,50 @@ def read_checked(path: str, size: int, sha256: str) -> bytes:
     Raises ``DamagedError`` when they are not, and when the file is gone; ``OSError`` when the system cannot
     read it at this time, which says nothing about the file.
     """
+    fd = _open_sized(path, size)
+    try:
+        data = read_fd(fd, os.fstat(fd))
+    finally:
+        os.close(fd)
+    _check_sum(hashlib.sha256(data).hexdigest(), sha256)
+    return data
+
+
+def check_file(path: str, size: int, sha256: str) -> None:
+    """The same without keeping the bytes; filling fresh memory can cost as much as the sum."""
+    fd = _open_sized(path, size)
+    try:
+        _check_status(os.fstat(fd))
+        digest = hashlib.sha256()
+        while chunk := os.read(fd, _CHUNK):
+            digest.update(chunk)
+    finally:
+        os.close(fd)
+    _check_sum(digest.hexdigest(), sha256)
+
+
+def _open_sized(path: str, size: int) -> int:
     try:
         fd = open_file(path)
     except FileNotFoundError:
         raise DamagedError("is gone") from None
-    try:
-        found = os.fstat(fd)
-        if found.st_size != size:
-            raise DamagedError(f"has {found.st_size} bytes, not {size}")
-        data = read_fd(fd, found)
-    finally:
+    found = os.fstat(fd).st_size
+    if found != size:
         os.close(fd)
-    if hashlib.sha256(data).hexdigest() != sha256:
+        raise DamagedError(f"has {found} bytes, not {size}")
+    return fd
+
+
+def _check_status(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise DamagedError("is not a regular file")
+    if (reason := mistrust(found)) is not None:
+        raise DamagedError(reason)
+
+
+def _check_sum(found: str, stored: str) -> None:
+    if found != stored:
         raise DamagedError("does not have the checksum that it was stored with")
-    return data
 
 
 def remove_unused(path: str) -> bool:

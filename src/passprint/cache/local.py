@@ -34,9 +34,9 @@ from passprint.cache.entry import Entry
 from passprint.cache.files import (
     FILE_MODE,
     DamagedError,
+    check_file,
     locked,
     open_file,
-    read_checked,
     read_fd,
     try_lock,
     write_whole,
@@ -261,7 +261,7 @@ class LocalStore:
     def _put_object(self, stored: StoredFile, data: bytes) -> None:
         path = sharded(self._objects, stored.sha256)
         with contextlib.suppress(DamagedError, OSError):  # not there, or damaged: written (again)
-            read_checked(path, stored.size, stored.sha256)
+            check_file(path, stored.size, stored.sha256)
             return
         make_shard(path)
         write_whole(path, data)

@@ -15,9 +15,9 @@ from passprint.cache.entry import Entry
 from passprint.cache.files import (
     TEMPORARY,
     DamagedError,
+    check_file,
     locked,
     open_file,
-    read_checked,
     read_fd,
     remove_unused,
 )
@@ -250,7 +250,7 @@ def _verify(root: str, *, repair: bool) -> Verified:
     for name, size in list(_sizes(objects)):
         if _OBJECT_NAME.fullmatch(name):
             try:
-                read_checked(sharded(objects, name), size, name)
+                check_file(sharded(objects, name), size, name)
             except DamagedError as error:
                 problems.append(Problem(name, f"object {error}"))
                 if repair:

@@ -1,0 +1,66 @@
+"""The one application that all commands hang on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from passprint import __version__
+from passprint.cli.cache import cache_app
+from passprint.cli.demo import demo_command
+from passprint.cli.passes import passes_app
+from passprint.errors import PassprintError
+
+app = typer.Typer(
+    name="passprint",
+    help="Graph passes and compiled artifacts for torch.compile, keyed by what the code is.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"passprint {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Graph passes and compiled artifacts for torch.compile, keyed by what the code is."""
+
+
+app.command("demo")(demo_command)
+app.add_typer(passes_app, name="passes")
+app.add_typer(cache_app, name="cache")
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (``sys.argv`` when None) and return its exit status.
+
+    An error that passprint raises on purpose is printed as one message, without a traceback, and gives 1.
+    """
+    try:
+        app(args=list(arguments) if arguments is not None else None)
+    except PassprintError as error:
+        _print_error(str(error))
+        return 1
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def _print_error(message: str) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), message))
