@@ -57,8 +57,9 @@ def ls(
     first: Annotated[int, typer.Option("--first", "-n", min=0, help="Show so many rows; 0 shows all.")] = 30,
 ) -> None:
     """List the entries, the most recently used first."""
-    from rich.console import Console
     from rich.table import Table
+
+    from passprint.cli.console import console
 
     store = _open(folder)
     rows = store.ls()
@@ -84,10 +85,10 @@ def ls(
             _ago(row.created),
             _ago(row.used),
         )
-    console = Console()
-    console.print(table)
+    out = console()
+    out.print(table)
     if len(shown) < len(rows):
-        console.print(f"and {len(rows) - len(shown)} more (--first 0 shows all)", style="dim")
+        out.print(f"and {len(rows) - len(shown)} more (--first 0 shows all)", style="dim")
 
 
 @cache_app.command()
@@ -111,22 +112,24 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Remove what is damaged.")] = False,
 ) -> None:
     """Read and check every entry. The exit status is 1 when something is damaged and was left."""
-    from rich.console import Console
     from rich.text import Text
+
+    from passprint.cli.console import console
 
     result = _open(folder).verify(repair=repair)
     if as_json:
         typer.echo(json.dumps(asdict(result), indent=2))
     else:
-        console = Console(soft_wrap=True, highlight=False)
+        out = console()
         for problem in result.problems:
             done = " (removed)" if repair else ""
-            console.print(
-                Text.assemble(("damaged  ", "bold red"), f"{problem.digest}: {problem.reason}{done}")
+            out.print(
+                Text.assemble(("damaged  ", "bold red"), f"{problem.digest}: {problem.reason}{done}"),
+                soft_wrap=True,
             )
         extra = f", {result.unknown_format} of another format" if result.unknown_format else ""
         extra += f", {result.orphans} objects that no entry names" if result.orphans else ""
-        console.print(f"{result.entries} whole entries, {result.objects} whole objects{extra}.")
+        out.print(f"{result.entries} whole entries, {result.objects} whole objects{extra}.")
     if result.problems and not repair:
         raise typer.Exit(1)
 
@@ -154,11 +157,13 @@ def _open(folder: Path | None) -> LocalStore:
 
 
 def _print_stats(found: Stats) -> None:
-    from rich.console import Console, Group
+    from rich.console import Group
     from rich.panel import Panel
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
+
+    from passprint.cli.console import console
 
     held = Table.grid(padding=(0, 2))
     held.add_column(style="dim", min_width=10)
@@ -188,21 +193,21 @@ def _print_stats(found: Stats) -> None:
             if reason:
                 counts.add_row("", Text(f"{count:,}", style="dim"), Text(reason, style="dim"))
     body = Group(held, Text(), counts)
-    Console().print(
+    console().print(
         Panel(body, title=f"cache {found.place}", title_align="left", expand=False, padding=(1, 2))
     )
 
 
 def _print_swept(swept: Swept) -> None:
-    from rich.console import Console
+    from passprint.cli.console import console
 
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(
+    out = console()
+    out.print(
         f"Removed {swept.entries:,} entries and {swept.objects:,} objects ({size_text(swept.bytes)}); "
         f"{size_text(swept.left_bytes)} left."
     )
     if swept.in_use:
-        console.print(f"{swept.in_use:,} entries stay: running processes use them.", style="yellow")
+        out.print(f"{swept.in_use:,} entries stay: running processes use them.", style="yellow")
 
 
 def _ago(moment: float) -> str:

@@ -58,9 +58,10 @@ class Description:
 @passes_app.command("list")
 def list_command(modules: Modules = None, as_json: AsJson = False) -> None:
     """List every known pass: passprint's own, those of installed packages, those of --module."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from passprint.cli.console import console, prose
 
     _import(modules)
     from passprint.pipeline import list_passes
@@ -74,11 +75,13 @@ def list_command(modules: Modules = None, as_json: AsJson = False) -> None:
     table.add_column("name", style="cyan", no_wrap=True)
     table.add_column("default", justify="center", no_wrap=True)
     table.add_column("options", overflow="fold")
-    table.add_column("what it does", ratio=1, min_width=30)
+    table.add_column("what it does", overflow="fold")
     for one in described:
         place = Text(f"✓ {one.place}", style="green") if one.place is not None else Text("–", style="dim")
-        table.add_row(one.name, place, ", ".join(_signature(option) for option in one.options), one.about)
-    Console().print(table)
+        table.add_row(
+            one.name, place, ", ".join(_signature(option) for option in one.options), prose(one.about)
+        )
+    console().print(table)
 
 
 @passes_app.command("show")
@@ -88,10 +91,12 @@ def show_command(
     as_json: AsJson = False,
 ) -> None:
     """Show what a pass does, its options, where it runs and where it is written."""
-    from rich.console import Console, Group
+    from rich.console import Group
     from rich.padding import Padding
     from rich.panel import Panel
     from rich.text import Text
+
+    from passprint.cli.console import console, docstring
 
     _import(modules)
     from passprint.pipeline import get_pass
@@ -101,14 +106,14 @@ def show_command(
         typer.echo(json.dumps(dataclasses.asdict(one), indent=2))
         return
     body = Group(
-        Text(one.doc),
+        docstring(one.doc),
         Text(),
         _facts(one),
         Text(),
         Text("options" if one.options else "no options", style="bold" if one.options else "dim"),
         *([Padding(_options(one.options), (0, 0, 0, 2))] if one.options else []),
     )
-    Console().print(
+    console().print(
         Panel(body, title=f"[bold cyan]{one.name}", title_align="left", expand=False, padding=(1, 2))
     )
 
