@@ -1,0 +1,107 @@
+"""``passprint cache``: what it prints and what it does."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from passprint.cache import LocalStore
+from passprint.cli.app import run
+from passprint.cli.cache import size_text
+from passprint.identity import Fingerprint, compose
+
+
+def key_of(name: str) -> Fingerprint:
+    return compose("piece", {"name": name, "torch": "2.13.0"})
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
+    monkeypatch.setenv("PASSPRINT_CACHE_DIR", str(tmp_path / "cache"))
+    store = LocalStore()
+    for name in ("LlamaDecoderLayer", "head"):
+        store.put(key_of(name), {"kernel.so": name.encode() * 1000}, {"label": name})
+    return store
+
+
+def output(capfd: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> str:
+    assert run(["cache", *arguments]) == status
+    said = capfd.readouterr()
+    assert said.err == ""
+    return said.out
+
+
+def test_stats_shows_counts_with_their_reasons(store: LocalStore, capfd: pytest.CaptureFixture[str]) -> None:
+    entry = store.get(key_of("head").digest)
+    assert entry is not None
+    store.get(key_of("absent").digest)
+    store.bypass("a pass [MyPass] → CONFIG is opaque")
+    shown = output(capfd, "stats")
+    rows = [line.strip("│ ").split(maxsplit=2) for line in shown.splitlines()]
+    assert ["hits", "1"] in rows
+    assert ["misses", "1"] in rows
+    assert ["1", "no", "entry"] in rows
+    assert ["bypasses", "1"] in rows
+    assert "a pass [MyPass] → CONFIG is opaque" in shown
+    assert ["hit", "rate", "50.0%  of 2 lookups"] in rows
+    assert ["entries", "2"] in rows
+    figures = json.loads(output(capfd, "stats", "--json"))
+    assert figures == store.stats().to_dict()
+    assert (figures["hits"], figures["misses"], figures["bypasses"], figures["stores"]) == (1, 1, 1, 2)
+
+
+def test_stats_can_set_the_counts_to_zero(store: LocalStore, capfd: pytest.CaptureFixture[str]) -> None:
+    output(capfd, "stats", "--reset")
+    assert store.stats().stores == 0
+    assert store.stats().entries == 2
+
+
+def test_ls_lists_the_last_used_first(store: LocalStore, capfd: pytest.CaptureFixture[str]) -> None:
+    digest = key_of("head").digest
+    os.utime(store.root / "entries" / digest[:2] / digest, (1e9, 1e9))
+    shown = output(capfd, "ls")
+    assert shown.startswith("2 entries in ")
+    assert shown.index("LlamaDecoderLayer") < shown.index("head")
+    assert digest[:16] in shown
+    rows = json.loads(output(capfd, "ls", "--json", "--first", "1"))
+    assert [row["meta"]["label"] for row in rows] == ["LlamaDecoderLayer"]
+    assert "and 1 more" in output(capfd, "ls", "-n", "1")
+
+
+def test_gc_goes_down_to_the_limit(store: LocalStore, capfd: pytest.CaptureFixture[str]) -> None:
+    assert output(capfd, "gc").startswith("Removed 0 entries and 0 objects")
+    assert output(capfd, "gc", "--limit", "1").startswith("Removed 2 entries and 4 objects")
+    assert store.stats().entries == 0
+
+
+def test_clear_says_what_is_still_in_use(store: LocalStore, capfd: pytest.CaptureFixture[str]) -> None:
+    with store.get(key_of("head").digest) or pytest.fail("not found"):
+        shown = output(capfd, "clear")
+    assert shown.startswith("Removed 1 entries")
+    assert "1 entries stay" in shown
+    assert output(capfd, "clear").startswith("Removed 1 entries")
+    assert store.stats().entries == 0
+
+
+def test_verify_fails_until_repaired(store: LocalStore, capfd: pytest.CaptureFixture[str]) -> None:
+    assert output(capfd, "verify") == "2 whole entries, 4 whole objects.\n"
+    digest = key_of("head").digest
+    os.truncate(store.root / "entries" / digest[:2] / digest, 20)
+    assert f"damaged  {digest}: entry " in output(capfd, "verify", status=1)
+    assert json.loads(output(capfd, "verify", "--json", status=1))["problems"][0]["digest"] == digest
+    assert "(removed)" in output(capfd, "verify", "--repair")
+    assert output(capfd, "verify").startswith("1 whole entries")
+
+
+def test_another_folder_can_be_given(
+    store: LocalStore, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert output(capfd, "ls", "--dir", str(tmp_path / "other")).startswith("0 entries in ")
+
+
+def test_sizes_for_people() -> None:
+    shown = [size_text(count) for count in (0, 1023, 1536, 5 << 30, 3 << 40)]
+    assert shown == ["0 B", "1023 B", "1.5 KiB", "5.0 GiB", "3.0 TiB"]
