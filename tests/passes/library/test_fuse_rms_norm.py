@@ -39,14 +39,6 @@ def test_llama(dtype, dynamic):
     check_against_golden(f"fuse_rms_norm.{name}.{'dynamic' if dynamic else 'static'}", recorder)
 
 
-def test_torch_nn_rms_norm():
-    norm, x = torch.nn.RMSNorm(32, eps=1e-5), torch.randn(BATCH, LENGTH, 32)
-    compiled, recorder = optimised(norm, FuseRMSNorm())
-    with torch.no_grad():
-        torch.testing.assert_close(compiled(x), norm(x))
-    assert targets(recorder) == [FUSED]
-
-
 @pytest.mark.parametrize(("wanted", "matches"), [(None, 1), (1e-5, 1), (1e-6, 0)])
 def test_eps(wanted, matches):
     norm, x = norm_of(torch.float32, eps=1e-5), torch.randn(BATCH, 32)
@@ -75,7 +67,7 @@ def test_eps(wanted, matches):
 def test_what_is_no_rms_norm_stays(fn):
     x, weight = torch.randn(2, 3, 8), torch.randn(8)
     compiled, recorder = optimised(fn, FuseRMSNorm())
-    torch.testing.assert_close(compiled(x, weight), fn(x, weight))
+    torch.testing.assert_close(compiled(x, weight), fn(x, weight), equal_nan=True)
     assert recorder.matches == {"FuseRMSNorm": 0}
 
 
@@ -83,9 +75,7 @@ def test_matches_are_counted_by_pattern():
     pass_ = FuseRMSNorm()
     with pass_context(CompileRange.any()) as context, torch.no_grad():
         optimised(norm_of(torch.bfloat16), pass_)[0](torch.randn(2, 32).bfloat16())
-    assert {name for name, count in context.matches.items() if count} == {
-        "fuse-rms-norm/weight-first-bfloat16"
-    }
+    assert {name for name, count in context.matches.items() if count} == {"fuse-rms-norm/bfloat16"}
 
 
 @pytest.mark.parametrize("dtype", [*DTYPES, torch.float64], ids=str)

@@ -18,9 +18,9 @@ _EPS = 1e-6  # stands for any eps in the patterns; no other constant in them has
 class FuseRMSNorm(PatternPass):
     """Replace the six or eight operators of an RMSNorm by ``passprint::rms_norm``.
 
-    Recognises ``LlamaRMSNorm`` (and its copies: Mistral, Qwen, SmolLM, …) in float32, bfloat16 and float16,
-    and ``torch.nn.RMSNorm`` in float32. ``eps``: match norms with this epsilon only; None matches any.
-    It is for those who bring a kernel for the operator (see `passprint.passes.library.ops`).
+    Recognises ``LlamaRMSNorm`` (and its copies: Mistral, Qwen, SmolLM, …) in float32, bfloat16 and float16.
+    ``eps``: match norms with this epsilon only; None matches any. It is for those who bring a kernel for the
+    operator (see `passprint.passes.library.ops`).
     """
 
     eps: float | None = None
@@ -28,15 +28,14 @@ class FuseRMSNorm(PatternPass):
     def patterns(self) -> Sequence[Pattern]:
         return [
             Pattern(
-                name=f"{name}-{str(dtype).removeprefix('torch.')}",
+                name=str(dtype).removeprefix("torch."),
                 search=search,
                 replace=_replace,
                 example_inputs=[torch.empty(2, 3, 8, dtype=dtype), torch.empty(8, dtype=dtype)],
                 scalars={"eps": _EPS},
                 check=self._fits,
             )
-            for dtype, searches in _SEARCHES.items()
-            for name, search in searches.items()
+            for dtype, search in _SEARCHES.items()
         ]
 
     def _fits(self, match: Any) -> bool:
@@ -46,22 +45,13 @@ class FuseRMSNorm(PatternPass):
         return same(weight.shape, x.shape[-1:])
 
 
-def _weight_first(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+def _wide(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps))
 
 
-def _weight_last(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps)) * weight
-
-
-def _cast_weight_first(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+def _narrow(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     wide = x.to(torch.float32)
     return weight * (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)).to(x.dtype)
-
-
-def _cast_weight_last(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    wide = x.to(torch.float32)
-    return (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)).to(x.dtype) * weight
 
 
 def _replace(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -69,6 +59,4 @@ def _replace(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return result
 
 
-_WIDE = {"weight-first": _weight_first, "weight-last": _weight_last}
-_NARROW = {"weight-first": _cast_weight_first, "weight-last": _cast_weight_last}
-_SEARCHES = {torch.float32: _WIDE, torch.bfloat16: _NARROW, torch.float16: _NARROW}
+_SEARCHES = {torch.float32: _wide, torch.bfloat16: _narrow, torch.float16: _narrow}

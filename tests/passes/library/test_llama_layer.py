@@ -1,0 +1,96 @@
+"""What every pass finds in one whole decoder layer, and that the model still computes the same."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from graph_harness import optimised
+from llama import decoder_layer, vary_length
+from torch._inductor import config
+
+from passprint.passes.library import ALL, DEFAULT
+
+ALONE = {  # matches of each pass alone on a decoder layer's graph, by attention implementation
+    "sdpa": {
+        "NoopElimination": 0,
+        "FoldReshapes": 4,
+        "FoldPermutes": 0,
+        "DropClones": 2,
+        "DedupeExpressions": 3,
+        "FuseRMSNorm": 2,
+        "FuseSiluAndMul": 1,
+    },
+    "eager": {
+        "NoopElimination": 4,
+        "FoldReshapes": 4,
+        "FoldPermutes": 0,
+        "DropClones": 3,
+        "DedupeExpressions": 3,
+        "FuseRMSNorm": 2,
+        "FuseSiluAndMul": 1,
+    },
+}
+
+
+def vary(arguments):
+    hidden, cos, sin, mask = arguments
+    vary_length(hidden, cos, sin)
+    vary_length(mask, dim=2)
+    vary_length(mask, dim=3)
+
+
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("pass_type", ALL, ids=lambda pass_type: pass_type.__name__)
+def test_matches(pass_type, attention, dynamic):
+    run, arguments = decoder_layer(attention=attention)
+    expected = run(*arguments)
+    if dynamic:
+        vary(arguments)
+    compiled, recorder = optimised(run, pass_type())
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(*arguments), expected)
+    assert recorder.matches == {pass_type.__name__: ALONE[attention][pass_type.__name__]}
+    assert recorder.guards_added == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+def test_all_together(dynamic, dtype):
+    run, arguments = decoder_layer(dtype)
+    expected = run(*arguments)
+    if dynamic:
+        vary(arguments)
+    compiled, recorder = optimised(run, *(pass_type() for pass_type in ALL))
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(*arguments), expected)
+    assert recorder.matches == ALONE["sdpa"]
+    assert recorder.guards_added == 0
+
+
+def test_training():
+    run, arguments = decoder_layer()
+    hidden = arguments[0].requires_grad_()
+    (expected,) = torch.autograd.grad(run(*arguments).square().sum(), hidden)
+    compiled, recorder = optimised(run, *(pass_type() for pass_type in DEFAULT))
+    (actual,) = torch.autograd.grad(compiled(*arguments).square().sum(), hidden)
+    torch.testing.assert_close(actual, expected)
+    assert len(recorder.graphs) == 2
+    assert all(recorder.matches[name] for name in ("FoldReshapes", "FoldPermutes", "DropClones"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+def test_generated_code(dynamic):
+    from graph_harness import Recorder
+
+    run, arguments = decoder_layer()
+    expected = run(*arguments)
+    if dynamic:
+        vary(arguments)
+    torch._dynamo.reset()
+    recorder = Recorder(*(pass_type() for pass_type in ALL))
+    with config.patch(post_grad_custom_post_pass=recorder, force_disable_caches=True), torch.no_grad():
+        actual = torch.compile(run, fullgraph=True)(*arguments)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+    assert recorder.matches == ALONE["sdpa"]
