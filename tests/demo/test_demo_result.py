@@ -38,7 +38,9 @@ def test_a_phase_without_figures_fails(result: DemoResult) -> None:
 def test_a_warm_phase_that_was_not_warm_is_noted(result: DemoResult, phase: Make, report: Make) -> None:
     assert result.notes() == []
     result.phases[WARM] = phase(report=report(status="bypass", why="an opaque pass"))
-    assert result.notes() == [f"{WARM}: the compile was bypass, not warm: an opaque pass"]
+    assert result.notes() == [f"{WARM}: the compile's status is bypass: an opaque pass"]
+    result.phases[COLD] = phase(report=report(status="bypass", why="an opaque pass"))
+    assert result.notes() == [f"{COLD}, {WARM}: the compile's status is bypass: an opaque pass"]
 
 
 def test_json_has_every_figure_and_a_schema_version(result: DemoResult) -> None:

@@ -51,7 +51,7 @@ def demo_command(
     from passprint.report.progress import PhaseProgress
 
     console = Console(width=None if sys.stdout.isatty() else _ROOMY)
-    errors = Console(stderr=True)
+    errors = Console(stderr=True, soft_wrap=True)
     options = DemoOptions(
         model=model,
         layers=layers,
@@ -99,7 +99,7 @@ def _show(console: Console, result: DemoResult) -> None:
         console.print(f"prompt: {result.prompt}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"decoded: {result.phases[EAGER].text}", markup=False, highlight=False, soft_wrap=True)
     for note in result.notes():
-        console.print(f"note: {note}", style="yellow", markup=False, highlight=False)
+        console.print(f"note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _check_writable(file: Path | None) -> None:

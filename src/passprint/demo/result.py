@@ -55,14 +55,16 @@ class DemoResult:
         return found
 
     def notes(self) -> list[str]:
-        """What a reader should know though nothing failed: a phase that was not what its name says."""
-        found = []
+        """What a reader should know though nothing failed: phases that were not what their name says."""
+        found: dict[tuple[str, str | None], list[str]] = {}
         for phase, expected in ((COLD, "cold"), (WARM, "warm"), (LIBRARY, "cold")):
             report = self.report(phase)
             if report is not None and report["status"] != expected:
-                why = f": {report['why']}" if report.get("why") else ""
-                found.append(f"{phase}: the compile was {report['status']}, not {expected}{why}")
-        return found
+                found.setdefault((report["status"], report["why"]), []).append(phase)
+        return [
+            f"{', '.join(phases)}: the compile's status is {status}" + (f": {why}" if why else "")
+            for (status, why), phases in found.items()
+        ]
 
     def seconds(self, phase: str, name: str = "first logits") -> float | None:
         """Seconds of one part of a phase, None when the phase did not run."""

@@ -29,7 +29,7 @@ def demo_comparison(result: DemoResult) -> Comparison:
     prepared = result.prepared
     title = (
         f"{result.model}: {prepared.layers} layers, {prepared.parameters / 1e6:.0f} M parameters, "
-        f"prompt of {len(prepared.prompt_ids)} tokens, {result.environment['threads']} threads"
+        f"{len(prepared.prompt_ids)}-token prompt, {result.environment['threads']} threads"
     )
     build = _Rows(result, columns)
     return Comparison(
