@@ -75,8 +75,10 @@ def _expand_class(walk: Walk, cls: type, node: Node) -> None:
     namespace = cls.__dict__
     content = dict(namespace)
     walk.slots.refer(cls)
-    walk.slots.mapping(namespace, content)
+    walk.slots.mapping(namespace, dict(content))
     node.head = frame(b"n", encode_text(cls.__name__)) + hints_of(cls)
+    if "__dataclass_fields__" in content:
+        _add_dataclass(walk, node, content)
     kind = type(cls)
     if kind is not type:
         node.add("→", f"metaclass {kind.__qualname__}", walk.child(kind), kind)
@@ -90,6 +92,19 @@ def _expand_class(walk: Walk, cls: type, node: Node) -> None:
         if name not in _UNCOUNTED and name not in ignored:
             value = content[name]
             node.add(".", str(name), walk.child(value), value)
+
+
+def _add_dataclass(walk: Walk, node: Node, content: dict[str, Any]) -> None:
+    """A dataclass's options and fields; the methods that are generated follow from them."""
+    options = str(content.pop("__dataclass_params__", None))
+    node.add(".", "__dataclass_params__", frame(b"o", encode_text(options)), options)
+    fields = content.pop("__dataclass_fields__")
+    if type(fields) is not dict:
+        node.add(".", "__dataclass_fields__", walk.child(fields), fields)
+        return
+    walk.slots.mapping(fields, dict(fields))
+    for name, field in fields.items():
+        node.add(".", f"{name}: {hint_text(field.type)}", walk.child(field), field)
 
 
 def _add_members(walk: Walk, cls: EnumType, node: Node, content: dict[str, Any]) -> frozenset[str]:
@@ -115,10 +130,20 @@ def _expand_member(walk: Walk, member: Enum, node: Node) -> None:
 
 def _expand_field(walk: Walk, field: Any, node: Node) -> None:
     """A dataclass field; its type as it is written."""
-    node.head = frame(b"n", encode_text(f"{field.name}: {hint_text(field.type)} {field._field_type!r}"))
-    for label in ("default", "default_factory", "init", "repr", "hash", "compare", "kw_only"):
+    node.head = frame(
+        b"n",
+        ascii(
+            (
+                (field.name, hint_text(field.type), str(field._field_type)),
+                (field.init, field.repr, field.hash, field.compare, str(field.kw_only)),
+            )
+        ).encode(),
+    )
+    missing = sys.modules["dataclasses"].MISSING
+    for label in ("default", "default_factory"):
         value = getattr(field, label)
-        node.add(".", label, walk.child(value), value)
+        if value is not missing:
+            node.add(".", label, walk.child(value), value)
     if field.metadata:
         metadata = dict(field.metadata)
         node.add(".", "metadata", walk.child(metadata), metadata)

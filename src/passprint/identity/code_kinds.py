@@ -20,9 +20,9 @@ from types import (
 from typing import Any
 
 from passprint.identity.bytecode import CodeFacts, code_facts
-from passprint.identity.canonical import encode_text, frame
+from passprint.identity.canonical import canonical, encode_text, frame, is_flat
 from passprint.identity.hints import hints_of
-from passprint.identity.node import Node
+from passprint.identity.node import EMPTY_CELL, Node
 from passprint.identity.origin import Origin
 from passprint.identity.walk import HANDLERS, Handler, Walk, builtin_bytes, by_name
 
@@ -41,11 +41,26 @@ def _is_plain(function: FunctionType) -> bool:
 
 def _function_leaf(walk: Walk, function: FunctionType) -> bytes | None:
     namespace = function.__globals__
+    if function.__code__.co_qualname.startswith("__create_fn__.<locals>."):
+        return _generated_leaf(walk, function)
     module = namespace.get("__name__")
     label = walk.origins.of_module(module).label
     if label is None or not _is_plain(function):
         return None
     return by_name(label, str(module), function.__qualname__)
+
+
+def _generated_leaf(walk: Walk, function: FunctionType) -> bytes | None:
+    """A method that ``dataclasses`` wrote: it follows from the fields, the options and Python's version.
+
+    Its defaults, which a program may have replaced, count beside them.
+    """
+    defaults = function.__defaults__ or ()
+    if function.__dict__ or function.__kwdefaults__ or not is_flat(defaults):
+        return None
+    if defaults:
+        walk.slots.refer(function)
+    return frame(b"G", encode_text(function.__name__) + canonical(defaults))
 
 
 def _expand_function(walk: Walk, function: FunctionType, node: Node) -> None:
@@ -84,7 +99,7 @@ def _expand_function(walk: Walk, function: FunctionType, node: Node) -> None:
     if attributes:
         _add_attributes(walk, node, attributes)
     else:
-        walk.slots.refer(attributes)
+        walk.slots.empty(attributes)
 
 
 def _add_foreign_code(node: Node, function: FunctionType, origin: Origin) -> None:
@@ -106,7 +121,7 @@ def _add_cell(walk: Walk, node: Node, label: str, cell: CellType) -> None:
     try:
         value = cell.cell_contents
     except ValueError:  # not filled yet
-        node.add("→", label, b"empty cell")
+        node.add("→", label, EMPTY_CELL)
         return
     node.add("→", label, walk.child(value), value)
 
@@ -126,7 +141,7 @@ def _expand_singledispatch(walk: Walk, function: FunctionType, node: Node) -> No
     node.unordered = True
     node.head = builtin_bytes("functools.singledispatch")
     for kind, implementation in dict(registry).items():
-        pair = Node("registered", kind.__qualname__, implementation)
+        pair = Node("registered", kind.__qualname__)
         pair.add("[", "type", walk.child(kind), kind)
         pair.add("", "function", walk.child(implementation), implementation)
         node.add("[", kind.__qualname__, pair, implementation)

@@ -11,95 +11,100 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from passprint.identity.node import Node, node_digest
+from passprint.identity.node import Node
+
+_START = b"@" + b"\0" * 32
 
 
-def assign_digests(root: Node) -> None:
-    """Set ``digest`` on every node that the root reaches and that has none yet."""
-    for component in _components(root):
-        if len(component) == 1 and all(child is not component[0] for _, _, child, _ in component[0].edges):
-            node = component[0]
-            node.digest = node_digest(node, [_settled(child) for _, _, child, _ in node.edges])
-        else:
-            _refine(component)
-
-
-def _settled(child: Node | bytes) -> bytes:
-    if isinstance(child, bytes):
-        return child
-    assert child.digest is not None  # children come before parents
-    return child.digest
-
-
-def _refine(component: list[Node]) -> None:
-    inside = {id(node): node for node in component}
-
-    def recolour(colours: dict[int, bytes]) -> dict[int, bytes]:
-        return {
-            key: node_digest(
-                node,
-                [
-                    colours[id(child)] if id(child) in colours else _settled(child)
-                    for _, _, child, _ in node.edges
-                ],
-            )
-            for key, node in inside.items()
-        }
-
-    colours = dict.fromkeys(inside, b"\0" * 32)
-    told_apart = 0
-    rounds = 0
-    while True:
-        colours = recolour(colours)
-        rounds += 1
-        count = len(set(colours.values()))
-        if count == told_apart:
-            break
-        told_apart = count
-    whole = sha256(b"component %d " % rounds + b"".join(sorted(set(colours.values())))).digest()
-    for key, node in inside.items():
-        node.digest = sha256(b"member " + colours[key] + whole).digest()
-
-
-def _components(root: Node) -> list[list[Node]]:
-    """Tarjan's strongly connected components, without recursion; nodes with a digest are left out."""
-    if root.digest is not None:
-        return []
-    order: dict[int, int] = {id(root): 0}
-    lowest: dict[int, int] = {id(root): 0}
-    open_nodes = [root]
-    open_ids = {id(root)}
-    found: list[list[Node]] = []
-    work = [(root, _unsettled_children(root))]
-    while work:
+def settle_digests(root: Node) -> None:
+    """Set ``mark`` on every node that the root reaches and that has none yet."""
+    if root.mark is not None:
+        return
+    counter = 0
+    open_nodes: list[Node] = []
+    work: list[tuple[Node, list[Node]]] = []
+    entering: Node | None = root
+    while entering is not None or work:
+        if entering is not None:
+            entering.index = entering.lowest = counter
+            counter += 1
+            open_nodes.append(entering)
+            children = [
+                child for _, _, child, _ in entering.edges if type(child) is Node and child.mark is None
+            ]
+            work.append((entering, children))
+            entering = None
         node, children = work[-1]
-        key = id(node)
-        if children:
+        while children:
             child = children.pop()
-            seen = order.get(id(child))
-            if seen is None:
-                order[id(child)] = lowest[id(child)] = len(order)
-                open_nodes.append(child)
-                open_ids.add(id(child))
-                work.append((child, _unsettled_children(child)))
-            elif id(child) in open_ids and seen < lowest[key]:
-                lowest[key] = seen
+            if child.mark is not None:
+                continue
+            if child.index < 0:
+                entering = child
+                break
+            node.lowest = min(node.lowest, child.index)
+        if entering is not None:
             continue
         work.pop()
         if work:
-            parent = id(work[-1][0])
-            lowest[parent] = min(lowest[parent], lowest[key])
-        if lowest[key] == order[key]:
-            component = []
-            while True:
-                member = open_nodes.pop()
-                open_ids.discard(id(member))
-                component.append(member)
-                if member is node:
-                    break
-            found.append(component)
-    return found
+            parent = work[-1][0]
+            parent.lowest = min(parent.lowest, node.lowest)
+        if node.lowest == node.index:
+            _settle_component(open_nodes, node)
 
 
-def _unsettled_children(node: Node) -> list[Node]:
-    return [child for _, _, child, _ in node.edges if isinstance(child, Node) and child.digest is None]
+def _settle_component(open_nodes: list[Node], first: Node) -> None:
+    member = open_nodes.pop()
+    if member is first:
+        children = []
+        for _, _, child, _ in first.edges:
+            if type(child) is Node:
+                if child.mark is None:  # itself
+                    _refine([first])
+                    return
+                children.append(child.mark)
+            else:
+                children.append(child)  # type: ignore[arg-type]
+        first.mark = first.settle(first.own_bytes(), children)
+        return
+    component = [member]
+    while member is not first:
+        member = open_nodes.pop()
+        component.append(member)
+    _refine(component)
+
+
+def _refine(component: list[Node]) -> None:
+    own = [node.own_bytes() for node in component]
+    children = [[child for _, _, child, _ in node.edges] for node in component]
+    colours = [_START] * len(component)
+    told_apart = 0
+    rounds = 0
+    inside = {id(node): position for position, node in enumerate(component)}
+    links = [
+        [
+            inside[id(child)] if type(child) is Node and child.mark is None else _outside(child)
+            for child in row
+        ]
+        for row in children
+    ]
+    while True:
+        colours = [
+            node.settle(mine, [colours[link] if type(link) is int else link for link in row])  # type: ignore[misc]
+            for node, mine, row in zip(component, own, links, strict=True)
+        ]
+        rounds += 1
+        different = set(colours)
+        if len(different) == told_apart:
+            break
+        told_apart = len(different)
+    whole = sha256(b"component %d " % rounds + b"".join(sorted(different))).digest()
+    for node, colour in zip(component, colours, strict=True):
+        node.mark = b"@" + sha256(b"member " + colour + whole).digest()
+
+
+def _outside(child: Node | bytes) -> bytes:
+    if isinstance(child, bytes):
+        return child
+    assert child.mark is not None
+    return child.mark

@@ -22,7 +22,7 @@ from types import (
 )
 from typing import Any
 
-from passprint.identity.slots import Slots
+from passprint.identity.slots import ROOT, Slots
 
 Check = Callable[[Any], bool]
 
@@ -41,6 +41,10 @@ _ALWAYS_SAFE = frozenset(
         classmethod,
     }
 )
+
+# Among what an object refers to: names and documentation, and namespaces whose content is checked apart.
+_HARMLESS = frozenset({str, dict})
+_UNCOUNTED_TEXTS = frozenset({"__doc__", "__module__", "__qualname__"})
 
 
 def _equals_by_identity(value: Any) -> bool:
@@ -62,13 +66,6 @@ class _Terms:
         self.lines.append(template.format(*names))
 
 
-def _getter(names: tuple[Any, ...]) -> Callable[[Any], tuple[Any, ...]]:
-    if len(names) == 1:
-        only = names[0]
-        return lambda mapping: (mapping[only],)
-    return itemgetter(*names)
-
-
 def _same_items(found: tuple[Any, ...], expected: tuple[Any, ...]) -> bool:
     return len(found) == len(expected) and all(map(is_, found, expected))
 
@@ -85,24 +82,6 @@ def _add_names(terms: _Terms, namespace: dict[str, Any], values: dict[str, Any])
         terms.add("{}[{}] is {}", namespace, name, value)
 
 
-def _add_owners(terms: _Terms, owners: tuple[Any, ...], referents: list[Any], root: bool) -> None:
-    if not referents:
-        return
-    if root:
-        terms.add("gather(obj, *{}) == {}", owners, referents)
-    else:
-        terms.add("gather(*{}) == {}", owners, referents)
-
-
-def _risky_items(mapping: Any, snapshot: dict[Any, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    risky = {
-        key: value
-        for key, value in snapshot.items()
-        if not _equals_by_identity(value) and key not in ("__doc__", "__module__", "__qualname__")
-    }
-    return tuple(risky), tuple(risky.values())
-
-
 _FACTORIES: dict[str, Any] = {}
 
 
@@ -115,27 +94,27 @@ def _factory(source: str) -> Any:
     return made
 
 
-def build_check(slots: Slots, root: Any) -> Check:
+def build_check(slots: Slots) -> Check:
     """A function that says whether every slot still holds what the walk found.
 
     It is called with the root object, which the check itself does not keep alive.
     """
     terms = _Terms()
-    _add_references(terms, slots, root)
+    _add_references(terms, slots)
     for mapping, snapshot in slots.mappings:
         if not snapshot:
             terms.add("not {}", mapping)
             continue
         terms.add("{} == {}", mapping, snapshot)
-        keys, values = _risky_items(mapping, snapshot)
-        if keys:
-            terms.add("same({}({}), {})", _getter(keys), mapping, values)
+        for key, value in snapshot.items():
+            if not _equals_by_identity(value) and key not in _UNCOUNTED_TEXTS:
+                terms.add("{}[{}] is {}", mapping, key, value)
     for namespace, values_by_name in slots.names.values():
         _add_names(terms, namespace, values_by_name)
     for namespace, absent in slots.absent.values():
         terms.add("{}.isdisjoint({})", namespace.keys(), frozenset(absent))
     for read, owner, expected in slots.strict:
-        if owner is root:
+        if owner is ROOT:
             terms.add("same({}(obj), {})", read, expected)
         else:
             terms.add("same({}({}), {})", read, owner, expected)
@@ -146,17 +125,16 @@ def build_check(slots: Slots, root: Any) -> Check:
     return check
 
 
-def _add_references(terms: _Terms, slots: Slots, root: Any) -> None:
+def _add_references(terms: _Terms, slots: Slots) -> None:
     owners: list[Any] = []
-    referents: list[Any] = []
-    of_root: list[Any] | None = None
+    referents: list[Any] = list(slots.of_root or ())
     for owner, found in slots.references:
-        if owner is root:
-            of_root = found
-        else:
-            owners.append(owner)
-            referents.extend(found)
-    if of_root is not None:
-        _add_owners(terms, tuple(owners), of_root + referents, True)
-    else:
-        _add_owners(terms, tuple(owners), referents, False)
+        owners.append(owner)
+        referents.extend(found)
+    if not referents and not owners:
+        return
+    first = "" if slots.of_root is None else "obj, "
+    terms.add("(found := gather(" + first + "*{})) == {}", tuple(owners), referents)
+    for position, value in enumerate(referents):
+        if type(value) not in _HARMLESS and not _equals_by_identity(value):
+            terms.add(f"found[{position}] is {{}}", value)

@@ -8,27 +8,28 @@ from collections.abc import Iterable
 from typing import Any
 
 from passprint.errors import OpaqueError
-from passprint.identity.components import assign_digests
+from passprint.identity.components import settle_digests
 from passprint.identity.guards import Check, build_check
 from passprint.identity.node import Node
 from passprint.identity.opaque import opaque_paths
 from passprint.identity.origin import Origins
+from passprint.identity.slots import Slots
 from passprint.identity.tree import Fingerprint, part_of
 from passprint.identity.walk import Walk, name_of
 
 
 def walk_object(obj: Any, origins: Origins) -> tuple[Walk, Node]:
     """Walk an object and settle the digests of all that it reaches."""
-    walk = Walk(origins)
+    walk = Walk(origins, obj)
     root = walk.run(obj)
-    assign_digests(root)
+    walk.slots.release()
+    settle_digests(root)
     return walk, root
 
 
 def make_fingerprint(root: Node) -> Fingerprint:
     """The fingerprint of a finished graph."""
-    assert root.digest is not None
-    return Fingerprint(root.digest.hex(), part_of(root, root.name, set()), opaque_paths(root))
+    return Fingerprint(root.digest, part_of(root, root.name, set()), opaque_paths(root))
 
 
 def opaque_error(name: str, paths: tuple[str, ...]) -> OpaqueError:
@@ -42,6 +43,26 @@ def opaque_error(name: str, paths: tuple[str, ...]) -> OpaqueError:
     )
 
 
+CHANGED = (KeyError, AttributeError, ValueError, TypeError, RuntimeError)
+"""What a check may raise where things have changed so far that it cannot be made: a name is gone."""
+
+
+class _Entry:
+    """A remembered digest. The check is built when it is first needed: many objects are asked for once."""
+
+    __slots__ = ("_slots", "alive", "check", "digest")
+
+    def __init__(self, slots: Slots, digest: str | None, alive: weakref.ref[Any]) -> None:
+        self._slots = slots
+        self.digest = digest
+        self.alive = alive
+        self.check: Check = self._build
+
+    def _build(self, obj: Any) -> bool:
+        self.check = build_check(self._slots)
+        return self.check(obj)
+
+
 class Memo:
     """Remembers digests and checks, each time it is asked, that nothing that was read has changed.
 
@@ -53,7 +74,7 @@ class Memo:
         self.origins = Origins(first_party)
         self._limit = limit
         # By the object's id, which is its own as long as the entry's weak reference has not fired.
-        self._entries: dict[int, tuple[Check, str | None, weakref.ref[Any]]] = {}
+        self._entries: dict[int, _Entry] = {}
         self._lock = threading.Lock()
 
     def __fingerprint__(self) -> str:
@@ -66,8 +87,12 @@ class Memo:
     def digest(self, obj: Any) -> str | None:
         """The digest, or None where the identity is incomplete."""
         entry = self._entries.get(id(obj))
-        if entry is not None and _holds(entry[0], obj):
-            return entry[1]
+        if entry is not None:
+            try:
+                if entry.check(obj):
+                    return entry.digest
+            except CHANGED:
+                pass
         return self._walk(obj)
 
     def digests(self, objs: Iterable[Any]) -> tuple[str | None, ...]:
@@ -76,8 +101,7 @@ class Memo:
 
     def _walk(self, obj: Any) -> str | None:
         walk, root = walk_object(obj, self.origins)
-        assert root.digest is not None
-        digest = None if opaque_paths(root) else root.digest.hex()
+        digest = None if walk.is_opaque else root.digest
         if walk.slots.volatile:
             return digest
         key = id(obj)
@@ -85,21 +109,13 @@ class Memo:
             alive = weakref.ref(obj, lambda _: self._entries.pop(key, None))
         except TypeError:  # a kind that cannot be referred to weakly is walked each time
             return digest
-        entry = (build_check(walk.slots, obj), digest, alive)
+        entry = _Entry(walk.slots, digest, alive)
         with self._lock:
             self._entries.pop(key, None)
             while len(self._entries) >= self._limit:
                 del self._entries[next(iter(self._entries))]
             self._entries[key] = entry
         return digest
-
-
-def _holds(check: Check, obj: Any) -> bool:
-    """Whether a check passes; one that cannot even be made (a name is gone) does not."""
-    try:
-        return check(obj)
-    except (KeyError, AttributeError, ValueError, TypeError, RuntimeError):
-        return False
 
 
 _DEFAULT = Memo()

@@ -7,47 +7,64 @@ from hashlib import sha256
 from passprint.identity.canonical import encode_text, frame
 from passprint.identity.origin import SEED
 
-Child = "Node | bytes"
+UNBOUND = frame(b"U", b"unbound")
+EMPTY_CELL = frame(b"U", b"empty cell")
+
+Edge = tuple[str, str, "Node | bytes", object]
 
 
 class Node:
     """One object reached: what it is by itself (``head``) and what it refers to (``edges``).
 
     An edge is ``(step, label, child, value)``: ``step`` says how a person writes the way to the child
-    (``"→"`` for a name that code looks up, ``"."`` for a member, ``"["`` for an item, ``""`` for a way that
-    is not written); ``child`` is a node, or the bytes of a plain value; ``value`` is kept for explaining.
+    (``"→"`` for a name that code looks up, ``"."`` for a member, ``"["`` for an item, ``"("`` for an
+    argument, ``""`` for a way that is not written); ``child`` is a node, or the bytes of a plain value;
+    ``value`` is kept for explaining.
+
+    ``mark`` is how the node stands in the bytes of the nodes that refer to it; None until it is settled.
+    Bytes of plain values are framed and never begin with its ``@``.
     """
 
-    __slots__ = ("digest", "edges", "head", "kind", "name", "opaque", "text", "unordered", "value")
+    __slots__ = ("edges", "head", "index", "kind", "lowest", "mark", "name", "opaque", "text", "unordered")
 
-    def __init__(self, kind: str, name: str, value: object = None) -> None:
+    def __init__(self, kind: str, name: str) -> None:
         self.kind = kind
         self.name = name
-        self.value = value
-        self.text: str | None = None
         self.head = b""
-        self.edges: list[tuple[str, str, Node | bytes, object]] = []
+        self.edges: list[Edge] = []
         self.unordered = False
         self.opaque: str | None = None
-        self.digest: bytes | None = None
+        self.text: str | None = None
+        self.mark: bytes | None = None
+        # Used while components are looked for; -1: not yet met.
+        self.index = -1
+        self.lowest = -1
 
     def add(self, step: str, label: str, child: Node | bytes, value: object = None) -> None:
         """Append an edge."""
         self.edges.append((step, label, child, value))
 
+    @property
+    def digest(self) -> str:
+        """The settled digest as lowercase hex."""
+        assert self.mark is not None
+        return self.mark[1:].hex()
 
-def own_bytes(node: Node) -> bytes:
-    """What a node is without its children."""
-    return SEED + frame(b"K", encode_text(node.kind)) + frame(b"H", node.head)
+    def own_bytes(self) -> bytes:
+        """What the node is without its children."""
+        labels = b"" if self.unordered else ascii([edge[1] for edge in self.edges]).encode()
+        return b"%b%d:%b %d:%b %d:%b" % (
+            SEED,
+            len(self.kind),
+            encode_text(self.kind),
+            len(self.head),
+            self.head,
+            len(labels),
+            labels,
+        )
 
-
-def node_digest(node: Node, child_digests: list[bytes]) -> bytes:
-    """The digest of a node whose children's are known, in the order of its edges."""
-    parts = [own_bytes(node)]
-    if node.unordered:
-        parts.extend(sorted(child_digests))
-    else:
-        for (_, label, _, _), digest in zip(node.edges, child_digests, strict=True):
-            name = label.encode("utf-8", "surrogatepass")
-            parts.append(b"%d:%b%d:%b" % (len(name), name, len(digest), digest))
-    return sha256(b"".join(parts)).digest()
+    def settle(self, own: bytes, children: list[bytes]) -> bytes:
+        """The mark that follows from the children's."""
+        if self.unordered:
+            children.sort()
+        return b"@" + sha256(own + b"".join(children)).digest()

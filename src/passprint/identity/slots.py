@@ -10,15 +10,20 @@ from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any
 
+ROOT = object()
+"""Stands for the object that was asked for."""
+
 _gather = gc.get_referents
 
 
 class Slots:
     """The slots read by one walk."""
 
-    __slots__ = ("absent", "mappings", "names", "references", "strict", "volatile")
+    __slots__ = ("absent", "mappings", "names", "of_root", "references", "root", "strict", "volatile")
 
-    def __init__(self) -> None:
+    def __init__(self, root: Any = None) -> None:
+        self.root = root
+        self.of_root: list[Any] | None = None
         self.names: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
         self.absent: dict[int, tuple[dict[str, Any], set[str]]] = {}
         self.references: list[tuple[Any, list[Any]]] = []
@@ -44,7 +49,15 @@ class Slots:
     def refer(self, owner: Any) -> None:
         """All that the interpreter's garbage collector sees an object refer to: a function's code, defaults
         and closure, a class's bases, a cell's content."""
-        self.references.append((owner, _gather(owner)))
+        found = _gather(owner)
+        if owner is self.root:
+            self.of_root = found
+        else:
+            self.references.append((owner, found))
+
+    def empty(self, mapping: dict[str, Any]) -> None:
+        """A mapping with nothing in it, as most functions' attributes are."""
+        self.references.append((mapping, []))
 
     def mapping(self, mapping: Mapping[Any, Any], snapshot: dict[Any, Any]) -> None:
         """A mapping's keys and values."""
@@ -52,7 +65,7 @@ class Slots:
 
     def items(self, container: Any, snapshot: tuple[Any, ...]) -> None:
         """The items of a list or set."""
-        self.strict.append((tuple, container, snapshot))
+        self.strict.append((tuple, self._held(container), snapshot))
 
     def members(self, owner: Any, names: list[str], values: tuple[Any, ...]) -> None:
         """Attributes kept in ``__slots__``."""

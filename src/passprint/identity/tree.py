@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from passprint.identity.node import Node
+from passprint.identity.walk import shown
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -161,19 +162,10 @@ def _compare(before: Part, after: Part, path: str) -> Iterator[Change]:
         yield Change(path, "changed", before=_shown(before), after=_shown(after))
 
 
-def _text(value: object) -> str | None:
-    if value is None or isinstance(
-        value, (str, int, float, complex, bytes, tuple, list, frozenset, set, range)
-    ):
-        text = repr(value)
-        return text if len(text) <= _TEXT_LIMIT else text[:_TEXT_LIMIT] + "…"
-    return None
-
-
 def _leaf_part(name: str, child: bytes, value: object) -> Part:
     from hashlib import sha256
 
-    text = _text(value)
+    text = shown(value)
     if text is None:
         label = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
         text = label if isinstance(label, str) else type(value).__qualname__
@@ -183,9 +175,8 @@ def _leaf_part(name: str, child: bytes, value: object) -> Part:
 
 def part_of(node: Node, name: str, seen: set[int]) -> Part:
     """The parts of a finished graph; a node met a second time is named without its children."""
-    assert node.digest is not None
     if id(node) in seen:
-        return Part(name, node.kind, node.digest.hex())
+        return Part(name, node.kind, node.digest)
     seen.add(id(node))
     children = []
     for step, label, child, value in node.edges:
@@ -194,7 +185,7 @@ def part_of(node: Node, name: str, seen: set[int]) -> Part:
             children.append(_leaf_part(shown, child, value))
         else:
             children.append(part_of(child, shown, seen))
-    return Part(name, node.kind, node.digest.hex(), tuple(children), node.text)
+    return Part(name, node.kind, node.digest, tuple(children), node.text)
 
 
 def written(step: str, label: str) -> str:

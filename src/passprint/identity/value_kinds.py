@@ -59,7 +59,7 @@ def _expand_dict(walk: Walk, value: Any, node: Node) -> None:
     content = dict(value)
     walk.slots.mapping(value, content)
     for key, item in content.items():
-        pair = Node("item", "", None)
+        pair = Node("item", "")
         pair.add("", "key", walk.child(key), key)
         pair.add("", "value", walk.child(item), item)
         node.add("[", repr(key) if is_flat((key,)) else type(key).__qualname__, pair, item)
@@ -81,12 +81,7 @@ def _module_leaf(walk: Walk, module: ModuleType) -> bytes | None:
 
 def _add_class(walk: Walk, value: Any, node: Node) -> None:
     cls = type(value)
-    walk.slots.strict.append((_type_of, value, (cls,)))
     node.add("", "class", walk.child(cls), cls)
-
-
-def _type_of(value: Any) -> tuple[Any, ...]:
-    return (type(value),)
 
 
 def _slot_names(cls: type) -> list[str]:
@@ -110,15 +105,13 @@ def _add_state(walk: Walk, value: Any, node: Node) -> None:
     attributes = getattr(value, "__dict__", None)
     if isinstance(attributes, dict):
         content.update(attributes)
-        walk.slots.refer(value)
         walk.slots.mapping(attributes, dict(attributes))
+    walk.slots.refer(value)
     slots = [name for name in _slot_names(cls) if name not in ignored]
     filled = [(name, item) for name in slots if (item := getattr(value, name, _MISSING)) is not _MISSING]
     if filled:
         walk.slots.members(value, [name for name, _ in filled], tuple([item for _, item in filled]))
         content.update(filled)
-    if len(filled) < len(slots):
-        walk.slots.refer(value)
     for name in sorted(content, key=str):
         if name not in ignored:
             node.add(".", str(name), walk.child(content[name]), content[name])
@@ -149,7 +142,7 @@ def _over_builtin(base: type, read: Expand) -> Expand:
 
     def expand(walk: Walk, value: Any, node: Node) -> None:
         _add_class(walk, value, node)
-        items = Node(base.__name__, "", None)
+        items = Node(base.__name__, "")
         read(walk, value, items)
         node.add("", base.__name__, items, None)
         _add_state(walk, value, node)
@@ -184,7 +177,7 @@ def _expand_reduced(walk: Walk, value: Any, node: Node) -> None:
     try:
         reduced = value.__reduce_ex__(4)
     except (TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError, OSError):
-        node.opaque = type(value).__qualname__
+        walk.mark_opaque(node, type(value).__qualname__)
         return
     _add_class(walk, value, node)
     if isinstance(reduced, str):

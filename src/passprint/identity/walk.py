@@ -8,7 +8,7 @@ from typing import Any
 
 from passprint.errors import OpaqueError
 from passprint.identity.canonical import ATOMS, atom_encoder, encode_text, frame
-from passprint.identity.node import Node
+from passprint.identity.node import UNBOUND, Node
 from passprint.identity.origin import PYTHON, Origins
 from passprint.identity.slots import Slots
 
@@ -53,12 +53,25 @@ def name_of(obj: Any) -> str:
     return name if isinstance(name, str) else type(obj).__qualname__
 
 
+_SHOWN = (str, int, float, complex, bytes, tuple, list, frozenset, set, range)
+_TEXT_LIMIT = 4000
+
+
+def shown(value: Any) -> str | None:
+    """A plain value as text for people, or None."""
+    if value is None or isinstance(value, _SHOWN):
+        text = repr(value)
+        return text if len(text) <= _TEXT_LIMIT else text[:_TEXT_LIMIT] + "…"
+    return None
+
+
 class Walk:
     """Builds nodes for all that is reached and records the slots that it read."""
 
-    def __init__(self, origins: Origins) -> None:
+    def __init__(self, origins: Origins, root: Any = None) -> None:
         self.origins = origins
-        self.slots = Slots()
+        self.slots = Slots(root)
+        self.is_opaque = False
         self.nodes: dict[int, Node] = {}
         self._pins: list[Any] = []
         self._todo: list[tuple[Handler, Any, Node]] = []
@@ -76,7 +89,8 @@ class Walk:
         child = self.child(obj)
         if isinstance(child, Node):
             return child
-        node = Node("data" if atom_encoder(type(obj)) else type(obj).__name__, name_of(obj), obj)
+        node = Node("data" if atom_encoder(type(obj)) else type(obj).__name__, name_of(obj))
+        node.text = shown(obj)
         node.head = child
         return node
 
@@ -100,17 +114,22 @@ class Walk:
             leaf = handler.leaf(self, obj)
             if leaf is not None:
                 return leaf
-        node = self.nodes[id(obj)] = Node(handler.kind, name_of(obj), obj)
+        node = self.nodes[id(obj)] = Node(handler.kind, name_of(obj))
         self._pins.append(obj)
         self._todo.append((handler, obj, node))
         return node
 
     def opaque(self, obj: Any, reason: str) -> Node:
         """A node for something that cannot be identified."""
-        node = self.nodes[id(obj)] = Node("opaque", reason, None)
+        node = self.nodes[id(obj)] = Node("opaque", reason)
         self._pins.append(obj)
-        node.opaque = reason
+        self.mark_opaque(node, reason)
         return node
+
+    def mark_opaque(self, node: Node, reason: str) -> None:
+        """Say of a node that it cannot be identified."""
+        node.opaque = reason
+        self.is_opaque = True
 
     def resolve(
         self, node: Node, chain: tuple[str, ...], namespace: dict[str, Any], builtins: dict[str, Any]
@@ -123,7 +142,7 @@ class Walk:
         else:
             self.slots.missing(namespace, name)
             if name not in builtins:
-                node.add("→", name, b"unbound")
+                node.add("→", name, UNBOUND)
                 return
             value = builtins[name]
             self.slots.name(builtins, name, value)
@@ -155,7 +174,7 @@ class Walk:
             try:
                 value = getattr(value, attribute)
             except AttributeError:
-                node.add("→", label, b"unbound")
+                node.add("→", label, UNBOUND)
                 return
         if any(edge[1] == label for edge in node.edges):
             return
