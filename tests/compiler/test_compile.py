@@ -1,8 +1,9 @@
-"""``passprint.compile`` end to end: the same numbers as eager, each distinct piece once, warm in a new process."""
+"""``passprint.compile`` end to end: eager's numbers, each distinct piece once, warm in a new process."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from tests.compiler.models import WIDTH, Stack, inputs, stack
 from torch import nn
 
 import passprint
-from tests.compiler.models import WIDTH, Stack, inputs, stack
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +38,7 @@ def in_new_process(tmp_path: Path, body: str) -> dict[str, Any]:
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],
-        env={**__import__("os").environ, **environment},
+        env={**os.environ, **environment},
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -252,12 +253,12 @@ def test_a_model_that_is_not_one_graph_keeps_torchs_reason(cache: Path) -> None:
 
 def test_an_unknown_option_names_the_nearest(cache: Path) -> None:
     compiled = torch.compile(Stack(2), backend="passprint", options={"pases": ""})
-    with pytest.raises(Exception, match="'pases'.*passes, cache, split.*Did you mean 'passes'"):
+    with pytest.raises(Exception, match=r"'pases'.*passes, cache, split.*Did you mean 'passes'"):
         compiled(inputs())
 
 
 def test_an_unknown_dynamic_argument_is_an_error_at_once(cache: Path) -> None:
-    with pytest.raises(passprint.CompileError, match="names the argument 'y'.*takes x"):
+    with pytest.raises(passprint.CompileError, match=r"names the argument 'y'.*takes x"):
         passprint.compile(stack(2), cache=cache, dynamic={"y": (0,)})
 
 
@@ -287,7 +288,7 @@ def test_a_damaged_entry_is_a_miss_that_heals(cache: Path) -> None:
             torch._dynamo.reset()
             compiled = passprint.compile(model, cache=cache)
             if expected == "cold":
-                with pytest.warns(UserWarning):
+                with pytest.warns(UserWarning, match="cache"):
                     torch.testing.assert_close(compiled(x), model(x))
             else:
                 torch.testing.assert_close(compiled(x), model(x))

@@ -183,7 +183,7 @@ def test_attention_can_be_a_piece_of_its_own() -> None:
 
 def test_an_unknown_split_says_what_there_is() -> None:
     gm = captured(Block(), torch.randn(2, 8))
-    with pytest.raises(passprint.CompileError, match="'layers' is not known.*'blocks'"):
+    with pytest.raises(passprint.CompileError, match=r"'layers' is not known.*'blocks'"):
         partition(gm.graph, "layers")
 
 

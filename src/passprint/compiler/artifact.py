@@ -23,8 +23,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
 from passprint.compiler import inductor
 from passprint.compiler.wrapper import KERNEL_LOADER, Wrapper, kernel_names, make_portable
 from passprint.errors import CacheError
@@ -103,7 +101,9 @@ def unpack(form: str, files: Files, label: str) -> Runnable:
         return _run_wrapper(files, label)
     if form == "torch":
         return boxed(_load_torch(files))
-    raise CacheError(f"The entry has the form {form!r}; this version of passprint knows 'direct' and 'torch'.")
+    raise CacheError(
+        f"The entry has the form {form!r}; this version of passprint knows 'direct' and 'torch'."
+    )
 
 
 def boxed(call: Callable[..., Any]) -> Runnable:
@@ -156,7 +156,7 @@ def _placed(source: str, files: Files) -> str:
 @cache
 def load_kernel(path: Path) -> Callable[..., None]:
     """The kernel in a shared library that Inductor built: a function of tensors and integers."""
-    os.environ[_DATA_PTR_VARIABLE] = str(torch._C._dynamo.guards._torchinductor_pyobject_tensor_data_ptr)
+    os.environ[_DATA_PTR_VARIABLE] = str(inductor.tensor_data_pointer())
     name = f"passprint_kernels.k{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.kernel"
     loader = importlib.machinery.ExtensionFileLoader(name, os.fspath(path))
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)

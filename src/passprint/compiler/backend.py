@@ -78,7 +78,11 @@ class Backend:
 
 
 def passprint_backend(
-    gm: GraphModule, example_inputs: Sequence[Any], *, options: Mapping[str, Any] | None = None, **unknown: Any
+    gm: GraphModule,
+    example_inputs: Sequence[Any],
+    *,
+    options: Mapping[str, Any] | None = None,
+    **unknown: Any,
 ) -> Callable[..., Any]:
     """The entry point behind ``torch.compile(model, backend="passprint", options={…})``.
 
@@ -86,9 +90,7 @@ def passprint_backend(
     """
     given = {**(options or {}), **unknown}
     check_options(given)
-    backend = Backend(
-        as_manager(given.get("passes")), given.get("cache"), given.get("split", "blocks")
-    )
+    backend = Backend(as_manager(given.get("passes")), given.get("cache"), given.get("split", "blocks"))
     return backend(gm, example_inputs)
 
 
@@ -108,5 +110,3 @@ def _summary(pieces: Sequence[Piece]) -> str:
         f"{index}: {piece.label}: {len(piece.nodes)} nodes, {len(piece.inputs)} inputs, {len(piece.outputs)} outputs"
         for index, piece in enumerate(pieces)
     )
-
-

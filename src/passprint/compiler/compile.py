@@ -18,14 +18,14 @@ from passprint.errors import CompileError
 DynamicSpec = bool | Mapping[str, Sequence[int]] | None
 
 
-def compile(  # noqa: A001
+def compile(
     model: Callable[..., Any],
     *,
     passes: PassesSpec = None,
     cache: StoreSpec = None,
     dynamic: DynamicSpec = None,
     split: str | Sequence[str] = "blocks",
-) -> Compiled:
+) -> Compiled | CompiledModule:
     """Compile ``model`` so that equal blocks are compiled once and a later process loads what this one built.
 
     Compiling happens at the first call, when the inputs are known, and again for inputs that what is compiled
@@ -54,8 +54,10 @@ def compile(  # noqa: A001
             f"passprint.compile was given a {type(model).__name__}. Expected an nn.Module or a function."
         )
     backend = Backend(as_manager(passes), cache, split)
-    return CompiledModule(model, backend, dynamic) if isinstance(model, torch.nn.Module) else Compiled(
-        model, backend, dynamic
+    return (
+        CompiledModule(model, backend, dynamic)
+        if isinstance(model, torch.nn.Module)
+        else Compiled(model, backend, dynamic)
     )
 
 

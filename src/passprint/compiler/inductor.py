@@ -40,10 +40,14 @@ class NotSerializable(PassprintError):
 
 @dataclass(frozen=True)
 class Artifact:
-    """What ``standalone_compile`` made: something to call, and its serialized form where torch can give one."""
+    """What ``standalone_compile`` made: something to call, and its serialized form where torch can give one.
+
+    ``reused``: one of Inductor's own caches had it, so no pass ran.
+    """
 
     call: Runnable
     payload: bytes | None
+    reused: bool
 
 
 def compile_graph(gm: GraphModule, inputs: Sequence[object], *, serializable: bool) -> Artifact:
@@ -52,8 +56,10 @@ def compile_graph(gm: GraphModule, inputs: Sequence[object], *, serializable: bo
     With ``serializable`` the result carries the bytes that :func:`load_artifact` takes; raises
     :class:`NotSerializable` for a construct that torch's own caches bypass.
     """
-    from torch._inductor.standalone_compile import standalone_compile
+    import torch._inductor as package
 
+    standalone_compile: Any = package.standalone_compile
+    hits = _cache_hits()
     donate = {"donate_graph_module": True} if _accepts(standalone_compile, "donate_graph_module") else {}
     try:
         artifact = standalone_compile(
@@ -63,7 +69,15 @@ def compile_graph(gm: GraphModule, inputs: Sequence[object], *, serializable: bo
         if serializable and "serialize" in str(error):
             raise NotSerializable("torch cannot serialize what it compiled from this graph") from error
         raise
-    return Artifact(artifact, artifact.serialize() if serializable else None)
+    payload = artifact.serialize() if serializable else None
+    return Artifact(artifact, payload, reused=_cache_hits() > hits)
+
+
+def _cache_hits() -> int:
+    from torch._dynamo.utils import counters
+
+    found = counters["aot_autograd"]["autograd_cache_hit"] + counters["inductor"]["fxgraph_cache_hit"]
+    return int(found)
 
 
 def load_artifact(payload: bytes) -> Runnable:
@@ -93,7 +107,7 @@ def timed(phase: str) -> Iterator[None]:
 def trace_text(name: str, text: Callable[[], str]) -> None:
     """Add a text artifact to torch's structured trace, so that ``tlparse`` shows it; free when tracing is off."""
     with timed("trace_structured"):
-        torch._logging.trace_structured(
+        torch._logging._internal.trace_structured(
             "artifact",
             metadata_fn=lambda: {"name": name, "encoding": "string"},
             payload_fn=text,
@@ -180,6 +194,7 @@ def torch_settings() -> dict[str, object]:
 
     inductor: Any = inductor_config
     functorch: Any = functorch_config
+    deterministic: Any = torch.utils.deterministic
     return {
         "version": {"torch": torch.__version__, "git": torch.version.git_version},
         "inductor config": inductor.save_config_portable(),
@@ -191,7 +206,7 @@ def torch_settings() -> dict[str, object]:
             "default dtype": str(torch.get_default_dtype()),
             "default device": str(torch.get_default_device()),
             "deterministic": torch.are_deterministic_algorithms_enabled(),
-            "fill uninitialized memory": torch.utils.deterministic.fill_uninitialized_memory,
+            "fill uninitialized memory": deterministic.fill_uninitialized_memory,
             "float32 matmul precision": torch.get_float32_matmul_precision(),
             "threads": torch.get_num_threads(),
             "mkldnn": torch.backends.mkldnn.enabled,
@@ -324,7 +339,6 @@ def is_plain_inference(entry: Any) -> bool:
     )
 
 
-
 def trace_errors() -> tuple[type[Exception], ...]:
     """What Dynamo raises for a model that it cannot trace as one graph."""
     from torch._dynamo.exc import Unsupported, UserError
@@ -353,3 +367,9 @@ def own_cause(error: BaseException) -> PassprintError | None:
         seen.add(id(current))
         todo += [getattr(current, "inner_exception", None), current.__cause__, current.__context__]
     return None
+
+
+def tensor_data_pointer() -> int:
+    """The address of torch's C function that gives a tensor's data, which generated kernels call."""
+    guards: Any = torch._C._dynamo.guards
+    return int(guards._torchinductor_pyobject_tensor_data_ptr)

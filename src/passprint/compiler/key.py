@@ -10,6 +10,7 @@ from pathlib import Path
 
 from passprint.compiler import inductor
 from passprint.compiler.structure import Structure
+from passprint.errors import PipelineError
 from passprint.identity import Fingerprint, canonical, compose, default_memo
 from passprint.pipeline import PassManager
 
@@ -28,7 +29,11 @@ class Environment:
 def environment(manager: PassManager, device_types: Sequence[str]) -> Environment:
     """Identify the passes, torch with its settings, the host, and passprint itself."""
     opaque: list[str] = []
-    passes = manager.identity()
+    try:
+        passes = manager.identity()
+    except PipelineError as error:  # a pass of another library that says "do not cache"
+        passes = compose("pipeline", {})
+        opaque.append(str(error))
     opaque.extend(passes.opaque)
     mounted = {}
     for slot, value in inductor.mounted_slots().items():

@@ -18,6 +18,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.fx import Graph, GraphModule, Node
@@ -295,14 +296,15 @@ def _plain_sizes(value: object) -> list[str]:
     if isinstance(value, torch.SymInt):
         return [str(value.node.expr)]
     if isinstance(value, torch.Tensor):
-        return [str(s.node.expr) for s in value.shape if isinstance(s, torch.SymInt)]
+        sizes: tuple[Any, ...] = tuple(value.shape)
+        return [str(s.node.expr) for s in sizes if isinstance(s, torch.SymInt)]
     return []
 
 
 def _free_symbols(value: object) -> list[str]:
     found: list[str] = []
 
-    def visit(item: object) -> None:
+    def visit(item: Any) -> None:
         if isinstance(item, torch.SymInt):
             found.extend(sorted(str(s) for s in item.node.expr.free_symbols))
         elif isinstance(item, torch.Tensor):

@@ -86,7 +86,9 @@ class PieceCompiler:
         guards = entry.meta["guards"]
         if not job.accepts(guards):
             entry.close()
-            self.report.notes.append(f"{job.piece.label}: the stored piece was built for other sizes: {guards}")
+            self.report.notes.append(
+                f"{job.piece.label}: the stored piece was built for other sizes: {guards}"
+            )
             return None
         try:
             with self.report.phase("load"), inductor.timed("load"):
@@ -143,6 +145,10 @@ class PieceCompiler:
                 serializable = False
                 self.report.notes.append(f"{job.piece.label}: not cached, {reason}")
                 continue
+            if artifact.reused:
+                self.report.notes.append(
+                    f"{job.piece.label}: Inductor's own cache had it, so no pass ran and none is counted"
+                )
             return artifact, dict(ctx.matches)
 
     def _store(self, job: _Job, packed: Packed, guards: str | None, matches: dict[str, int]) -> _Ready:

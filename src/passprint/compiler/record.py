@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,7 +47,7 @@ class CompileReport:
 
     graphs: int = 0
     pieces_seen: list[PieceReport] = field(default_factory=list)
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     matches: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
 
