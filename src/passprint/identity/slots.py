@@ -70,5 +70,13 @@ class Slots:
     def members(self, owner: Any, names: list[str], values: tuple[Any, ...]) -> None:
         """Attributes kept in ``__slots__``."""
         getter = attrgetter(*names)
-        expected = values if len(names) > 1 else (values[0],)
-        self.strict.append((getter if len(names) > 1 else (lambda obj: (getter(obj),)), owner, expected))
+        read = getter if len(names) > 1 else (lambda obj: (getter(obj),))
+        self.strict.append((read, self._held(owner), values))
+
+    def _held(self, owner: Any) -> Any:
+        """What is kept of an owner: the root is handed to the check each time, so that it may die."""
+        return ROOT if owner is self.root else owner
+
+    def release(self) -> None:
+        """Let go of the root."""
+        self.root = None
