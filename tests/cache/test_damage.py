@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -217,6 +218,8 @@ def test_a_real_limit_on_file_size(store: LocalStore) -> None:
 
 def test_a_real_full_disk(tmp_path: Path) -> None:
     """A small file system of its own, where the user may mount one."""
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare command here")
     disk = tmp_path / "disk"
     disk.mkdir(mode=0o700)
     program = (

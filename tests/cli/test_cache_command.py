@@ -80,20 +80,36 @@ def test_gc_goes_down_to_the_limit(store: LocalStore, capfd: pytest.CaptureFixtu
 def test_clear_says_what_is_still_in_use(store: LocalStore, capfd: pytest.CaptureFixture[str]) -> None:
     with store.get(key_of("head").digest) or pytest.fail("not found"):
         shown = output(capfd, "clear")
-    assert shown.startswith("Removed 1 entries")
-    assert "1 entries stay" in shown
-    assert output(capfd, "clear").startswith("Removed 1 entries")
+    assert shown.startswith("Removed 1 entry and ")
+    assert "Kept 1 entry that a running process uses." in shown
+    assert output(capfd, "clear").startswith("Removed 1 entry and ")
     assert store.stats().entries == 0
 
 
 def test_verify_fails_until_repaired(store: LocalStore, capfd: pytest.CaptureFixture[str]) -> None:
-    assert output(capfd, "verify") == "2 whole entries, 4 whole objects.\n"
+    assert output(capfd, "verify") == "Whole: 2 entries and 4 objects.\n"
     digest = key_of("head").digest
     os.truncate(store.root / "entries" / digest[:2] / digest, 20)
     assert f"damaged  {digest}: entry " in output(capfd, "verify", status=1)
     assert json.loads(output(capfd, "verify", "--json", status=1))["problems"][0]["digest"] == digest
     assert "(removed)" in output(capfd, "verify", "--repair")
-    assert output(capfd, "verify").startswith("1 whole entries")
+    assert output(capfd, "verify").startswith("Whole: 1 entry and 4 objects, 2 objects that no entry names")
+
+
+def test_a_warning_is_one_line_and_no_failure(
+    store: LocalStore, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    digest = key_of("head").digest
+    os.truncate(store.root / "entries" / digest[:2] / digest, 20)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("warnings.filters", [])
+        assert run(["cache", "ls"]) == 0
+    said = capfd.readouterr()
+    assert said.out.startswith("1 entry in ")
+    assert said.err == (
+        f"warning: The cache entry {digest} of {store.root} is left out: it does not begin as a record does.\n"
+    )
+    assert len(recwarn) == 0
 
 
 def test_another_folder_can_be_given(

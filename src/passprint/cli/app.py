@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,20 +48,32 @@ app.add_typer(cache_app, name="cache")
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (``sys.argv`` when None) and return its exit status.
 
-    An error that passprint raises on purpose is printed as one message, without a traceback, and gives 1.
+    An error that passprint raises on purpose is printed as one message, without a traceback, and gives 1; so
+    is a warning, and changes nothing.
     """
+    shown_by_python = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if category.__module__.partition(".")[0] == "passprint":
+            _say("warning", "yellow", str(message))
+        else:
+            shown_by_python(message, category, *place, **more)
+
+    warnings.showwarning = show
     try:
         app(args=list(arguments) if arguments is not None else None)
     except PassprintError as error:
-        _print_error(str(error))
+        _say("error", "red", str(error))
         return 1
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        warnings.showwarning = shown_by_python
     return 0
 
 
-def _print_error(message: str) -> None:
+def _say(what: str, color: str, message: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), message))
+    Console(stderr=True, soft_wrap=True).print(Text.assemble((f"{what}: ", f"bold {color}"), message))

@@ -67,7 +67,9 @@ def ls(
     if as_json:
         typer.echo(json.dumps([asdict(row) for row in shown], indent=2))
         return
-    table = Table(title=f"{len(rows)} entries in {store.root}", title_justify="left", title_style="bold")
+    table = Table(
+        title=f"{_many(len(rows), 'entry')} in {store.root}", title_justify="left", title_style="bold"
+    )
     table.add_column("key", style="cyan", no_wrap=True)
     table.add_column("kind")
     table.add_column("of", overflow="fold")
@@ -96,7 +98,9 @@ def gc(
     folder: Folder = None,
     limit: Annotated[
         str | None,
-        typer.Option("--limit", help="Keep at most this much, as 500M or 2G. Default: the cache's limit."),
+        typer.Option(
+            "--limit", help="Keep at most this much, as 500M or 2G (0: no limit). Default: the cache's."
+        ),
     ] = None,
 ) -> None:
     """Remove garbage, and the least recently used entries above the size limit."""
@@ -128,8 +132,8 @@ def verify(
                 soft_wrap=True,
             )
         extra = f", {result.unknown_format} of another format" if result.unknown_format else ""
-        extra += f", {result.orphans} objects that no entry names" if result.orphans else ""
-        out.print(f"{result.entries} whole entries, {result.objects} whole objects{extra}.")
+        extra += f", {_many(result.orphans, 'object')} that no entry names" if result.orphans else ""
+        out.print(f"Whole: {_many(result.entries, 'entry')} and {_many(result.objects, 'object')}{extra}.")
     if result.problems and not repair:
         raise typer.Exit(1)
 
@@ -203,11 +207,16 @@ def _print_swept(swept: Swept) -> None:
 
     out = console()
     out.print(
-        f"Removed {swept.entries:,} entries and {swept.objects:,} objects ({size_text(swept.bytes)}); "
+        f"Removed {_many(swept.entries, 'entry')} and {_many(swept.objects, 'object')} ({size_text(swept.bytes)}); "
         f"{size_text(swept.left_bytes)} left."
     )
     if swept.in_use:
-        out.print(f"{swept.in_use:,} entries stay: running processes use them.", style="yellow")
+        out.print(f"Kept {_many(swept.in_use, 'entry')} that a running process uses.", style="yellow")
+
+
+def _many(count: int, noun: str) -> str:
+    plural = noun if count == 1 else f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count:,} {plural}"
 
 
 def _ago(moment: float) -> str:
