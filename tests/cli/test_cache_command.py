@@ -20,10 +20,10 @@ def key_of(name: str) -> Fingerprint:
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
-    monkeypatch.setenv("PASSPRINT_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PASSPRINT_CACHE_DIR", str(tmp_path / "[red]"))
     store = LocalStore()
     for name in ("LlamaDecoderLayer", "head"):
-        store.put(key_of(name), {"kernel.so": name.encode() * 1000}, {"label": name})
+        store.put(key_of(name), {"kernel.so": name.encode() * 1000}, {"label": f"{name}[bold]"})
     return store
 
 
@@ -46,6 +46,7 @@ def test_stats_shows_counts_with_their_reasons(store: LocalStore, capfd: pytest.
     assert ["1", "no", "entry"] in rows
     assert ["bypasses", "1"] in rows
     assert "a pass [MyPass] → CONFIG is opaque" in shown
+    assert "[red]" in shown
     assert ["hit", "rate", "50.0%  of 2 lookups"] in rows
     assert ["entries", "2"] in rows
     figures = json.loads(output(capfd, "stats", "--json"))
@@ -66,8 +67,9 @@ def test_ls_lists_the_last_used_first(store: LocalStore, capfd: pytest.CaptureFi
     assert shown.startswith("2 entries in ")
     assert shown.index("LlamaDecoderLayer") < shown.index("head")
     assert digest[:16] in shown
+    assert "head[bold]" in shown
     rows = json.loads(output(capfd, "ls", "--json", "--first", "1"))
-    assert [row["meta"]["label"] for row in rows] == ["LlamaDecoderLayer"]
+    assert [row["meta"]["label"] for row in rows] == ["LlamaDecoderLayer[bold]"]
     assert "and 1 more" in output(capfd, "ls", "-n", "1")
 
 

@@ -58,6 +58,7 @@ def ls(
 ) -> None:
     """List the entries, the most recently used first."""
     from rich.table import Table
+    from rich.text import Text
 
     from passprint.cli.console import console
 
@@ -68,7 +69,7 @@ def ls(
         typer.echo(json.dumps([asdict(row) for row in shown], indent=2))
         return
     table = Table(
-        title=f"{_many(len(rows), 'entry')} in {store.root}", title_justify="left", title_style="bold"
+        title=Text(f"{_many(len(rows), 'entry')} in {store.root}", style="bold"), title_justify="left"
     )
     table.add_column("key", style="cyan", no_wrap=True)
     table.add_column("kind")
@@ -198,7 +199,7 @@ def _print_stats(found: Stats) -> None:
                 counts.add_row("", Text(f"{count:,}", style="dim"), Text(reason, style="dim"))
     body = Group(held, Text(), counts)
     console().print(
-        Panel(body, title=f"cache {found.place}", title_align="left", expand=False, padding=(1, 2))
+        Panel(body, title=Text(f"cache {found.place}"), title_align="left", expand=False, padding=(1, 2))
     )
 
 

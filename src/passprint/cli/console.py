@@ -15,10 +15,15 @@ _CODE = re.compile(r"(`{1,2})(.+?)\1", re.DOTALL)
 
 
 def console() -> Console:
-    """Standard output, as wide as the terminal; what is piped or written to a file has one fixed width."""
+    """Standard output, as wide as the terminal, and of one fixed width when it is piped or a file.
+
+    Text is shown as it is: brackets and colons in paths and reasons are no markup.
+    """
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES, highlight=False)
+    return Console(
+        width=None if sys.stdout.isatty() else _WIDTH_OF_FILES, highlight=False, markup=False, emoji=False
+    )
 
 
 def prose(text: str) -> Text:

@@ -114,7 +114,7 @@ def show_command(
         *([Padding(_options(one.options), (0, 0, 0, 2))] if one.options else []),
     )
     console().print(
-        Panel(body, title=f"[bold cyan]{one.name}", title_align="left", expand=False, padding=(1, 2))
+        Panel(body, title=Text(one.name, style="bold cyan"), title_align="left", expand=False, padding=(1, 2))
     )
 
 
