@@ -17,12 +17,11 @@ from typing import Any
 
 from passprint.identity.canonical import canonical, frame
 
-_OP = opcode.opmap
+_OP = {name: code for name, code in opcode.opmap.items() if code < 256}  # less the pseudo ones
 _EXTENDED = _OP["EXTENDED_ARG"]
 _CO_OPTIMIZED = 0x1
 _CO_HAS_DOCSTRING = 0x4000000  # 3.14
 _CO_UNCOUNTED = _CO_HAS_DOCSTRING
-_SPLIT = slice(0, None, 2), slice(1, None, 2)
 
 # The arguments of these hold flags in their lowest bits: 3.11 has LOAD_METHOD, 3.12 folded it into LOAD_ATTR.
 _ATTR_SHIFT = 1 if sys.version_info >= (3, 12) else 0
@@ -59,9 +58,16 @@ _STEP = re.compile(b"[^\0" + _EXT + b"]", re.DOTALL)
 _CONST_LOADS = re.compile(
     _any_of(_codes("LOAD_CONST", "RETURN_CONST", "KW_NAMES", "LOAD_CONST_IMMORTAL", "LOAD_CONST_MORTAL"))
 )
-_CALL_START = re.compile(
-    b"(?:" + _any_of(_codes("LOAD_GLOBAL", "LOAD_NAME")) + b"\0*" + _any_of(_codes("PUSH_NULL")) + b"?)"
-)
+_IMPORT_NAME, _IMPORT_FROM = _OP["IMPORT_NAME"], _OP["IMPORT_FROM"]
+_LOAD_CONST = _OP["LOAD_CONST"]
+_SMALL_INT = _OP.get("LOAD_SMALL_INT", -1)
+_LOCAL_LOADS = frozenset(_codes("LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_FAST_BORROW", "LOAD_FAST_AND_CLEAR"))
+_LOCAL_PAIRS = frozenset(_codes("LOAD_FAST_LOAD_FAST", "LOAD_FAST_BORROW_LOAD_FAST_BORROW"))
+_LOCAL_STORES = frozenset(_codes("STORE_FAST"))
+_SIMPLE_LOADS = frozenset((_LOAD_CONST, _SMALL_INT, *_LOCAL_LOADS, *_NAME_SHIFTS))
+_NULLS = frozenset(_codes("PUSH_NULL", "NULL"))
+_CALLS = frozenset(_codes("PRECALL", "CALL"))
+_BETWEEN_IMPORT_AND_STORE = frozenset(_codes("SWAP", "POP_TOP", "ROT_TWO"))
 
 
 def _probe(source: str) -> CodeType:
@@ -78,11 +84,16 @@ _NO_DOC_NAMES = frozenset({"<lambda>", "<listcomp>", "<setcomp>", "<dictcomp>", 
 
 @dataclass(frozen=True, slots=True)
 class ImportRef:
-    """A name imported inside a function: the module as written, and the name taken from it, if any."""
+    """A name imported inside a function.
+
+    ``module`` and ``level`` are as written, ``taken`` is the name taken from it (None: the module itself).
+    ``uses`` are the attribute chains that follow uses of the variable; an empty one is a use of it as such.
+    """
 
     module: str
     level: int
-    names: tuple[str, ...]
+    taken: str | None
+    uses: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +131,128 @@ def _read_chains(code: CodeType, ops: bytes, args: bytes) -> dict[tuple[str, ...
                 chain.append(names[arg >> _SHIFTS[op]])
         found[tuple(chain)] = None
     return found
+
+
+def _instructions(code: CodeType, ops: bytes, args: bytes) -> list[tuple[int, int]]:
+    """Every opcode with its whole argument; caches and argument prefixes are left out."""
+    found = []
+    high = 0
+    for op, arg in zip(ops, args, strict=True):
+        if op == _EXTENDED:
+            high = (high | arg) << 8
+        elif op:
+            found.append((op, high | arg))
+            high = 0
+    return found
+
+
+def _attributes_after(
+    code: CodeType, steps: list[tuple[int, int]], position: int
+) -> tuple[tuple[str, ...], int]:
+    """The attribute chain that starts at a position, and where it ends."""
+    names = []
+    while position < len(steps) and steps[position][0] in _ATTR_SHIFTS:
+        op, arg = steps[position]
+        names.append(code.co_names[arg >> _ATTR_SHIFTS[op]])
+        position += 1
+    return tuple(names), position
+
+
+def _uses_of_local(
+    code: CodeType, steps: list[tuple[int, int]], variable: int
+) -> tuple[tuple[str, ...], ...]:
+    """The chains that follow uses of a local variable; one that a nested function sees is used as such."""
+    name = code.co_varnames[variable] if variable < len(code.co_varnames) else ""
+    if not name or name in code.co_cellvars:
+        return ((),)
+    found: dict[tuple[str, ...], None] = {}
+    for position, (op, arg) in enumerate(steps):
+        if op in _LOCAL_LOADS and arg == variable:
+            found[_attributes_after(code, steps, position + 1)[0]] = None
+        elif op in _LOCAL_PAIRS:
+            if arg >> 4 == variable:
+                found[()] = None
+            if arg & 15 == variable:
+                found[_attributes_after(code, steps, position + 1)[0]] = None
+        elif op not in _LOCAL_STORES and _names_local(op) and variable in (arg, arg >> 4, arg & 15):
+            found[()] = None
+    return tuple(found)
+
+
+def _names_local(op: int) -> bool:
+    return op in opcode.haslocal
+
+
+def _read_imports(code: CodeType, steps: list[tuple[int, int]]) -> list[ImportRef]:
+    found = []
+    for position, (op, arg) in enumerate(steps):
+        if op != _IMPORT_NAME or position < 2:
+            continue
+        (level_op, level_arg), (_, from_arg) = steps[position - 2 : position]
+        level = level_arg if level_op == _SMALL_INT else code.co_consts[level_arg]
+        module = code.co_names[arg]
+        if code.co_consts[from_arg] is None:
+            found.append(_plain_import(code, steps, position + 1, module, level))
+            continue
+        at = position + 1
+        while at < len(steps) and steps[at][0] == _IMPORT_FROM:
+            taken = code.co_names[steps[at][1]]
+            at, uses = _stored(code, steps, at + 1)
+            found.append(ImportRef(module, level, taken, uses))
+        if at == position + 1:
+            found.append(ImportRef(module, level, None, ((),)))  # from module import *
+    return found
+
+
+def _plain_import(
+    code: CodeType, steps: list[tuple[int, int]], at: int, module: str, level: int
+) -> ImportRef:
+    """``import a.b`` binds ``a``; ``import a.b as c`` binds ``a.b``."""
+    renamed = False
+    while at < len(steps) and steps[at][0] in (_IMPORT_FROM, *_BETWEEN_IMPORT_AND_STORE):
+        renamed = True
+        at += 1
+    uses = _stored(code, steps, at)[1]
+    if not renamed and "." in module:
+        top, _, rest = module.partition(".")
+        inner = tuple(rest.split("."))
+        # The submodules are attributes of what is bound, so uses start at the top.
+        return ImportRef(top, level, None, uses or (inner,))
+    return ImportRef(module, level, None, uses)
+
+
+def _stored(code: CodeType, steps: list[tuple[int, int]], at: int) -> tuple[int, tuple[tuple[str, ...], ...]]:
+    """The position after a store, and the uses of the variable stored to."""
+    if at < len(steps) and steps[at][0] in _LOCAL_STORES:
+        return at + 1, _uses_of_local(code, steps, steps[at][1])
+    return at + 1, ((),)
+
+
+def _read_getattrs(
+    code: CodeType, steps: list[tuple[int, int]]
+) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    """Chains that ``getattr`` with a constant name makes, and objects of which a computed name is taken."""
+    constant: list[tuple[str, ...]] = []
+    computed: list[tuple[str, ...]] = []
+    for position, (op, arg) in enumerate(steps):
+        if op not in _NAME_SHIFTS or code.co_names[arg >> _NAME_SHIFTS[op]] != "getattr":
+            continue
+        at = position + 1
+        while at < len(steps) and steps[at][0] in _NULLS:
+            at += 1
+        if at >= len(steps) or steps[at][0] not in _NAME_SHIFTS:
+            continue  # of a parameter or local: what it holds is known from elsewhere, or given by the caller
+        first = code.co_names[steps[at][1] >> _NAME_SHIFTS[steps[at][0]]]
+        rest, at = _attributes_after(code, steps, at + 1)
+        name = code.co_consts[steps[at][1]] if at < len(steps) and steps[at][0] == _LOAD_CONST else None
+        after = at + 1
+        if after < len(steps) and steps[after][0] in _SIMPLE_LOADS:
+            after += 1  # the default
+        if type(name) is str and after < len(steps) and steps[after][0] in _CALLS:
+            constant.append((first, *rest, name))
+        else:
+            computed.append((first, *rest))
+    return constant, computed
 
 
 def _has_docstring(code: CodeType) -> bool:
@@ -205,6 +338,12 @@ def _build_facts(code: CodeType) -> CodeFacts:
     chains = _read_chains(code, ops, args)
     imports: dict[ImportRef, None] = {}
     computed: dict[tuple[str, ...], None] = {}
+    if _IMPORT_NAME in ops or "getattr" in code.co_names:
+        steps = _instructions(code, ops, args)
+        imports.update(dict.fromkeys(_read_imports(code, steps)))
+        constant, unknown = _read_getattrs(code, steps)
+        chains.update(dict.fromkeys(constant))
+        computed.update(dict.fromkeys(unknown))
     for inner in nested:
         chains.update(dict.fromkeys(inner.chains))
         imports.update(dict.fromkeys(inner.imports))

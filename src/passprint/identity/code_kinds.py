@@ -19,19 +19,13 @@ from types import (
 )
 from typing import Any
 
-from passprint.identity.bytecode import CodeFacts, code_facts
+from passprint.identity.bytecode import code_facts
 from passprint.identity.canonical import canonical, encode_text, frame, is_flat
 from passprint.identity.hints import hints_of
 from passprint.identity.node import EMPTY_CELL, Node
 from passprint.identity.origin import Origin
+from passprint.identity.reach import add_reached
 from passprint.identity.walk import HANDLERS, Handler, Walk, builtin_bytes, by_name
-
-_UNKNOWABLE = {
-    "eval": "eval",
-    "exec": "exec",
-    "globals": "globals()",
-    "__import__": "__import__",
-}
 
 
 def _is_plain(function: FunctionType) -> bool:
@@ -76,7 +70,7 @@ def _expand_function(walk: Walk, function: FunctionType, node: Node) -> None:
     if origin.by_content:
         facts = code_facts(code)
         node.head = b"".join((facts.payload, frame(b"n", encode_text(function.__name__)), hints))
-        _add_reached(walk, node, function, facts)
+        add_reached(walk, node, function, facts)
     else:
         _add_foreign_code(node, function, origin)
     defaults = function.__defaults__
@@ -105,15 +99,6 @@ def _expand_function(walk: Walk, function: FunctionType, node: Node) -> None:
 def _add_foreign_code(node: Node, function: FunctionType, origin: Origin) -> None:
     module = function.__globals__.get("__name__")
     node.head = by_name(str(origin.label), str(module), function.__code__.co_qualname)
-
-
-def _add_reached(walk: Walk, node: Node, function: FunctionType, facts: CodeFacts) -> None:
-    namespace = function.__globals__
-    builtins: dict[str, Any] = function.__builtins__  # type: ignore[attr-defined]
-    for chain in facts.chains:
-        walk.resolve(node, chain, namespace, builtins)
-        if chain[0] in _UNKNOWABLE and chain[0] not in namespace:
-            node.add("→", _UNKNOWABLE[chain[0]] + " ", walk.opaque(object(), "computed at run time"))
 
 
 def _add_cell(walk: Walk, node: Node, label: str, cell: CellType) -> None:

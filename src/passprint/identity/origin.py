@@ -99,7 +99,7 @@ def _location(name: str) -> str | None:
     """The file or folder of a loaded module; "" for one built into the interpreter, None if not known."""
     module = sys.modules.get(name)
     if module is None:
-        return None
+        return None if "." in name else _location_unloaded(name)
     spec = getattr(module, "__spec__", None)
     if getattr(spec, "origin", None) in ("built-in", "frozen"):
         return ""
@@ -109,6 +109,22 @@ def _location(name: str) -> str | None:
     for folder in getattr(module, "__path__", None) or ():
         return str(folder)
     return "" if name in sys.builtin_module_names else None
+
+
+def _location_unloaded(top: str) -> str | None:
+    """Where a top-level package would be loaded from."""
+    from importlib.util import find_spec
+
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    if spec is None:
+        return None
+    if spec.origin in ("built-in", "frozen"):
+        return ""
+    folders = spec.submodule_search_locations
+    return spec.origin or (folders[0] if folders else None)
 
 
 def _find_origin(top: str, location: str | None) -> Origin:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from passprint.errors import OpaqueError
 from passprint.identity.canonical import ATOMS, atom_encoder, encode_text, frame
-from passprint.identity.node import UNBOUND, Node
+from passprint.identity.node import Node
 from passprint.identity.origin import PYTHON, Origins
 from passprint.identity.slots import Slots
 
@@ -130,70 +129,6 @@ class Walk:
         """Say of a node that it cannot be identified."""
         node.opaque = reason
         self.is_opaque = True
-
-    def resolve(
-        self, node: Node, chain: tuple[str, ...], namespace: dict[str, Any], builtins: dict[str, Any]
-    ) -> None:
-        """Add to a node what a dotted name in its code reaches."""
-        name = chain[0]
-        if name in namespace:
-            value = namespace[name]
-            self.slots.name(namespace, name, value)
-        else:
-            self.slots.missing(namespace, name)
-            if name not in builtins:
-                node.add("→", name, UNBOUND)
-                return
-            value = builtins[name]
-            self.slots.name(builtins, name, value)
-        self.follow(node, name, chain, value)
-
-    def follow(self, node: Node, label: str, chain: tuple[str, ...], value: Any) -> None:
-        """Follow a dotted chain through modules and add what it ends at."""
-        foreign: str | None = None
-        for attribute in chain[1:]:
-            if not isinstance(value, ModuleType):
-                break
-            origin = self.origins.of_module(value.__name__)
-            foreign = origin.label
-            if foreign is not None and type(value) is not ModuleType:
-                # A namespace that makes its members when asked (torch.ops): what it has made so far is
-                # no part of the code.
-                node.add("→", ".".join(chain), frame(b"F", encode_text(foreign)), foreign)
-                return
-            inside = value.__dict__
-            label = f"{label}.{attribute}"
-            if attribute in inside:
-                value = inside[attribute]
-                self.slots.name(inside, attribute, value)
-                continue
-            self.slots.missing(inside, attribute)
-            if foreign is not None:
-                node.add("→", label, frame(b"F", encode_text(foreign)), foreign)
-                return
-            try:
-                value = getattr(value, attribute)
-            except AttributeError:
-                node.add("→", label, UNBOUND)
-                return
-        if any(edge[1] == label for edge in node.edges):
-            return
-        if foreign is not None and not _identifies_itself(value):
-            node.add("→", label, frame(b"F", encode_text(foreign)), foreign)
-            return
-        node.add("→", label, self.child(value), value)
-
-
-def _identifies_itself(value: Any) -> bool:
-    """Whether something found in a foreign module counts by itself and not by where it was found.
-
-    Code and constants do. Objects with state that others keep (``os.environ``, ``sys.stdout``) are the
-    program's surroundings: they count by name and version.
-    """
-    return (
-        isinstance(value, (type, ModuleType, FunctionType, BuiltinFunctionType))
-        or atom_encoder(type(value)) is not None
-    )
 
 
 def by_name(label: str, module: str, name: str) -> bytes:

@@ -1,0 +1,180 @@
+"""What the names in a function's code reach: globals, dotted chains, names imported inside it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+
+from passprint.identity.bytecode import CodeFacts, ImportRef
+from passprint.identity.canonical import atom_encoder, encode_text, frame
+from passprint.identity.node import UNBOUND, Node
+from passprint.identity.walk import Walk
+
+_UNKNOWABLE = frozenset({"eval", "exec", "globals", "__import__"})
+"""Builtins with which code reaches what no reading of it tells."""
+
+_COMPUTED = "a name computed at run time"
+
+_FAILED_IMPORT = (
+    ImportError,
+    SyntaxError,
+    AttributeError,
+    NameError,
+    TypeError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    OSError,
+)
+
+
+def add_reached(walk: Walk, node: Node, function: FunctionType, facts: CodeFacts) -> None:
+    """Add to a function's node all that the names in its code reach."""
+    namespace = function.__globals__
+    builtins: dict[str, Any] = function.__builtins__  # type: ignore[attr-defined]
+    seen: set[str] = set()
+    for chain in facts.chains:
+        name = chain[0]
+        if name in namespace:
+            value = namespace[name]
+            walk.slots.name(namespace, name, value)
+        else:
+            walk.slots.missing(namespace, name)
+            if name not in builtins:
+                if name not in seen:
+                    seen.add(name)
+                    node.add("→", name, UNBOUND)
+                continue
+            value = builtins[name]
+            walk.slots.name(builtins, name, value)
+            if name in _UNKNOWABLE:
+                node.add("→", f"{name}()", walk.opaque(object(), _COMPUTED))
+        _follow(walk, node, name, chain[1:], value, seen)
+    for ref in facts.imports:
+        _add_import(walk, node, ref, namespace, seen)
+    for chain in facts.computed:
+        _check_computed(walk, node, chain, namespace)
+
+
+def _follow(
+    walk: Walk, node: Node, label: str, attributes: tuple[str, ...], value: Any, seen: set[str]
+) -> None:
+    """Follow a dotted chain through modules and add what it ends at."""
+    foreign: str | None = None
+    for position, attribute in enumerate(attributes):
+        if not isinstance(value, ModuleType):
+            break
+        foreign = walk.origins.of_module(value.__name__).label
+        if foreign is not None and type(value) is not ModuleType:
+            # A namespace that makes its members when asked (torch.ops): what it has made so far is no
+            # part of the code.
+            label = ".".join((label, *attributes[position:]))
+            _add_foreign(node, label, foreign, seen)
+            return
+        inside = value.__dict__
+        label = f"{label}.{attribute}"
+        if attribute in inside:
+            value = inside[attribute]
+            walk.slots.name(inside, attribute, value)
+            continue
+        walk.slots.missing(inside, attribute)
+        if foreign is not None:
+            _add_foreign(node, label, foreign, seen)
+            return
+        try:
+            value = getattr(value, attribute)
+        except AttributeError:
+            if label not in seen:
+                seen.add(label)
+                node.add("→", label, UNBOUND)
+            return
+    if label in seen:
+        return
+    if foreign is not None and not _identifies_itself(value):
+        _add_foreign(node, label, foreign, seen)
+        return
+    seen.add(label)
+    node.add("→", label, walk.child(value), value)
+    if value is importlib.import_module:
+        node.add("→", f"{label}()", walk.opaque(object(), _COMPUTED))
+
+
+def _add_foreign(node: Node, label: str, foreign: str, seen: set[str]) -> None:
+    if label not in seen:
+        seen.add(label)
+        node.add("→", label, frame(b"F", encode_text(foreign)), foreign)
+
+
+def _identifies_itself(value: Any) -> bool:
+    """Whether something found in a foreign module counts by itself and not by where it was found.
+
+    Code and constants do. Objects with state that others keep (``os.environ``, ``sys.stdout``) are the
+    program's surroundings: they count by name and version.
+    """
+    return (
+        isinstance(value, (type, ModuleType, FunctionType, BuiltinFunctionType))
+        or atom_encoder(type(value)) is not None
+    )
+
+
+def _full_name(ref: ImportRef, namespace: dict[str, Any]) -> str:
+    if not ref.level:
+        return ref.module
+    package = namespace.get("__package__")
+    if not isinstance(package, str):
+        package = str(namespace.get("__name__", ""))
+        if "__path__" not in namespace:
+            package = package.rpartition(".")[0]
+    base = package.rsplit(".", ref.level - 1)[0] if ref.level > 1 else package
+    return f"{base}.{ref.module}" if ref.module else base
+
+
+def _add_import(walk: Walk, node: Node, ref: ImportRef, namespace: dict[str, Any], seen: set[str]) -> None:
+    """What a name imported inside a function is. User code that is not imported yet is imported now."""
+    name = _full_name(ref, namespace)
+    label = name if ref.taken is None else f"{name}.{ref.taken}"
+    foreign = walk.origins.of_module(name).label
+    if foreign is not None:
+        for use in ref.uses or ((),):
+            _add_foreign(node, ".".join((label, *use)), foreign, seen)
+        return
+    value: Any = _load(name)
+    if value is None:
+        node.add("→", label, UNBOUND)
+        return
+    walk.slots.name(sys.modules, name, value)
+    if ref.taken is not None:
+        inside = value.__dict__
+        if ref.taken in inside:
+            value = inside[ref.taken]
+            walk.slots.name(inside, ref.taken, value)
+        else:
+            walk.slots.missing(inside, ref.taken)
+            value = _load(f"{name}.{ref.taken}") or getattr(value, ref.taken, None)
+    for use in ref.uses:
+        _follow(walk, node, label, use, value, seen)
+
+
+def _load(name: str) -> ModuleType | None:
+    module = sys.modules.get(name)
+    if module is None:
+        try:
+            module = importlib.import_module(name)
+        except _FAILED_IMPORT:
+            return None
+    return module
+
+
+def _check_computed(walk: Walk, node: Node, chain: tuple[str, ...], namespace: dict[str, Any]) -> None:
+    """``getattr`` with a computed name, of a module of the user's: it may reach anything."""
+    value = namespace.get(chain[0])
+    for attribute in chain[1:]:
+        value = getattr(value, attribute, None)
+    unknown = value is sys.modules or (
+        isinstance(value, ModuleType) and walk.origins.of_module(value.__name__).by_content
+    )
+    if unknown:
+        label = f"getattr({'.'.join(chain)}, …)"
+        node.add("→", label, walk.opaque(object(), _COMPUTED))
