@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch.fx import Graph, Node
 
 from passprint.passes.base import InductorPass
 from passprint.passes.library.aliasing import Aliasing
-from passprint.passes.library.layout import CannotTell, reshape_strides, same, same_layout, tensor_of
-
-aten = torch.ops.aten
+from passprint.passes.library.layout import CannotTell, op_name, reshape_strides, same, same_layout, tensor_of
 
 
 class FoldReshapes(InductorPass):
@@ -23,7 +20,7 @@ class FoldReshapes(InductorPass):
     def __call__(self, graph: Graph) -> None:
         aliasing = Aliasing(graph)
         for node in list(graph.nodes):
-            if node.target not in _RESHAPES:
+            if op_name(node) not in _RESHAPES:
                 continue
             inner = node.args[0]
             if not isinstance(inner, Node):
@@ -39,18 +36,18 @@ class FoldReshapes(InductorPass):
                 aliasing.replace(node, inner)
 
 
-_RESHAPES = frozenset({aten.reshape.default, aten.view.default, aten._unsafe_view.default})
+_RESHAPES = frozenset({"aten.reshape.default", "aten.view.default", "aten._unsafe_view.default"})
 _ORDER_KEEPING = _RESHAPES | {
-    aten.squeeze.default,
-    aten.squeeze.dim,
-    aten.squeeze.dims,
-    aten.unsqueeze.default,
+    "aten.squeeze.default",
+    "aten.squeeze.dim",
+    "aten.squeeze.dims",
+    "aten.unsqueeze.default",
 }
 
 
 def _argument(node: Node) -> Node | None:
     """What ``node`` shows in the same order of elements, if it does no more than that."""
-    source = node.args[0] if node.target in _ORDER_KEEPING else None
+    source = node.args[0] if op_name(node) in _ORDER_KEEPING else None
     return source if isinstance(source, Node) else None
 
 
@@ -64,5 +61,5 @@ def _is_direct(node: Node, inner: Node, source: Node) -> bool:
         _, was_view = reshape_strides(value, between.shape)
     except CannotTell:
         return False
-    needs_view = node.target is not aten.reshape.default
+    needs_view = op_name(node) != "aten.reshape.default"
     return same(strides, result.stride()) and (is_view if needs_view else was_view or not is_view)

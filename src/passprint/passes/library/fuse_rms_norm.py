@@ -55,8 +55,7 @@ def _narrow(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def _replace(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    result: Tensor = rms_norm(x, weight, eps)
-    return result
+    return rms_norm(x, weight, eps)
 
 
 _SEARCHES = {torch.float32: _wide, torch.bfloat16: _narrow, torch.float16: _narrow}

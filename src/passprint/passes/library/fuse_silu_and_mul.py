@@ -48,5 +48,4 @@ def _gate_last(gate: Tensor, up: Tensor) -> Tensor:
 
 
 def _replace(gate: Tensor, up: Tensor) -> Tensor:
-    result: Tensor = silu_and_mul(gate, up)
-    return result
+    return silu_and_mul(gate, up)

@@ -17,6 +17,16 @@ Size: TypeAlias = Sequence[int | torch.SymInt]
 Strides: TypeAlias = tuple[int | torch.SymInt, ...]
 
 
+def op_name(node: object) -> str:
+    """``aten.slice.Tensor`` for a node that calls an operator; "" for anything else.
+
+    Passes compare names: a table of names is plain data, in a file and in a pass's identity.
+    """
+    if isinstance(node, Node) and isinstance(node.target, torch._ops.OpOverload):
+        return str(node.target)
+    return ""
+
+
 def tensor_of(node: object) -> torch.Tensor | None:
     """The fake tensor that ``node`` is annotated with; None for anything but a node with one tensor."""
     if not isinstance(node, Node):

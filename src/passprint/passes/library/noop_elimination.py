@@ -9,10 +9,7 @@ from torch.fx import Graph, Node
 
 from passprint.passes.base import InductorPass
 from passprint.passes.library.aliasing import Aliasing
-from passprint.passes.library.layout import same_layout, tensor_of
-
-aten = torch.ops.aten
-prims = torch.ops.prims
+from passprint.passes.library.layout import op_name, same_layout, tensor_of
 
 
 class NoopElimination(InductorPass):
@@ -35,16 +32,17 @@ class NoopElimination(InductorPass):
         for node in list(graph.nodes):
             if node.op != "call_function" or (source := self._unchanged(node)) is None:
                 continue
-            may_replace = aliasing.may_replace_view if node.target in _VIEWS else aliasing.may_replace_copy
+            may_replace = aliasing.may_replace_view if op_name(node) in _VIEWS else aliasing.may_replace_copy
             if may_replace(node, source):
                 aliasing.replace(node, source)
 
     def _unchanged(self, node: Node) -> Node | None:
         """The argument that ``node`` gives back unchanged."""
         candidates: tuple[object, ...]
-        if node.target in _VIEWS or node.target in _CASTS:
+        name = op_name(node)
+        if name in _VIEWS or name in _CASTS:
             candidates = (node.args[0],)
-        elif self.arithmetic and (neutral := _NEUTRAL.get(node.target)) is not None:
+        elif self.arithmetic and (neutral := _NEUTRAL.get(name)) is not None:
             candidates = neutral(node)
         else:
             return None
@@ -57,25 +55,25 @@ class NoopElimination(InductorPass):
 # A view in this table whose result has the layout of its argument shows the same elements at the same places.
 _VIEWS = frozenset(
     {
-        aten.reshape.default,
-        aten.view.default,
-        aten._unsafe_view.default,
-        aten.expand.default,
-        aten.slice.Tensor,
-        aten.squeeze.default,
-        aten.squeeze.dim,
-        aten.squeeze.dims,
-        aten.alias.default,
-        aten.detach.default,
+        "aten.reshape.default",
+        "aten.view.default",
+        "aten._unsafe_view.default",
+        "aten.expand.default",
+        "aten.slice.Tensor",
+        "aten.squeeze.default",
+        "aten.squeeze.dim",
+        "aten.squeeze.dims",
+        "aten.alias.default",
+        "aten.detach.default",
     }
 )
 
-_CASTS = frozenset({prims.convert_element_type.default, aten._to_copy.default})
+_CASTS = frozenset({"prims.convert_element_type.default", "aten._to_copy.default"})
 
 
 def _constant(argument: object) -> int | float | bool | None:
     """The number that ``argument`` is, or that it is filled with."""
-    if isinstance(argument, Node) and argument.target is aten.full.default:
+    if isinstance(argument, Node) and op_name(argument) == "aten.full.default":
         argument = argument.args[1]
     return argument if isinstance(argument, int | float) else None
 
@@ -119,20 +117,20 @@ def _is_bool(node: Node) -> bool:
     return value is not None and value.dtype == torch.bool
 
 
-_NEUTRAL: dict[object, Callable[[Node], tuple[object, ...]]] = {
-    aten.mul.Tensor: _either(1, _is_exact),
-    aten.mul.Scalar: _either(1, _is_exact),
-    aten.div.Tensor: _right(1),
-    aten.div.Scalar: _right(1),
-    aten.add.Tensor: _either(0, _is_integer),
-    aten.add.Scalar: _either(0, _is_integer),
-    aten.sub.Tensor: _right(0),
-    aten.sub.Scalar: _right(0),
-    aten.pow.Tensor_Scalar: _right(1),
-    aten.bitwise_and.Tensor: _either(1, _is_bool),
-    aten.bitwise_and.Scalar: _either(1, _is_bool),
-    aten.bitwise_or.Tensor: _either(0, _is_bool),
-    aten.bitwise_or.Scalar: _either(0, _is_bool),
-    aten.logical_and.default: _either(1, _is_bool),
-    aten.logical_or.default: _either(0, _is_bool),
+_NEUTRAL: dict[str, Callable[[Node], tuple[object, ...]]] = {
+    "aten.mul.Tensor": _either(1, _is_exact),
+    "aten.mul.Scalar": _either(1, _is_exact),
+    "aten.div.Tensor": _right(1),
+    "aten.div.Scalar": _right(1),
+    "aten.add.Tensor": _either(0, _is_integer),
+    "aten.add.Scalar": _either(0, _is_integer),
+    "aten.sub.Tensor": _right(0),
+    "aten.sub.Scalar": _right(0),
+    "aten.pow.Tensor_Scalar": _right(1),
+    "aten.bitwise_and.Tensor": _either(1, _is_bool),
+    "aten.bitwise_and.Scalar": _either(1, _is_bool),
+    "aten.bitwise_or.Tensor": _either(0, _is_bool),
+    "aten.bitwise_or.Scalar": _either(0, _is_bool),
+    "aten.logical_and.default": _either(1, _is_bool),
+    "aten.logical_or.default": _either(0, _is_bool),
 }
