@@ -50,6 +50,13 @@ def test_the_least_recently_used_go_first(store: LocalStore) -> None:
     assert swept.left_bytes == store.stats().bytes <= 250_000
 
 
+def test_an_explicit_limit_is_used_in_full(store: LocalStore) -> None:
+    put_block(store, "a")
+    size = store.stats().bytes
+    assert store.gc(limit_bytes=size).entries == 0
+    assert store.gc(limit_bytes=size - 1).entries == 1
+
+
 def test_reading_counts_as_use(store: LocalStore) -> None:
     for name in ("read", "unread"):
         put_block(store, name)

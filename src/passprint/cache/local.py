@@ -51,8 +51,10 @@ from passprint.identity import Change
 _LOCK_TRIES: Final = 200
 _LOCK_PAUSE: Final = 0.001
 _SWEEP_WAIT: Final = 30.0
+_OWN_SWEEP_WAIT: Final = 1.0  # a store that is due for a sweep does not wait long: the next one is due as well
 _TOUCH_AFTER: Final = 60.0  # seconds: use is noted once a minute, not at every hit
 _SWEEP_EVERY: Final = 3600.0
+_LOW_WATER: Final = 0.9  # a sweep goes on to this share of the limit, so that not every store sweeps
 
 
 class _Miss(str):
@@ -200,7 +202,6 @@ class LocalStore:
         Entries that a live process holds stay. Raises ``CacheError`` when another sweep does not end.
         """
         limit = self.limit_bytes if limit_bytes is None else maintenance.size_limit(limit_bytes)
-        self._stored_bytes = 0
         return maintenance.sweep(self.root, limit, timeout=_SWEEP_WAIT)
 
     def clear(self) -> maintenance.Swept:
@@ -300,7 +301,9 @@ class LocalStore:
             if age < _SWEEP_EVERY and self._stored_bytes < self.limit_bytes // 10:
                 return
         with contextlib.suppress(CacheError):  # another process sweeps
-            self.gc()
+            self._stored_bytes = 0
+            low = int(self.limit_bytes * _LOW_WATER)
+            maintenance.sweep(self.root, self.limit_bytes, down_to=low, timeout=_OWN_SWEEP_WAIT)
 
     def _warn(self, message: str) -> None:
         if message not in self._warned:

@@ -30,7 +30,6 @@ REPLACED: Final = ".old-"
 LIMIT_ENVIRONMENT: Final = "PASSPRINT_CACHE_LIMIT"
 DEFAULT_LIMIT: Final = 5 << 30
 
-_LOW_WATER: Final = 0.9  # a sweep goes on to this share of the limit, so that not every store sweeps
 _TEMPORARY_SECONDS: Final = 600.0
 _LOCK_FILE_SECONDS: Final = 86400.0
 _ENTRY_NAME: Final = re.compile(r"[0-9a-f]{16,128}")
@@ -145,8 +144,17 @@ def rows(entries: str, found: Iterable[Entry]) -> list[Row]:
     return sorted(result, key=lambda row: row.used, reverse=True)
 
 
-def sweep(root: Path, limit_bytes: int, *, everything: bool = False, timeout: float = 30.0) -> Swept:
+def sweep(
+    root: Path,
+    limit_bytes: int,
+    *,
+    down_to: int | None = None,
+    everything: bool = False,
+    timeout: float = 30.0,
+) -> Swept:
     """Remove garbage, and the least recently used entries above ``limit_bytes`` (0: no limit), or all.
+
+    Above the limit, entries go until ``down_to`` bytes (default: the limit) are left.
 
     Garbage is objects that no entry names, temporary files of dead writers, and old lock files. A record
     that a process holds stays, with its objects. Who stores waits meanwhile; who reads does not. Raises
@@ -157,14 +165,14 @@ def sweep(root: Path, limit_bytes: int, *, everything: bool = False, timeout: fl
         with locked(lock, exclusive=True, timeout=timeout) as taken:
             if not taken:
                 raise CacheError(f"Other processes have been writing {root} for {timeout:g} s. Try later.")
-            swept = _sweep(str(root), limit_bytes, everything)
+            swept = _sweep(str(root), limit_bytes, limit_bytes if down_to is None else down_to, everything)
             os.utime(lock)
     except OSError as error:
         raise CacheError(f"The cache {root} cannot be swept: {error.strerror}.") from error
     return swept
 
 
-def _sweep(root: str, limit_bytes: int, everything: bool) -> Swept:
+def _sweep(root: str, limit_bytes: int, down_to: int, everything: bool) -> Swept:
     sizes = {name: size for name, size in _sizes(f"{root}/objects") if _OBJECT_NAME.fullmatch(name)}
     kept, removed, in_use = [], 0, 0
     for seen in _records(f"{root}/entries"):
@@ -181,7 +189,7 @@ def _sweep(root: str, limit_bytes: int, everything: bool) -> Swept:
     total = sum(sizes[name] for name in users) + sum(seen.size for seen in kept)
     if limit_bytes and total > limit_bytes:
         for seen in sorted(kept, key=lambda seen: seen.used):
-            if total <= limit_bytes * _LOW_WATER:
+            if total <= down_to:
                 break
             if not remove_unused(seen.path):
                 in_use += 1
