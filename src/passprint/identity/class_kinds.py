@@ -135,7 +135,7 @@ def _expand_field(walk: Walk, field: Any, node: Node) -> None:
         ascii(
             (
                 (field.name, hint_text(field.type), str(field._field_type)),
-                (field.init, field.repr, field.hash, field.compare, str(field.kw_only)),
+                (field.init, field.repr, field.hash, field.compare, field.kw_only is True),
             )
         ).encode(),
     )
