@@ -68,6 +68,9 @@ class PassContext:
 class _Current:
     """The context of this thread (or task): every thread starts without one."""
 
+    # What is in it at the moment is the surroundings of a pass; the manager's identity says the range.
+    __fingerprint_ignore__ = ("_variable",)
+
     def __init__(self) -> None:
         self._variable: ContextVar[PassContext | None] = ContextVar("passprint_pass_context", default=None)
 

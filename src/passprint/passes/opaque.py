@@ -18,25 +18,27 @@ class _Warned:
     def __init__(self) -> None:
         self._paths: weakref.WeakKeyDictionary[type, set[str]] = weakref.WeakKeyDictionary()
 
-    def is_new(self, owner: type, path: str) -> bool:
+    def new_ones(self, owner: type, paths: tuple[str, ...]) -> list[str]:
+        """Those of ``paths`` that no one has been told about yet; now they are."""
         known = self._paths.setdefault(owner, set())
-        if path in known:
-            return False
-        known.add(path)
-        return True
+        new = [path for path in paths if path not in known]
+        known.update(new)
+        return new
 
 
 _warned = _Warned()
 
 
 def warn_opaque(pass_: object) -> None:
-    """Warn, once per class and path, of what keeps ``pass_`` from being identified."""
-    for path in fingerprint(pass_, strict=False).opaque:
-        if _warned.is_new(type(pass_), path):
-            warnings.warn(
-                f"{type(pass_).__qualname__} cannot be identified, so what is compiled with it is not "
-                f"cached: {path} is opaque. Replace it by plain data, a function or a class, or give the "
-                "pass its own uuid().",
-                OpaqueWarning,
-                stacklevel=3,
-            )
+    """Warn of what keeps ``pass_`` from being identified: once per class and path, in one warning."""
+    paths = _warned.new_ones(type(pass_), fingerprint(pass_, strict=False).opaque)
+    if not paths:
+        return
+    others = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
+    warnings.warn(
+        f"{type(pass_).__qualname__} cannot be identified, so what is compiled with it is not cached: "
+        f"{paths[0]} is opaque{others}. Replace it by plain data, a function or a class, or give the pass its "
+        "own uuid().",
+        OpaqueWarning,
+        stacklevel=3,
+    )

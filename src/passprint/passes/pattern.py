@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -97,5 +98,6 @@ class PatternPass(InductorPass):
                 )
         return matchers
 
-    def __getstate__(self) -> dict[str, Any]:
-        return dict(vars(self))
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Matchers hold traced graphs and are built again where they are needed.
+        return copyreg.__newobj__, (type(self),), dict(vars(self))

@@ -127,8 +127,8 @@ def _equal_only_to_itself(member: Any) -> bool:
     kind: type = type(member)
     if kind is str:
         return True
-    by_identity = (kind.__eq__, kind.__hash__) == (object.__eq__, object.__hash__)
-    return by_identity and kind.__weakrefoffset__ != 0
+    compares: tuple[object, object] = (kind.__eq__, kind.__hash__)
+    return compares == (object.__eq__, object.__hash__) and kind.__weakrefoffset__ != 0
 
 
 def _shorten(table: dict[Any, Any], limit: int) -> None:

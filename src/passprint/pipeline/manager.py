@@ -90,7 +90,8 @@ class PassManager(CustomGraphPass):
     def identity(self) -> Fingerprint:
         """The pipeline as named parts: the hook, the range of the active context, the order, and every pass.
 
-        Raises OpaqueError when a pass of ours cannot be identified, PipelineError when another has no uuid.
+        ``opaque`` of the result lists what cannot be identified. Raises PipelineError when a pass that brings its
+        own uuid has none.
         """
         parts: dict[str, object] = {
             "hook": self._hook,

@@ -1,7 +1,7 @@
 """The one place of this room that touches private torch names: Inductor's slots for custom passes.
 
 Read against torch 2.11, 2.12 and 2.13. Since 2.13 a slot also takes a list or tuple of passes.
-``tests/pipeline/test_torch_door.py`` fails with the name that moved when a newer torch no longer has it.
+``tests/pipeline/test_pipeline_torch_door.py`` fails with the name that moved when a newer torch no longer has it.
 """
 
 from __future__ import annotations
