@@ -118,6 +118,11 @@ def build_check(slots: Slots) -> Check:
             terms.add("same({}(obj), {})", read, expected)
         else:
             terms.add("same({}({}), {})", read, owner, expected)
+    for content, owner, facts in slots.contents:
+        if owner is ROOT:
+            terms.add("{}(obj) == {}", content, facts)
+        else:
+            terms.add("{}({}) == {}", content, owner, facts)
     names = ", ".join([f"v{index}" for index in range(len(terms.bound))])
     test = "\n        and ".join(terms.lines) or "True"
     source = f"def make({names}):\n    def check(obj):\n        return (\n        {test})\n    return check\n"

@@ -10,6 +10,7 @@ from typing import Any
 from passprint.identity.bytecode import CodeFacts, ImportRef
 from passprint.identity.canonical import atom_encoder, encode_text, frame
 from passprint.identity.node import UNBOUND, Node
+from passprint.identity.torch_kinds import add_operator
 from passprint.identity.walk import Walk
 
 _UNKNOWABLE = frozenset({"eval", "exec", "globals", "__import__"})
@@ -67,11 +68,12 @@ def _follow(
         if not isinstance(value, ModuleType):
             break
         foreign = walk.origins.of_module(value.__name__).label
-        if foreign is not None and type(value) is not ModuleType:
-            # A namespace that makes its members when asked (torch.ops): what it has made so far is no
-            # part of the code.
+        if foreign is not None and value.__name__ == "torch.ops":
+            # A namespace that makes its members when asked: what it has made so far is no part of the code.
             label = ".".join((label, *attributes[position:]))
-            _add_foreign(node, label, foreign, seen)
+            if label not in seen and not add_operator(walk, node, label, attributes[position:]):
+                _add_foreign(node, label, foreign, seen)
+            seen.add(label)
             return
         inside = value.__dict__
         label = f"{label}.{attribute}"
@@ -92,7 +94,7 @@ def _follow(
             return
     if label in seen:
         return
-    if foreign is not None and not _identifies_itself(value):
+    if foreign is not None and not _identifies_itself(walk, value, attributes[-1]):
         _add_foreign(node, label, foreign, seen)
         return
     seen.add(label)
@@ -107,16 +109,22 @@ def _add_foreign(node: Node, label: str, foreign: str, seen: set[str]) -> None:
         node.add("→", label, frame(b"F", encode_text(foreign)), foreign)
 
 
-def _identifies_itself(value: Any) -> bool:
+def _identifies_itself(walk: Walk, value: Any, name: str) -> bool:
     """Whether something found in a foreign module counts by itself and not by where it was found.
 
-    Code and constants do. Objects with state that others keep (``os.environ``, ``sys.stdout``) are the
-    program's surroundings: they count by name and version.
+    Constants do, and code that somebody put in the place of the module's own. The module's own code counts
+    by where it was found (a lazy module has it only after the first use). So do objects with state that
+    others keep (``os.environ``, ``sys.stdout``): they are the program's surroundings.
     """
-    return (
-        isinstance(value, (type, ModuleType, FunctionType, BuiltinFunctionType))
-        or atom_encoder(type(value)) is not None
-    )
+    if isinstance(value, FunctionType):
+        owner = value.__globals__.get("__name__")
+    elif isinstance(value, (type, BuiltinFunctionType)):
+        owner = value.__module__
+    else:
+        return atom_encoder(type(value)) is not None
+    if value.__name__ != name:
+        return True
+    return owner is not None and walk.origins.of_module(owner).by_content
 
 
 def _full_name(ref: ImportRef, namespace: dict[str, Any]) -> str:
@@ -134,7 +142,8 @@ def _full_name(ref: ImportRef, namespace: dict[str, Any]) -> str:
 def _add_import(walk: Walk, node: Node, ref: ImportRef, namespace: dict[str, Any], seen: set[str]) -> None:
     """What a name imported inside a function is. User code that is not imported yet is imported now."""
     name = _full_name(ref, namespace)
-    label = name if ref.taken is None else f"{name}.{ref.taken}"
+    written = "." * ref.level + ref.module
+    label = written if ref.taken is None else f"{written}.{ref.taken}"
     foreign = walk.origins.of_module(name).label
     if foreign is not None:
         for use in ref.uses or ((),):

@@ -19,7 +19,17 @@ _gather = gc.get_referents
 class Slots:
     """The slots read by one walk."""
 
-    __slots__ = ("absent", "mappings", "names", "of_root", "references", "root", "strict", "volatile")
+    __slots__ = (
+        "absent",
+        "contents",
+        "mappings",
+        "names",
+        "of_root",
+        "references",
+        "root",
+        "strict",
+        "volatile",
+    )
 
     def __init__(self, root: Any = None) -> None:
         self.root = root
@@ -29,6 +39,7 @@ class Slots:
         self.references: list[tuple[Any, list[Any]]] = []
         self.mappings: list[tuple[Mapping[Any, Any], dict[Any, Any]]] = []
         self.strict: list[tuple[Callable[[Any], Any], Any, tuple[Any, ...]]] = []
+        self.contents: list[tuple[Callable[[Any], bytes], Any, bytes]] = []
         self.volatile = False
         """Something was computed, so that only walking again can tell whether it is the same."""
 
@@ -72,6 +83,10 @@ class Slots:
         getter = attrgetter(*names)
         read = getter if len(names) > 1 else (lambda obj: (getter(obj),))
         self.strict.append((read, self._held(owner), values))
+
+    def computed(self, read: Callable[[Any], bytes], owner: Any, expected: bytes) -> None:
+        """Content that only reading it again can compare: a tensor's."""
+        self.contents.append((read, self._held(owner), expected))
 
     def _held(self, owner: Any) -> Any:
         """What is kept of an owner: the root is handed to the check each time, so that it may die."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from types import MappingProxyType, ModuleType
 from typing import Any
 
 from passprint.errors import OpaqueError
-from passprint.identity.canonical import COMPOUNDS, canonical, encode_text, frame, is_flat
+from passprint.identity.canonical import canonical, encode_text, frame, is_flat
 from passprint.identity.class_kinds import ignored_names
 from passprint.identity.node import Node
-from passprint.identity.walk import FINDERS, HANDLERS, Expand, Handler, Walk, by_name
+from passprint.identity.walk import HANDLERS, Expand, Handler, Walk, by_name
 
 _MISSING = object()
 
@@ -171,9 +170,14 @@ _BASES: tuple[tuple[type, Expand], ...] = (
 )
 
 
+_NEVER_CHANGE = frozenset({"operator"})
+"""Modules whose objects keep what they were made with."""
+
+
 def _expand_reduced(walk: Walk, value: Any, node: Node) -> None:
     """An object with state that Python cannot see: what pickle would keep of it, or else opaque."""
-    walk.slots.volatile = True
+    if type(value).__module__ not in _NEVER_CHANGE:
+        walk.slots.volatile = True
     try:
         reduced = value.__reduce_ex__(4)
     except (TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError, OSError):
@@ -193,19 +197,6 @@ def _hides_state(cls: type) -> bool:
     """Whether instances hold more than a dict, a weak reference list and slots (as pickle decides)."""
     pointers = (cls.__dictoffset__ != 0) + (cls.__weakrefoffset__ != 0) + len(_slot_names(cls))
     return bool(cls.__itemsize__) or cls.__basicsize__ > object.__basicsize__ + 8 * pointers
-
-
-def _nothing(walk: Walk, value: Any, node: Node) -> None:
-    """The type says all."""
-    node.head = frame(b"n", encode_text(type(value).__qualname__))
-
-
-def _find_uncounted(kind: type) -> Handler | None:
-    """Objects that do not decide what code computes: loggers, locks."""
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    if name in ("logging.Logger", "logging.RootLogger", "_thread.lock", "_thread.RLock"):
-        return Handler("instance", _nothing)
-    return None
 
 
 def _find_instance(kind: type) -> Handler | None:
@@ -246,14 +237,4 @@ HANDLERS.update(
 )
 
 
-def _find_regex(kind: type) -> Handler | None:
-    re = sys.modules.get("re")
-    if re is not None and kind is re.Pattern:
-        canonical(re.compile(""))
-        return Handler("regex", lambda walk, value, node: None, _plain_leaf)
-    return None
-
-
-assert tuple in COMPOUNDS
-FINDERS.extend((_find_regex, _find_uncounted))
 LAST_FINDER = _find_instance
