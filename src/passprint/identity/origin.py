@@ -104,7 +104,7 @@ def _location(name: str) -> str | None:
     if getattr(spec, "origin", None) in ("built-in", "frozen"):
         return ""
     file = getattr(module, "__file__", None)
-    if isinstance(file, str):
+    if isinstance(file, str) and ("." not in name or os.path.isabs(file)):  # torch.ops says "_ops.py"
         return file
     for folder in getattr(module, "__path__", None) or ():
         return str(folder)
