@@ -41,8 +41,7 @@ def demo_command(
 ) -> None:
     """Compile and run a real model, each phase in a process of its own, and show what it cost.
 
-    Exit status 1 when a phase fails, when logits differ from eager's by more than 1e-3, or when the decoded
-    text is not eager's.
+    Exit status 1: a phase failed, logits differ from eager's by more than 1e-3, or the text is not eager's.
     """
     from rich.console import Console
 
