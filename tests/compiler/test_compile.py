@@ -31,7 +31,7 @@ def cache(tmp_path: Path) -> Path:
 
 def in_new_process(tmp_path: Path, body: str) -> dict[str, Any]:
     """Run ``body`` in a fresh interpreter with an empty Inductor cache; it prints JSON as its last line."""
-    environment = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "inductor of the child")}
+    environment = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "child")}
     script = "import json, torch, passprint\nfrom tests.compiler.models import *\n" + body
     done = subprocess.run(
         [sys.executable, "-c", script],
