@@ -97,7 +97,7 @@ def _factory(source: str) -> Any:
 def build_check(slots: Slots) -> Check:
     """A function that says whether every slot still holds what the walk found.
 
-    It is called with the root object, which the check itself does not keep alive.
+    It is called with a tuple of the root objects, which the check itself does not keep alive.
     """
     terms = _Terms()
     _add_references(terms, slots)
@@ -115,17 +115,19 @@ def build_check(slots: Slots) -> Check:
         terms.add("{}.isdisjoint({})", namespace.keys(), frozenset(absent))
     for read, owner, expected in slots.strict:
         if owner is ROOT:
-            terms.add("same({}(obj), {})", read, expected)
+            terms.add("same({}(objs[0]), {})", read, expected)
         else:
             terms.add("same({}({}), {})", read, owner, expected)
     for content, owner, facts in slots.contents:
         if owner is ROOT:
-            terms.add("{}(obj) == {}", content, facts)
+            terms.add("{}(objs[0]) == {}", content, facts)
         else:
             terms.add("{}({}) == {}", content, owner, facts)
     names = ", ".join([f"v{index}" for index in range(len(terms.bound))])
     test = "\n        and ".join(terms.lines) or "True"
-    source = f"def make({names}):\n    def check(obj):\n        return (\n        {test})\n    return check\n"
+    source = (
+        f"def make({names}):\n    def check(objs):\n        return (\n        {test})\n    return check\n"
+    )
     check: Check = _factory(source)(*terms.bound)
     return check
 
@@ -138,7 +140,7 @@ def _add_references(terms: _Terms, slots: Slots) -> None:
         referents.extend(found)
     if not referents and not owners:
         return
-    first = "" if slots.of_root is None else "obj, "
+    first = "" if slots.of_root is None else "*objs, "
     terms.add("(found := gather(" + first + "*{})) == {}", tuple(owners), referents)
     for position, value in enumerate(referents):
         if type(value) not in _HARMLESS and not _equals_by_identity(value):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,7 +15,7 @@ from passprint.identity.guards import Check, build_check
 from passprint.identity.node import Node
 from passprint.identity.opaque import opaque_paths
 from passprint.identity.origin import Origins
-from passprint.identity.slots import Slots
+from passprint.identity.slots import Slots, merge_slots
 from passprint.identity.tree import Fingerprint, part_of
 from passprint.identity.walk import Walk, name_of
 
@@ -48,19 +50,19 @@ CHANGED = (KeyError, AttributeError, ValueError, TypeError, RuntimeError)
 
 
 class _Entry:
-    """A remembered digest. The check is built when it is first needed: many objects are asked for once."""
+    """A remembered answer. The check is built when it is first needed: many objects are asked for once."""
 
-    __slots__ = ("_slots", "alive", "check", "digest")
+    __slots__ = ("alive", "answer", "check", "slots")
 
-    def __init__(self, slots: Slots, digest: str | None, alive: weakref.ref[Any]) -> None:
-        self._slots = slots
-        self.digest = digest
+    def __init__(self, slots: Slots, answer: Any, alive: tuple[weakref.ref[Any], ...]) -> None:
+        self.slots = slots
+        self.answer = answer
         self.alive = alive
         self.check: Check = self._build
 
-    def _build(self, obj: Any) -> bool:
-        self.check = build_check(self._slots)
-        return self.check(obj)
+    def _build(self, objs: Any) -> bool:
+        self.check = build_check(self.slots)
+        return self.check(objs)
 
 
 class Memo:
@@ -68,20 +70,25 @@ class Memo:
 
     Objects are held weakly: an entry goes when its object does. At most ``limit`` entries are kept; then
     the oldest go. Any number of threads may ask at once.
+
+    ``first_party`` names packages or modules whose content counts although a distribution owns them.
     """
 
     def __init__(self, *, first_party: Iterable[str] = (), limit: int = 1024) -> None:
         self.origins = Origins(first_party)
         self._limit = limit
-        # By the object's id, which is its own as long as the entry's weak reference has not fired.
+        # By ids, which are the objects' own as long as the entry's weak references have not fired.
         self._entries: dict[int, _Entry] = {}
+        self._groups: dict[tuple[int, ...], _Entry] = {}
+        # Objects that what they reach keeps alive (a closure that names itself) go only when others come.
+        self._held: deque[int] = deque()
         self._lock = threading.Lock()
 
     def __fingerprint__(self) -> str:
         return "memo"
 
     def fingerprint(self, obj: Any) -> Fingerprint:
-        """The whole fingerprint, parts and opaque paths included."""
+        """The whole fingerprint, parts and opaque paths included; always walked."""
         return make_fingerprint(walk_object(obj, self.origins)[1])
 
     def digest(self, obj: Any) -> str | None:
@@ -89,15 +96,25 @@ class Memo:
         entry = self._entries.get(id(obj))
         if entry is not None:
             try:
-                if entry.check(obj):
-                    return entry.digest
+                if entry.check((obj,)):
+                    return entry.answer  # type: ignore[no-any-return]
             except CHANGED:
                 pass
         return self._walk(obj)
 
     def digests(self, objs: Iterable[Any]) -> tuple[str | None, ...]:
-        """The digests of several objects at once."""
-        return tuple([self.digest(obj) for obj in objs])
+        """The digests of several objects, their slots checked as one set."""
+        members = tuple(objs)
+        entry = self._groups.get(tuple(map(id, members)))
+        if entry is not None:
+            try:
+                if entry.check(members):
+                    return entry.answer  # type: ignore[no-any-return]
+            except CHANGED:
+                pass
+        answer = tuple([self.digest(obj) for obj in members])
+        self._remember_group(members, answer)
+        return answer
 
     def _walk(self, obj: Any) -> str | None:
         walk, root = walk_object(obj, self.origins)
@@ -109,13 +126,44 @@ class Memo:
             alive = weakref.ref(obj, lambda _: self._entries.pop(key, None))
         except TypeError:  # a kind that cannot be referred to weakly is walked each time
             return digest
-        entry = _Entry(walk.slots, digest, alive)
         with self._lock:
-            self._entries.pop(key, None)
-            while len(self._entries) >= self._limit:
-                del self._entries[next(iter(self._entries))]
-            self._entries[key] = entry
+            _put(self._entries, key, _Entry(walk.slots, digest, (alive,)), self._limit)
+            if walk.reaches_root and not _is_named_by_module(obj):
+                self._held.append(key)
+                if len(self._held) > _HELD_LIMIT:
+                    self._entries.pop(self._held.popleft(), None)
         return digest
+
+    def _remember_group(self, members: tuple[Any, ...], answer: tuple[str | None, ...]) -> None:
+        entries = [self._entries.get(id(member)) for member in members]
+        slots = merge_slots([entry.slots for entry in entries if entry is not None])
+        if slots is None or None in entries:
+            return
+        key = tuple(map(id, members))
+
+        def forget(_: weakref.ref[Any]) -> None:
+            self._groups.pop(key, None)
+
+        alive = tuple([weakref.ref(member, forget) for member in members])
+        with self._lock:
+            _put(self._groups, key, _Entry(slots, answer, alive), _GROUP_LIMIT)
+
+
+_GROUP_LIMIT = 64
+_HELD_LIMIT = 32
+
+
+def _put(entries: dict[Any, _Entry], key: Any, entry: _Entry, limit: int) -> None:
+    """Add an entry as the newest; the oldest go where there are too many."""
+    entries.pop(key, None)
+    while len(entries) >= limit:
+        entries.pop(next(iter(entries)), None)
+    entries[key] = entry
+
+
+def _is_named_by_module(obj: Any) -> bool:
+    module = sys.modules.get(getattr(obj, "__module__", None) or "")
+    return getattr(module, getattr(obj, "__name__", ""), None) is obj
 
 
 _DEFAULT = Memo()

@@ -92,6 +92,41 @@ class Slots:
         """What is kept of an owner: the root is handed to the check each time, so that it may die."""
         return ROOT if owner is self.root else owner
 
+    def is_mergeable(self) -> bool:
+        """Whether these can be checked together with other roots' slots."""
+        return self.of_root is not None and all(
+            owner is not ROOT for rows in (self.strict, self.contents) for _, owner, _ in rows
+        )
+
     def release(self) -> None:
         """Let go of the root."""
         self.root = None
+
+
+def merge_slots(parts: list[Slots]) -> Slots | None:
+    """One set of slots for several roots, each slot once; None where that cannot be."""
+    if not all(part.is_mergeable() for part in parts):
+        return None
+    merged = Slots()
+    merged.of_root = []
+    owners: set[int] = set()
+    mappings: set[int] = set()
+    for part in parts:
+        merged.of_root += part.of_root or ()
+        for owner, found in part.references:
+            if id(owner) not in owners:
+                owners.add(id(owner))
+                merged.references.append((owner, found))
+        for mapping, snapshot in part.mappings:
+            if id(mapping) not in mappings:
+                mappings.add(id(mapping))
+                merged.mappings.append((mapping, snapshot))
+        for namespace, values in part.names.values():
+            for name, value in values.items():
+                merged.name(namespace, name, value)
+        for namespace, names in part.absent.values():
+            for name in names:
+                merged.missing(namespace, name)
+        merged.strict += part.strict
+        merged.contents += part.contents
+    return merged

@@ -71,6 +71,7 @@ class Walk:
         self.origins = origins
         self.slots = Slots(root)
         self.is_opaque = False
+        self.reaches_root = False
         self.nodes: dict[int, Node] = {}
         self._pins: list[Any] = []
         self._todo: list[tuple[Handler, Any, Node]] = []
@@ -101,6 +102,8 @@ class Walk:
             return encode(obj)
         known = self.nodes.get(id(obj))
         if known is not None:
+            if obj is self.slots.root:
+                self.reaches_root = True
             return known
         encode = atom_encoder(kind)
         if encode is not None:
