@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from passprint.cache import CacheWarning, LocalStore, files
+from passprint.cache import CacheWarning, LocalStore, files, local
 from passprint.cache.record import FORMAT
 from passprint.errors import CacheError
 
@@ -75,6 +75,22 @@ def test_a_damaged_file_is_a_miss_with_one_warning(
         assert store.get(KEY.digest) is None
     assert store.stats().counts["miss"] == {"damaged entry": 1, "no entry": 1}
     assert heals(store)
+
+
+def test_an_entry_healed_by_another_meanwhile_is_not_removed(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def heal_and_fail(fd: int, status: os.stat_result) -> bytes:
+        monkeypatch.undo()
+        put(LocalStore(store.root), "a", 2)
+        raise files.DamagedError("was damaged when it was read")
+
+    monkeypatch.setattr(local, "read_fd", heal_and_fail)
+    with pytest.warns(CacheWarning, match="was damaged"):
+        assert store.get(KEY.digest) is None
+    entry = store.get(KEY.digest)
+    assert entry is not None
+    assert entry.meta["variant"] == 2
 
 
 def test_a_missing_object_is_a_miss(store: LocalStore) -> None:

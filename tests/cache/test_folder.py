@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import tempfile
 import warnings
@@ -162,16 +163,19 @@ def test_another_users_files_are_not_loaded(open_to_all: Path) -> None:
         assert store.get(key_of("a").digest) is None
 
 
-def test_a_cache_removed_while_in_use_is_made_again(tmp_path: Path) -> None:
-    import shutil
-
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_cache_removed_while_in_use_is_made_again(tmp_path: Path, waiting: bool) -> None:
     store = LocalStore(tmp_path / "cache")
     put(store, "a", 1)
     shutil.rmtree(store.root)
     assert store.get(key_of("a").digest) is None
-    with store.compiling(key_of("a").digest) as found:
-        assert found is None
+    if waiting:
+        with store.compiling(key_of("a").digest) as found:
+            assert found is None
+            assert put(store, "a", 2)
+    else:
         assert put(store, "a", 2)
+    assert stat.S_IMODE(store.root.stat().st_mode) == 0o700
     entry = store.get(key_of("a").digest)
     assert entry is not None
     assert is_right(entry, "a")

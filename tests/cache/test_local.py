@@ -89,6 +89,28 @@ def test_an_open_entry_outlives_being_replaced_and_swept(store: LocalStore) -> N
     assert dict(found(store, "a").files) == files_of("a", 2)
 
 
+def test_an_entry_replaced_between_opening_and_locking(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old record was opened, but not yet held: its objects are gone, and the new one is read."""
+    from passprint.cache import local
+
+    put(store, "a", 1)
+    real, other = local.open_file, LocalStore(store.root)
+
+    def open_and_be_late(path: str) -> int:
+        fd = real(path)
+        with monkeypatch.context() as patch:
+            patch.setattr(local, "open_file", real)
+            if other.counters.here["store", ""] == 0:
+                put(other, "a", 2)
+                other.gc()
+        return fd
+
+    monkeypatch.setattr(local, "open_file", open_and_be_late)
+    assert found(store, "a").meta["variant"] == 2
+
+
 def test_equal_files_are_stored_once_and_have_one_path(store: LocalStore) -> None:
     put(store, "a", 1)
     before = store.stats().objects

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from passprint.cache import LocalStore
+from passprint.cache import LocalStore, files
 from passprint.cache.maintenance import parse_size
 from passprint.errors import CacheError
 
@@ -126,6 +126,21 @@ def test_what_a_live_process_holds_stays(store: LocalStore) -> None:
         assert holder.wait() == 0
     assert store.clear().entries == 1  # the process is gone, so is its hold
     assert not path.exists()
+
+
+def test_a_file_replaced_while_it_is_removed_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    replacement = tmp_path / "replacement"
+    replacement.write_text("new")
+
+    def replace_first(fd: int, *, exclusive: bool) -> bool:
+        replacement.replace(path)
+        return True
+
+    monkeypatch.setattr(files, "try_lock", replace_first)
+    files.remove_unused(str(path))
+    assert path.read_text() == "new"
 
 
 def test_a_killed_process_holds_nothing(store: LocalStore) -> None:

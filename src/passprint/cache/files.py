@@ -209,7 +209,7 @@ def remove_unused(path: str) -> bool:
     try:
         if not try_lock(fd, exclusive=True):
             return False
-        if os.fstat(fd).st_nlink > 0 and os.path.samestat(os.fstat(fd), os.lstat(path)):
+        if os.path.samestat(os.fstat(fd), os.lstat(path)):
             os.unlink(path)
     except FileNotFoundError:
         return True
