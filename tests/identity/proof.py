@@ -1,0 +1,217 @@
+"""The mutation test: ``python -m tests.identity.proof`` edits real packages and counts what is missed.
+
+Each text is imported in a process of its own (a fork of one that has not imported the package), with the
+edited module put in the place of its file. Prints a table by kind, and every missed or needless edit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import warnings
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from tests.identity.mutations import Edit, behaviour_edits, definitions, neutral_edits
+
+from passprint.identity import Memo
+
+PACKAGES = ("passprint", "packaging", "click", "jinja2")
+SUBJECT = "subject_of_proof"
+_SECONDS = 60
+
+
+@dataclass
+class Tally:
+    """What was found for one package."""
+
+    package: str
+    changing: Counter[str] = field(default_factory=Counter)
+    missed: list[str] = field(default_factory=list)
+    neutral: Counter[str] = field(default_factory=Counter)
+    needless: list[str] = field(default_factory=list)
+    broken: int = 0
+
+
+class _Edited(SourceFileLoader):
+    """Loads a module from a text that is not in its file."""
+
+    def __init__(self, name: str, path: str, text: str) -> None:
+        super().__init__(name, path)
+        self.text = text
+
+    def get_code(self, fullname: str) -> CodeType:
+        code: CodeType = compile(self.text, self.path, "exec", dont_inherit=True)
+        return code
+
+
+class _Finder:
+    """Puts texts in the place of modules' files."""
+
+    def __init__(self, texts: dict[str, str], folder: Path) -> None:
+        self.texts = texts
+        self.folder = folder
+
+    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name not in self.texts:
+            return None
+        base = self.folder.joinpath(*name.split("."))
+        is_package = base.is_dir()
+        file = base / "__init__.py" if is_package else base.with_suffix(".py")
+        return importlib.util.spec_from_file_location(
+            name,
+            str(file),
+            loader=_Edited(name, str(file), self.texts[name]),
+            submodule_search_locations=[str(base)] if is_package else None,
+        )
+
+
+def digests(folder: Path, module: str, names: list[str], texts: dict[str, str]) -> dict[str, str] | None:
+    """The digests of a module's definitions with some modules edited, from a fresh process; None if it broke."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        status = 1
+        try:
+            signal.alarm(_SECONDS)
+            sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+            warnings.simplefilter("ignore")
+            sys.dont_write_bytecode = True
+            sys.path.insert(0, str(folder))
+            sys.meta_path.insert(0, _Finder(texts, folder))  # type: ignore[arg-type]
+            loaded = importlib.import_module(module)
+            memo = Memo(first_party=[module.partition(".")[0]])
+            found = {}
+            for name in names:
+                if name in vars(loaded):
+                    found[name] = memo.fingerprint(vars(loaded)[name]).digest
+            with os.fdopen(write, "w") as pipe:
+                json.dump(found, pipe)
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        answer = pipe.read()
+    os.waitpid(child, 0)
+    return json.loads(answer) if answer else None
+
+
+def _copy_package(package: str, folder: Path) -> str:
+    """Copy a package to where it can be edited; passprint gets another name, for it also does the asking."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise SystemExit(
+            f"{package} is not installed as a package; install it or name others with --packages."
+        )
+    source = Path(spec.submodule_search_locations[0])
+    name = SUBJECT if package == "passprint" else package
+    shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    if name == SUBJECT:
+        for file in (folder / name).rglob("*.py"):
+            file.write_text(file.read_text().replace("passprint", SUBJECT))
+    return name
+
+
+def _modules(folder: Path, name: str) -> dict[str, Path]:
+    found = {}
+    for file in sorted((folder / name).rglob("*.py")):
+        relative = file.relative_to(folder).with_suffix("")
+        parts = relative.parts[:-1] if relative.name == "__init__" else relative.parts
+        if "__main__" not in parts:
+            found[".".join(parts)] = file
+    return found
+
+
+def _check(tally: Tally, folder: Path, module: str, edit: Edit, before: dict[str, str], must: bool) -> None:
+    after = digests(folder, module, list(edit.observers), {module: edit.text})
+    if after is None:
+        tally.broken += 1
+        return
+    kinds = tally.changing if must else tally.neutral
+    for observer in edit.observers:
+        if observer not in before:
+            continue
+        kind = edit.kind if observer == edit.owner or not must else f"{edit.kind}, seen from a user of it"
+        kinds[kind] += 1
+        changed = before[observer] != after.get(observer)
+        if changed != must:
+            line = f"{module}:{observer} {edit.kind} in {edit.owner} {edit.where}"
+            (tally.missed if must else tally.needless).append(line)
+
+
+def prove(package: str, changing: int, neutral: int, seed: int) -> Tally:
+    """Edit a package's modules in turn until there are enough edits of each sort."""
+    import ast
+
+    tally = Tally(package)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        subject = _copy_package(package, folder)
+        plans = []
+        for module, file in _modules(folder, subject).items():
+            source = file.read_text()
+            names = list(definitions(ast.parse(source)))
+            plain = digests(folder, module, names, {})
+            if not plain:
+                continue
+            rewritten = ast.unparse(ast.parse(source))
+            base = digests(folder, module, names, {module: rewritten}) or {}
+            plans.append((module, plain, base, source))
+        weight = sum([len(source) for *_, source in plans]) or 1
+        for index, (module, plain, base, source) in enumerate(plans):
+            share = len(source) / weight
+            for edit in behaviour_edits(source, seed + index, round(changing * share) + 1):
+                _check(tally, folder, module, edit, base, True)
+            for edit in neutral_edits(source, seed + index, round(neutral * share) + 1):
+                _check(tally, folder, module, edit, plain, False)
+    return tally
+
+
+def main() -> None:
+    """Run on all packages, print the counts, and fail where anything was missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--packages", nargs="*", default=list(PACKAGES))
+    parser.add_argument("--changing", type=int, default=700, help="behaviour-changing edits per package")
+    parser.add_argument("--neutral", type=int, default=350, help="neutral edits per package")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    tallies = []
+    for package in options.packages:
+        tally = prove(package, options.changing, options.neutral, options.seed)
+        tallies.append(tally)
+        changed, left = sum(tally.changing.values()), sum(tally.neutral.values())
+        print(
+            f"{package}: {changed} behaviour-changing, {len(tally.missed)} missed; "
+            f"{left} neutral, {len(tally.needless)} needless; {tally.broken} edits did not import",
+            flush=True,
+        )
+        for line in tally.missed:
+            print("  missed  ", line)
+        for line in tally.needless:
+            print("  needless", line)
+    for title, counts in (("behaviour-changing", "changing"), ("neutral", "neutral")):
+        total: Counter[str] = Counter()
+        for tally in tallies:
+            total.update(getattr(tally, counts))
+        print(f"{title} by kind:", ", ".join([f"{kind} {count}" for kind, count in total.most_common()]))
+    if options.json:
+        options.json.write_text(json.dumps([asdict(tally) for tally in tallies], indent=1))
+    raise SystemExit(1 if any(tally.missed for tally in tallies) else 0)
+
+
+if __name__ == "__main__":
+    main()
