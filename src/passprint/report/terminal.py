@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -17,15 +18,10 @@ if TYPE_CHECKING:
 _STATUS_STYLE = {"cold": "cyan", "warm": "green", "bypass": "yellow"}
 
 
-def comparison_table(comparison: Comparison, *, narrow: bool = False) -> Table:
-    """The comparison as one table: a blank line between sections, a column's words one above the other,
-    failures in red."""
+def comparison_table(comparison: Comparison, *, narrow: bool = False) -> Group:
+    """The comparison as one table under its title: a blank line between sections, a column's words one
+    above the other, failures in red."""
     table = Table(
-        title=comparison.title,
-        title_justify="left",
-        title_style="bold",
-        caption=comparison.legend or None,
-        caption_justify="left",
         box=box.SIMPLE_HEAD,
         padding=0 if narrow else (0, 1),
         pad_edge=False,
@@ -46,7 +42,8 @@ def comparison_table(comparison: Comparison, *, narrow: bool = False) -> Table:
             ]
             table.add_row(Text(f"  {row.label}"), *cells)
         table.add_section()
-    return table
+    title, legend = Text(comparison.title, style="bold"), Text(comparison.legend, style="dim italic")
+    return Group(title, table, legend) if comparison.legend else Group(title, table)
 
 
 def compile_report_table(report: CompileReport) -> Table:
