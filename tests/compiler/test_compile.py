@@ -80,7 +80,7 @@ built = [str(p) for p in Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).rglob("*.so
 print(json.dumps(compiled.report.to_dict() | {{"difference": difference, "built": built}}))
 """,
     )
-    assert found["status"] == "warm"
+    assert found["status"] == "warm", found["why"]
     assert found["built"] == []
     assert found["difference"] < 1e-5
     assert [p["origin"] for p in found["each_piece"]] == ["store", "memory", "memory", "memory", "store"]
@@ -115,6 +115,8 @@ def test_what_changes_the_code_is_a_miss(cache: Path, change: str) -> None:
             compiled = passprint.compile(model, passes=passes, cache=cache)
             torch.testing.assert_close(compiled(x), model(x))
     assert compiled.report.status == "cold"
+    named = {"pass": "fold-reshapes", "config": "simdlen", "dtype": "graph", "size": "graph"}[change]
+    assert named in (compiled.report.why or "")
 
 
 def test_without_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +202,7 @@ with torch.no_grad():
 print(json.dumps(compiled.report.to_dict() | {{"worst": worst}}))
 """,
     )
-    assert found["status"] == "warm"
+    assert found["status"] == "warm", found["why"]
     assert found["graphs"] == 1
     assert found["worst"] < 1e-5
 

@@ -19,7 +19,7 @@ from passprint.compiler.partition import Piece, extract, symbol_sources
 from passprint.compiler.record import CompileReport, Origin, PieceReport
 from passprint.compiler.structure import Structure, describe
 from passprint.errors import CacheError
-from passprint.identity import Fingerprint
+from passprint.identity import Change, Fingerprint
 from passprint.passes import CompileRange, pass_context
 from passprint.pipeline import PassManager
 
@@ -115,6 +115,7 @@ class PieceCompiler:
             ready = self._load(entry, job) if entry is not None else None
             if ready is not None:
                 return ready, "store"
+            self.report.notes.append(f"{job.piece.label}: {explain_miss(self.store, job.key)}")
             return self._compile(job), "compiled"
 
     def _compile(self, job: _Job) -> _Ready:
@@ -165,6 +166,25 @@ class PieceCompiler:
         with self.report.phase("load"), inductor.timed("load"):
             run = unpack(packed.form, packed, job.label)
         return _Ready(run, packed.form, guards)
+
+
+def explain_miss(store: Store, key: Fingerprint) -> str:
+    """Why the store has nothing for ``key``: the parts in which the nearest entry differs, down to the function."""
+    found = store.nearest(key)
+    if found is None:
+        return "nothing like it is stored"
+    entry, changes = found
+    differing = [part.name for part in key.root.children if entry.parts.get(part.name) != part.digest]
+    if "graph" in differing:
+        return "no entry has this graph"
+    told = "; ".join(_told(change) for change in changes[:3])
+    more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+    return f"the same graph is stored, but not with the same {', '.join(differing)}: {told}{more}"
+
+
+def _told(change: Change) -> str:
+    text = str(change)
+    return text if len(text) <= 240 else f"{text[:240]}…"
 
 
 class _Graph:
