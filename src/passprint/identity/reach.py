@@ -72,11 +72,13 @@ def _follow(
             # A namespace that makes its members when asked: what it has made so far is no part of the code.
             label = ".".join((label, *attributes[position:]))
             if label not in seen and not add_operator(walk, node, label, attributes[position:]):
-                _add_foreign(node, label, foreign, seen)
+                _add_foreign(node, label, f"{foreign} {label}", seen)
             seen.add(label)
             return
         inside = value.__dict__
         label = f"{label}.{attribute}"
+        if foreign is not None:  # whatever name the module goes by here
+            foreign = f"{foreign} {value.__name__}.{attribute}"
         if attribute in inside:
             value = inside[attribute]
             walk.slots.name(inside, attribute, value)
@@ -147,7 +149,8 @@ def _add_import(walk: Walk, node: Node, ref: ImportRef, namespace: dict[str, Any
     foreign = walk.origins.of_module(name).label
     if foreign is not None:
         for use in ref.uses or ((),):
-            _add_foreign(node, ".".join((label, *use)), foreign, seen)
+            used = ".".join((label, *use))
+            _add_foreign(node, used, f"{foreign} {used}", seen)
         return
     value: Any = _load(name)
     if value is None:
