@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import re
 from typing import Any
 
@@ -40,4 +41,20 @@ def pass_text(name: str, options: dict[str, Any]) -> str:
     """``name`` alone, or ``name{key=value,key=value}``."""
     if not options:
         return name
-    return f"{name}{{{','.join(f'{key}={value!r}' for key, value in options.items())}}}"
+    return f"{name}{{{','.join(f'{key}={value_text(value)}' for key, value in options.items())}}}"
+
+
+def value_text(value: Any) -> str:
+    """``value`` as a pipeline's text spells it: as Python does, enum members by name, sets in order."""
+    kind = type(value)
+    if isinstance(value, enum.Enum):
+        return repr(value.name)
+    if kind in (set, frozenset):
+        return f"{{{','.join(sorted(map(value_text, value)))}}}" if value else "()"
+    if kind is list:
+        return f"[{', '.join(map(value_text, value))}]"
+    if kind is tuple:
+        return f"({', '.join(map(value_text, value))}{',' if len(value) == 1 else ''})"
+    if kind is dict:
+        return f"{{{', '.join(f'{value_text(key)}: {value_text(item)}' for key, item in value.items())}}}"
+    return repr(value)

@@ -100,4 +100,4 @@ class PatternPass(InductorPass):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Matchers hold traced graphs and are built again where they are needed.
-        return copyreg.__newobj__, (type(self),), dict(vars(self))
+        return copyreg.__newobj__, (type(self),), dict(vars(self))  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import gc
 import importlib
 import inspect
@@ -84,7 +85,9 @@ def _subclasses(base: type[InductorPass]) -> Iterator[type[InductorPass]]:
         yield from _subclasses(found)
 
 
+@functools.cache
 def _load_everything() -> None:
+    """Import what may define passes; once, because asking every installed package takes milliseconds."""
     from passprint.passes import library
 
     for module in pkgutil.iter_modules(library.__path__, f"{library.__name__}."):
@@ -97,5 +100,5 @@ def _load_everything() -> None:
             warnings.warn(
                 f"{owner} offers the pass {entry.name!r} as {entry.value!r}, which cannot be imported "
                 f"({error}); it is left out",
-                stacklevel=4,
+                stacklevel=5,
             )

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from passprint.errors import PipelineError
 from passprint.passes import InductorPass
-from passprint.pipeline.registry import get_pass, list_passes, nearest
-from passprint.pipeline.values import WrongType, fitted, read_value
+from passprint.pipeline.registry import list_passes, nearest
+from passprint.pipeline.values import WrongType, fit, hints_of, read_value
 
 if TYPE_CHECKING:
     from passprint.pipeline.manager import PassManager
@@ -47,6 +47,7 @@ class _Reader:
         self.at = 0
         self._make = make
         self._objects = objects
+        self._names: dict[str, type[InductorPass]] = {}
 
     def group(self) -> PassManager:
         """Members up to the end of the text or a closing parenthesis."""
@@ -81,14 +82,14 @@ class _Reader:
     def _pass(self, name: str, start: int) -> InductorPass:
         known = self._objects.get(name)
         if known is None:
-            names = list_passes()
+            names = self._names = self._names or list_passes()
             if name not in names:
                 self.fail(
                     start,
                     self.at,
                     f"there is no pass called {name!r}{nearest(name, [*names, *self._objects])}",
                 )
-            owner = get_pass(name)
+            owner = names[name]
         self._skip_space()
         if self._peek() != "{":
             return known if known is not None else self._build(owner, {}, start)
@@ -137,6 +138,7 @@ class _Reader:
         if not isinstance(call, ast.Call) or call.args or any(given.arg is None for given in call.keywords):
             self.fail(offset, offset + max(1, len(body)), "options are written as {key=value,key=value}")
         fields = {field.name: field for field in dataclasses.fields(owner) if field.init}
+        hints = hints_of(owner)
         options: dict[str, Any] = {}
         for given in call.keywords:
             key = str(given.arg)
@@ -148,7 +150,7 @@ class _Reader:
             if key not in fields:
                 self.fail(start, start + len(key), f"{name!r} has no option {key!r}{nearest(key, fields)}")
             try:
-                options[key] = fitted(owner, key, read_value(given.value))
+                options[key] = fit(read_value(given.value), hints.get(key, Any))
             except WrongType as error:
                 self.fail(value_start, value_end, f"{name!r} takes {key} as {error.expected}")
         return options

@@ -22,29 +22,34 @@ class WrongType(Exception):
         self.expected = expected
 
 
+class _Names(ast.NodeTransformer):
+    """Puts in the values of the names that a value's text may use beside literals."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(_NUMBERS[node.id]) if node.id in _NUMBERS else node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        if isinstance(node.value, ast.Name) and node.value.id == "torch":
+            found: Any = getattr(torch, node.attr, None)
+            if isinstance(found, torch.dtype | torch.layout | torch.memory_format):
+                return ast.Constant(found)  # type: ignore[arg-type]
+        return node
+
+
 def read_value(node: ast.expr) -> Any:
-    """A Python literal, ``inf``, ``nan``, or a name of torch's such as ``torch.float16``."""
-    if isinstance(node, ast.Name) and node.id in _NUMBERS:
-        return _NUMBERS[node.id]
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Name):
-        return -read_value(node.operand)
-    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "torch":
-        found = getattr(torch, node.attr, None)
-        if isinstance(found, torch.dtype | torch.layout | torch.memory_format):
-            return found
+    """A Python literal, in which ``inf``, ``nan`` and names of torch's such as ``torch.float16`` may stand."""
     try:
-        return ast.literal_eval(node)
-    except ValueError as error:
+        return ast.literal_eval(_Names().visit(node))
+    except (ValueError, TypeError) as error:
         raise WrongType("a Python literal (a number, a string in quotes, True, None, a tuple, …)") from error
 
 
-def fitted(owner: type, key: str, value: Any) -> Any:
-    """``value`` as the field ``key`` of ``owner`` wants it; raises WrongType when it does not fit."""
+def hints_of(owner: type) -> dict[str, Any]:
+    """The types that the fields of ``owner`` declare, as far as they can be told."""
     try:
-        hint = typing.get_type_hints(owner).get(key, Any)
+        return typing.get_type_hints(owner)
     except NameError:  # an annotation of a name that only a type checker sees
-        hint = Any
-    return fit(value, hint)
+        return {}
 
 
 def fit(value: Any, hint: Any) -> Any:
@@ -93,8 +98,9 @@ def _fit_union(value: Any, hint: Any, choices: tuple[Any, ...]) -> Any:
 
 
 def _fit_container(value: Any, hint: Any, kind: type, args: tuple[Any, ...]) -> Any:
-    if kind is frozenset and isinstance(value, set):
-        value = frozenset(value)
+    # literals have no frozenset and no empty set
+    if kind in (set, frozenset) and (isinstance(value, set) or value == ()):
+        value = kind(value)
     _instance(value, kind, _spelled(hint))
     if not args:
         return value

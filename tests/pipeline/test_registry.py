@@ -1,0 +1,119 @@
+"""Which passes are known by name."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from torch.fx import Graph
+
+from passprint import PipelineError
+from passprint.passes import CallableInductorPass, InductorPass, PatternPass
+from passprint.pipeline import PassManager, get_pass, list_passes
+from passprint.pipeline.registry import _load_everything
+
+
+class RegistrySample(InductorPass):
+    def __call__(self, graph: Graph) -> None:
+        return None
+
+
+class _Hidden(RegistrySample):
+    pass
+
+
+@pytest.fixture
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Installs packages: ``plugins(distribution, module, class name, pass name)``."""
+
+    def install(
+        distribution: str, module: str, kind: str, name: str | None, target: str | None = None
+    ) -> None:
+        info = tmp_path / f"{distribution.replace('-', '_')}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[passprint.passes]\nx = {target or f'{module}:{kind}'}\n")
+        own = f"    name: ClassVar[str] = {name!r}\n" if name else ""
+        (tmp_path / f"{module}.py").write_text(
+            "from typing import ClassVar\nfrom passprint.passes import InductorPass\n"
+            f"class {kind}(InductorPass):\n{own}    def __call__(self, graph): pass\n"
+        )
+        installed.append(module)
+        importlib.invalidate_caches()
+        _load_everything.cache_clear()
+
+    installed: list[str] = []
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield install
+    for module in installed:
+        sys.modules.pop(module, None)
+    _load_everything.cache_clear()
+    gc.collect()
+
+
+def test_the_library_and_own_classes_are_known() -> None:
+    known = list_passes()
+    assert list(known) == sorted(known)
+    assert known["registry-sample"] is get_pass("registry-sample") is RegistrySample
+    assert known["noop-elimination"].__module__ == "passprint.passes.library.noop_elimination"
+    assert not {InductorPass, PatternPass, CallableInductorPass, _Hidden} & set(known.values())
+
+
+def test_an_unknown_name_gets_the_nearest() -> None:
+    with pytest.raises(PipelineError, match=r"'registry-smaple'; did you mean 'registry-sample'\?"):
+        get_pass("registry-smaple")
+    with pytest.raises(PipelineError, match=r"'qqqqq'; known: .*registry-sample"):
+        get_pass("qqqqq")
+
+
+def test_two_classes_with_one_name_are_an_error_that_names_both() -> None:
+    class Usurper(RegistrySample):
+        name: ClassVar[str] = "registry-sample"
+
+    with pytest.raises(PipelineError, match=r"RegistrySample and by .*Usurper"):
+        get_pass("registry-sample")
+    with pytest.raises(PipelineError, match="'registry-sample' is claimed"):
+        list_passes()
+    assert get_pass("noop-elimination") is not None
+    del Usurper
+    assert get_pass("registry-sample") is RegistrySample
+
+
+def test_defining_a_class_again_replaces_it() -> None:
+    def define(step: int) -> type[InductorPass]:
+        class DefinedAgain(RegistrySample):
+            value: int = step
+
+        return DefinedAgain
+
+    kept = [define(1), define(2)]
+    assert get_pass("defined-again") is kept[1]
+    assert PassManager.parse("defined-again").passes == (kept[1](),)
+
+
+def test_installed_packages_bring_passes(plugins: Any) -> None:
+    plugins("pack-one", "pack_one_module", "FromAPackage", None)
+    assert get_pass("from-a-package").__module__ == "pack_one_module"
+    assert str(PassManager.parse("from-a-package")) == "from-a-package"
+
+
+def test_two_packages_with_one_name_are_an_error_that_names_both(plugins: Any) -> None:
+    plugins("pack-two", "pack_two_module", "Two", "same-name")
+    plugins("pack-three", "pack_three_module", "Three", "same-name")
+    with pytest.raises(PipelineError) as caught:
+        get_pass("same-name")
+    assert "pack_two_module.Two" in str(caught.value)
+    assert "pack_three_module.Three" in str(caught.value)
+
+
+@pytest.mark.parametrize("target", ["no_such_module:X", "pack_four_module:NoSuchClass"])
+def test_a_package_that_cannot_be_imported_is_left_out_with_a_warning(plugins: Any, target: str) -> None:
+    plugins("pack-four", "pack_four_module", "Four", None, target)
+    with pytest.warns(UserWarning, match="pack-four offers the pass 'x'"):
+        known = list_passes()
+    assert "registry-sample" in known
