@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from unittest import mock
+
 import pytest
 import torch
 from graph_harness import Recorder, optimised
 from llama import decoder_layer, vary_length
 from torch._inductor import config
+from torch._inductor.graph import GraphLowering
 from torch.fx import Graph, GraphModule
 
-from passprint.passes.library import ALL, DEFAULT
+from passprint import PassManager
+from passprint.passes.library import ALL, DEFAULT, FuseSiluAndMul
 
 ALONE = {  # matches of each pass alone on a decoder layer's graph, by attention implementation
     "sdpa": {
@@ -86,6 +91,43 @@ def test_training():
     torch.testing.assert_close(actual, expected)
     assert len(recorder.graphs) == 2
     assert all(recorder.matches[name] for name in ("FoldReshapes", "FoldPermutes", "DropClones"))
+
+
+class Written(Exception):
+    """Ends a compile when the code is written and nothing is built."""
+
+
+def generated_code(run, arguments, passes) -> str:
+    """What Inductor writes, without comments and without the names that kernels are given; builds nothing."""
+
+    def stop(code: str) -> None:
+        raise Written(code)
+
+    torch._dynamo.reset()
+    with (
+        config.patch(post_grad_custom_post_pass=PassManager(passes)),
+        torch.compiler.config.patch(force_disable_caches=True),
+        mock.patch.object(GraphLowering, "save_output_code", stop),
+        torch.no_grad(),
+        pytest.raises(torch._dynamo.exc.BackendCompilerFailed) as caught,
+    ):
+        torch.compile(run, fullgraph=True)(*arguments)
+    assert isinstance(caught.value.inner_exception, Written)
+    (code,) = caught.value.inner_exception.args
+    lines = [line for line in code.splitlines() if not line.lstrip().startswith(("#", "//"))]
+    return re.sub(r"cpp_fused\w*?_(\d+)\b", r"kernel_\1", "\n".join(lines))
+
+
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+def test_the_default_passes_cost_nothing(dynamic):
+    run, arguments = decoder_layer()
+    if dynamic:
+        vary(arguments)
+    without = generated_code(run, arguments, [])
+    assert "cpp_fused" not in without
+    assert "kernel_0" in without
+    assert generated_code(run, arguments, [pass_type() for pass_type in DEFAULT]) == without
+    assert generated_code(run, arguments, [FuseSiluAndMul()]) != without
 
 
 @pytest.mark.slow
