@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
@@ -41,6 +43,10 @@ def root(
 
 
 app.command("demo")(demo_command)
+if find_spec("passprint.cli.identity") is not None:  # not written yet
+    commands = import_module("passprint.cli.identity")
+    app.command("fingerprint")(commands.fingerprint_command)
+    app.command("diff")(commands.diff_command)
 app.add_typer(passes_app, name="passes")
 app.add_typer(cache_app, name="cache")
 
