@@ -5,7 +5,7 @@ from __future__ import annotations
 from passprint.identity import kinds as _kinds  # noqa: F401  (registers how each kind of object is read)
 from passprint.identity.canonical import canonical
 from passprint.identity.compose import compose
-from passprint.identity.memo import Memo, default_memo, fingerprint
+from passprint.identity.memo import Memo, default_memo, fingerprint, keep_sources
 from passprint.identity.tree import Change, Fingerprint, Part
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "compose",
     "default_memo",
     "fingerprint",
+    "keep_sources",
 ]

@@ -139,6 +139,7 @@ def _expand_method(walk: Walk, method: MethodType, node: Node) -> None:
 
 
 def _expand_partial(walk: Walk, partial: Any, node: Node) -> None:
+    attributes = getattr(partial, "__dict__", None)  # made by asking, so asked for before it is recorded
     walk.slots.refer(partial)
     node.head = builtin_bytes(f"functools.{type(partial).__name__}")
     node.add("", "function", walk.child(partial.func), partial.func)
@@ -148,8 +149,10 @@ def _expand_partial(walk: Walk, partial: Any, node: Node) -> None:
     walk.slots.mapping(keywords, dict(keywords))
     for name, value in keywords.items():
         node.add("(", name, walk.child(value), value)
-    if getattr(partial, "__dict__", None):
-        _add_attributes(walk, node, partial.__dict__)
+    if attributes and type(partial) is functools.partial:
+        _add_attributes(walk, node, attributes)
+    elif isinstance(attributes, dict):
+        walk.slots.empty(attributes)
 
 
 def _expand_cached(walk: Walk, cached: Any, node: Node) -> None:

@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from passprint.errors import OpaqueError
@@ -16,6 +17,7 @@ from passprint.identity.node import Node
 from passprint.identity.opaque import opaque_paths
 from passprint.identity.origin import Origins
 from passprint.identity.slots import Slots, merge_slots
+from passprint.identity.sources import read_sources
 from passprint.identity.tree import Fingerprint, part_of
 from passprint.identity.walk import Walk, name_of
 
@@ -164,6 +166,17 @@ def _put(entries: dict[Any, _Entry], key: Any, entry: _Entry, limit: int) -> Non
 def _is_named_by_module(obj: Any) -> bool:
     module = sys.modules.get(getattr(obj, "__module__", None) or "")
     return getattr(module, getattr(obj, "__name__", ""), None) is obj
+
+
+def keep_sources(obj: object, *, first_party: Iterable[str] = ()) -> Fingerprint:
+    """The fingerprint of an object with the sources of its code, compressed, for diffs by line.
+
+    Slow (milliseconds to seconds): meant for writing beside an artifact, not for keys. Nothing is raised for
+    what is opaque.
+    """
+    origins = Origins(first_party) if first_party else _DEFAULT.origins
+    root = walk_object(obj, origins)[1]
+    return replace(make_fingerprint(root), sources=read_sources(root, obj))
 
 
 _DEFAULT = Memo()

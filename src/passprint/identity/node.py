@@ -63,6 +63,11 @@ class Node:
             labels,
         )
 
+    @property
+    def own_digest(self) -> str:
+        """A digest of what the node is by itself: the same where only something below it differs."""
+        return sha256(self.kind.encode() + b" " + self.head).hexdigest()[:16]
+
     def settle(self, own: bytes, children: list[bytes]) -> bytes:
         """The mark that follows from the children's."""
         if self.unordered:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from passprint.identity.node import Node
@@ -23,7 +23,8 @@ class Part:
     """One named part of an identity: a function, a class, a value, and what it reaches.
 
     ``kind`` says what it is, ``digest`` is lowercase hex, ``text`` is a form for people of a value (None
-    for code). A part that stands elsewhere in the tree already has no children here.
+    for code). ``own`` is a digest of the part without its children. A part that stands elsewhere in the tree
+    already has no children here.
     """
 
     name: str
@@ -31,10 +32,13 @@ class Part:
     digest: str
     children: tuple[Part, ...] = ()
     text: str | None = None
+    own: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         form: dict[str, Any] = {"name": self.name, "kind": self.kind, "digest": self.digest}
+        if self.own:
+            form["own"] = self.own
         if self.text is not None:
             form["text"] = self.text
         if self.children:
@@ -50,21 +54,27 @@ class Part:
             digest=form["digest"],
             children=tuple([cls.from_dict(child) for child in form.get("children", ())]),
             text=form.get("text"),
+            own=form.get("own", ""),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference between two identities; ``before`` and ``after`` are texts, or digests of code."""
+    """One difference between two identities; ``before`` and ``after`` are texts, or digests of code.
+
+    ``lines`` is a unified diff of the source, where both fingerprints kept theirs.
+    """
 
     path: str
     kind: Literal["added", "removed", "changed"]
     before: str | None = None
     after: str | None = None
+    lines: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
-        return {"path": self.path, "kind": self.kind, "before": self.before, "after": self.after}
+        form = {"path": self.path, "kind": self.kind, "before": self.before, "after": self.after}
+        return form if self.lines is None else {**form, "lines": self.lines}
 
     def __str__(self) -> str:
         if self.kind == "changed":
@@ -77,20 +87,25 @@ class Fingerprint:
     """An object's identity: one digest, and the named parts that it is made of.
 
     ``opaque`` lists the paths to what could not be identified; where there are any, the digest must not be
-    used as a key.
+    used as a key. ``sources`` has compressed source texts by part digest, where they were kept
+    (:func:`passprint.identity.keep_sources`).
     """
 
     digest: str
     root: Part
     opaque: tuple[str, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     def tree(self) -> Tree:
         """The named parts as rich text."""
+        from rich.text import Text
         from rich.tree import Tree
 
-        def describe(part: Part) -> str:
-            text = "" if part.text is None else f" = {part.text.splitlines()[0] if part.text else ''!s}"
-            return f"{part.name}  ({part.kind}) {part.digest[:12]}{text}".replace("[", "\\[")
+        def describe(part: Part) -> Text:
+            line = Text.assemble((part.name, "bold"), f"  {part.kind} ", (part.digest[:12], "cyan"))
+            if part.text is not None:
+                line.append(" = " + (part.text.splitlines() or [""])[0])
+            return line
 
         top = Tree(describe(self.root))
         work = [(self.root, top)]
@@ -102,7 +117,14 @@ class Fingerprint:
 
     def diff(self, older: Fingerprint) -> list[Change]:
         """What was added, removed and changed since an older fingerprint."""
-        return list(_compare(older.root, self.root, self.root.name))
+        from passprint.identity.sources import with_lines
+
+        if older.digest == self.digest:
+            return []
+        changes = list(_compare(older.root, self.root, self.root.name, set()))
+        if not changes:
+            changes = [(_changed(older.root, self.root, self.root.name), older.root, self.root)]
+        return [with_lines(change, one, two, older, self) for change, one, two in changes]
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -111,6 +133,7 @@ class Fingerprint:
             "digest": self.digest,
             "opaque": list(self.opaque),
             "root": self.root.to_dict(),
+            **({"sources": dict(self.sources)} if self.sources else {}),
         }
 
     @classmethod
@@ -121,7 +144,9 @@ class Fingerprint:
                 f"This fingerprint has schema version {form.get('schema')!r}, and version {SCHEMA} is read "
                 "here. Make it again with this version of passprint."
             )
-        return cls(form["digest"], Part.from_dict(form["root"]), tuple(form["opaque"]))
+        return cls(
+            form["digest"], Part.from_dict(form["root"]), tuple(form["opaque"]), form.get("sources", {})
+        )
 
 
 def _keyed(parts: tuple[Part, ...]) -> dict[tuple[str, int], Part]:
@@ -142,24 +167,34 @@ def _join(path: str, name: str) -> str:
     return f"{path}{name}" if name.startswith((".", "[", "(")) else f"{path} → {name}"
 
 
-def _compare(before: Part, after: Part, path: str) -> Iterator[Change]:
-    if before.digest == after.digest:
+_Difference = tuple[Change, "Part | None", "Part | None"]
+
+
+def _changed(before: Part, after: Part, path: str) -> Change:
+    return Change(path, "changed", before=_shown(before), after=_shown(after))
+
+
+def _compare(before: Part, after: Part, path: str, seen: set[tuple[str, str]]) -> Iterator[_Difference]:
+    """What differs below two parts: a part itself where its own content does, else only what it reaches."""
+    pair = (before.digest, after.digest)
+    if before.digest == after.digest or pair in seen:
         return
+    seen.add(pair)
+    if (before.own or before.digest) != (after.own or after.digest):
+        nested = any(part.children for part in (before, after))
+        if before.own or not nested:
+            yield _changed(before, after, path), before, after
     old, new = _keyed(before.children), _keyed(after.children)
-    deeper = False
+    if (not old or not new) and before.own and before.own == after.own:
+        return  # one of them stands elsewhere in its tree, and is compared there
     for key in [*old, *[key for key in new if key not in old]]:
         place = _join(path, key[0])
         if key not in new:
-            yield Change(place, "removed", before=_shown(old[key]))
+            yield Change(place, "removed", before=_shown(old[key])), old[key], None
         elif key not in old:
-            yield Change(place, "added", after=_shown(new[key]))
-        elif old[key].digest != new[key].digest:
-            yield from _compare(old[key], new[key], place)
+            yield Change(place, "added", after=_shown(new[key])), None, new[key]
         else:
-            continue
-        deeper = True
-    if not deeper or before.kind != after.kind:
-        yield Change(path, "changed", before=_shown(before), after=_shown(after))
+            yield from _compare(old[key], new[key], place, seen)
 
 
 def _leaf_part(name: str, child: bytes, value: object) -> Part:
@@ -176,7 +211,7 @@ def _leaf_part(name: str, child: bytes, value: object) -> Part:
 def part_of(node: Node, name: str, seen: set[int]) -> Part:
     """The parts of a finished graph; a node met a second time is named without its children."""
     if id(node) in seen:
-        return Part(name, node.kind, node.digest)
+        return Part(name, node.kind, node.digest, own=node.own_digest)
     seen.add(id(node))
     children = []
     for step, label, child, value in node.edges:
@@ -185,7 +220,7 @@ def part_of(node: Node, name: str, seen: set[int]) -> Part:
             children.append(_leaf_part(shown, child, value))
         else:
             children.append(part_of(child, shown, seen))
-    return Part(name, node.kind, node.digest, tuple(children), node.text)
+    return Part(name, node.kind, node.digest, tuple(children), node.text, node.own_digest)
 
 
 def written(step: str, label: str) -> str:

@@ -1,0 +1,71 @@
+"""Source texts kept beside a fingerprint, so that a difference can be shown line by line.
+
+Reading sources is slow (``inspect`` parses whole files), so it happens only when it is asked for.
+"""
+
+from __future__ import annotations
+
+import zlib
+from base64 import b85decode, b85encode
+from dataclasses import replace
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+from passprint.identity.node import Node
+
+if TYPE_CHECKING:
+    from passprint.identity.tree import Change, Fingerprint, Part
+
+
+def read_sources(root: Node, obj: Any) -> dict[str, str]:
+    """The compressed sources of the functions and classes of a graph, by digest.
+
+    A source is the text that stands in the file now. Code without a file (``exec``, a REPL) has none.
+    """
+    import inspect
+
+    found: dict[str, str] = {}
+    seen: set[int] = set()
+    work: list[tuple[Node, Any]] = [(root, obj)]
+    while work:
+        node, value = work.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(value, (FunctionType, type)):
+            try:
+                text = inspect.getsource(value)
+            except (OSError, TypeError):
+                text = ""
+            if text:
+                found[node.digest] = pack(text)
+        work.extend((child, below) for _, _, child, below in node.edges if isinstance(child, Node))
+    return found
+
+
+def pack(text: str) -> str:
+    """A text, compressed and fit for JSON."""
+    return b85encode(zlib.compress(text.encode("utf-8", "surrogatepass"), 9)).decode()
+
+
+def unpack(packed: str) -> str:
+    """The text that :func:`pack` was given."""
+    return zlib.decompress(b85decode(packed)).decode("utf-8", "surrogatepass")
+
+
+def with_lines(
+    change: Change, before: Part | None, after: Part | None, older: Fingerprint, newer: Fingerprint
+) -> Change:
+    """The change with the lines that differ, where both fingerprints kept their sources."""
+    if before is None or after is None:
+        return change
+    old, new = older.sources.get(before.digest), newer.sources.get(after.digest)
+    if old is None or new is None:
+        return change
+    import difflib
+
+    lines = difflib.unified_diff(
+        unpack(old).splitlines(), unpack(new).splitlines(), "before", "after", lineterm="", n=2
+    )
+    text = "\n".join(lines)
+    return replace(change, lines=text) if text else change
