@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from passprint.passes import InductorPass
-from passprint.passes.sources import SourceMemo, _make_hash_source, hash_dict, hash_source
+from passprint.passes.sources import SourceMemo, hash_dict, hash_source, make_hash_source
 
 
 def helper(x: int) -> int:
@@ -104,7 +104,7 @@ def test_things_without_source_say_so() -> None:
 
 def fresh() -> tuple[SourceMemo, Callable[..., str]]:
     memo = SourceMemo()
-    return memo, _make_hash_source(memo)
+    return memo, make_hash_source(memo)
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ def test_an_id_used_again_is_not_mistaken() -> None:
 
 def test_all_tables_are_bounded() -> None:
     memo = SourceMemo(heads=4, tails=3, sources=2)
-    hash_it = _make_hash_source(memo)
+    hash_it = make_hash_source(memo)
     functions = [make_function() for _ in range(10)]
     for function in functions:
         for text in "abcdef":

@@ -11,6 +11,7 @@ import inspect
 import json
 import types
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 #: How many first arguments, argument lists after one first argument, and single sources are remembered.
@@ -136,7 +137,8 @@ def _shorten(table: dict[Any, Any], limit: int) -> None:
         table.pop(next(iter(table)), None)
 
 
-def _make_hash_source(memo: SourceMemo) -> Any:
+def make_hash_source(memo: SourceMemo) -> Callable[..., str]:
+    """The function that answers from ``memo``; the table is in its closure, which is the quickest place."""
     heads = memo.heads
 
     def hash_source(src: Any = _NOTHING, /, *more: Any) -> str:
@@ -159,7 +161,7 @@ def _make_hash_source(memo: SourceMemo) -> Any:
     return hash_source
 
 
-hash_source = _make_hash_source(SourceMemo())
+hash_source = make_hash_source(SourceMemo())
 
 
 def hash_dict(dict_: dict[Any, Any]) -> str:
