@@ -17,7 +17,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -209,7 +209,7 @@ def main() -> None:
             total.update(getattr(tally, counts))
         print(f"{title} by kind:", ", ".join([f"{kind} {count}" for kind, count in total.most_common()]))
     if options.json:
-        options.json.write_text(json.dumps([asdict(tally) for tally in tallies], indent=1))
+        options.json.write_text(json.dumps([vars(tally) for tally in tallies], indent=1))
     raise SystemExit(1 if any(tally.missed for tally in tallies) else 0)
 
 

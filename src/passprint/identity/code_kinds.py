@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -132,6 +133,17 @@ def _expand_singledispatch(walk: Walk, function: FunctionType, node: Node) -> No
         node.add("[", kind.__qualname__, pair, implementation)
 
 
+def _method_leaf(walk: Walk, method: MethodType) -> bytes | None:
+    """``random.choice`` and its like: methods that a foreign module offers as its functions."""
+    function = method.__func__
+    module = getattr(function, "__module__", None)
+    label = walk.origins.of_module(module).label
+    if label is None:
+        return None
+    offered = getattr(sys.modules.get(str(module)), function.__name__, None)
+    return by_name(label, str(module), function.__name__) if offered == method else None
+
+
 def _expand_method(walk: Walk, method: MethodType, node: Node) -> None:
     walk.slots.refer(method)
     node.add("", "function", walk.child(method.__func__), method.__func__)
@@ -223,7 +235,7 @@ def _skip(walk: Walk, obj: Any, node: Node) -> None:
 HANDLERS.update(
     {
         FunctionType: Handler("function", _expand_function, _function_leaf),
-        MethodType: Handler("bound method", _expand_method),
+        MethodType: Handler("bound method", _expand_method, _method_leaf),
         BuiltinFunctionType: Handler("builtin", _expand_builtin, _builtin_leaf),
         MethodWrapperType: Handler("builtin", _expand_builtin),
         WrapperDescriptorType: Handler("builtin", _skip, _descriptor_leaf),

@@ -96,13 +96,13 @@ def _follow(
             return
     if label in seen:
         return
+    if value is importlib.import_module:
+        node.add("→", f"{label}()", walk.opaque(object(), _COMPUTED))
     if foreign is not None and not _identifies_itself(walk, value, attributes[-1]):
         _add_foreign(node, label, foreign, seen)
         return
     seen.add(label)
     node.add("→", label, walk.child(value), value)
-    if value is importlib.import_module:
-        node.add("→", f"{label}()", walk.opaque(object(), _COMPUTED))
 
 
 def _add_foreign(node: Node, label: str, foreign: str, seen: set[str]) -> None:
