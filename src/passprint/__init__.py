@@ -20,12 +20,13 @@ from passprint.errors import (
 from passprint.identity import Change, Fingerprint, fingerprint
 
 if TYPE_CHECKING:
-    from passprint.compiler import CompileReport, compile  # noqa: A004
+    from passprint.compiler import CompileReport, compile
     from passprint.passes import (
         CallableInductorPass,
         CompileRange,
         InductorPass,
         PassContext,
+        Pattern,
         PatternPass,
         get_pass_context,
         graph_pass,
@@ -40,6 +41,7 @@ _LAZY = {
     "CompileRange": "passprint.passes",
     "InductorPass": "passprint.passes",
     "PassContext": "passprint.passes",
+    "Pattern": "passprint.passes",
     "PatternPass": "passprint.passes",
     "get_pass_context": "passprint.passes",
     "graph_pass": "passprint.passes",
@@ -63,6 +65,7 @@ __all__ = [
     "PassError",
     "PassManager",
     "PassprintError",
+    "Pattern",
     "PatternPass",
     "PipelineError",
     "compile",

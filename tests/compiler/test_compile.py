@@ -129,6 +129,35 @@ def test_without_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert not (tmp_path / "unused").exists()
 
 
+class DoubleNegation(passprint.InductorPass):
+    """neg(neg(x)) is x: the example of docs/write-a-pass.md."""
+
+    def __call__(self, graph: torch.fx.Graph) -> None:
+        neg = torch.ops.aten.neg.default
+        for node in graph.find_nodes(op="call_function", target=neg):
+            inner = node.args[0]
+            if inner.target is neg:
+                node.replace_all_uses_with(inner.args[0])
+                graph.erase_node(node)
+
+
+class Negating(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = -(-torch.sin(x)) + 1
+        return y.cos() * torch.exp(x).tanh()
+
+
+def test_matches_count_for_the_whole_model_cold_and_warm(cache: Path) -> None:
+    model = nn.Sequential(Negating(), Negating(), Negating())
+    for status in ("cold", "warm"):
+        torch._dynamo.reset()
+        compiled = passprint.compile(model, passes=[DoubleNegation()], cache=cache)
+        with torch.no_grad():
+            torch.testing.assert_close(compiled(inputs()), model(inputs()))
+        assert (compiled.report.status, compiled.report.pieces) == (status, 3)
+        assert compiled.report.matches["double-negation"] == 3
+
+
 # ---- kinds of models ------------------------------------------------------------------------------------
 
 

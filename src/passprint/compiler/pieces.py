@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +31,7 @@ class _Ready:
     run: Runnable
     form: str
     guards: str | None
+    matches: Mapping[str, int]
 
 
 @dataclass
@@ -64,7 +65,16 @@ class PieceCompiler:
         if ready is None:
             ready, origin = self._make(job)
         self.report.pieces_seen.append(
-            PieceReport(piece.label, key.digest, len(piece.nodes), origin, ready.form, bypass, lookup_ms)
+            PieceReport(
+                piece.label,
+                key.digest,
+                len(piece.nodes),
+                origin,
+                ready.form,
+                bypass,
+                lookup_ms,
+                ready.matches,
+            )
         )
         return ready.run
 
@@ -98,9 +108,8 @@ class PieceCompiler:
             self.report.notes.append(f"{job.piece.label}: the stored piece could not be loaded: {error}")
             return None
         self._held.append(entry)
-        ready = _Ready(run, entry.meta["form"], guards)
+        ready = _Ready(run, entry.meta["form"], guards, entry.meta["matches"])
         self._ready[job.key.digest] = ready
-        self.report.matches.update(entry.meta["matches"])
         return ready
 
     # -- made
@@ -123,9 +132,8 @@ class PieceCompiler:
         with self.report.phase("compile"), inductor.timed("compile"):
             artifact, matches = self._run_inductor(job)
         guards = inductor.guards_since(job.graph.shape_env, guards_before, job.symbols)
-        self.report.matches.update(matches)
         if artifact.payload is None:
-            ready = _Ready(boxed(artifact.call), "unstored", guards)
+            ready = _Ready(boxed(artifact.call), "unstored", guards, matches)
         else:
             ready = self._store(job, pack(artifact.payload), guards, matches)
         self._ready[job.key.digest] = ready
@@ -165,7 +173,7 @@ class PieceCompiler:
             self.store.put(job.key, packed.files, meta)
         with self.report.phase("load"), inductor.timed("load"):
             run = unpack(packed.form, packed, job.label)
-        return _Ready(run, packed.form, guards)
+        return _Ready(run, packed.form, guards, matches)
 
 
 def explain_miss(store: Store, key: Fingerprint) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,6 +19,8 @@ Origin = Literal["compiled", "store", "memory"]
 class PieceReport:
     """One piece of a graph. ``origin``: compiled now, found in the store, or the same as an earlier piece.
 
+    ``matches``: by pass, how often it matched in this piece when the piece was compiled.
+
     ``bypass`` says why the store was not used for it, or is None. ``lookup_ms`` is the time for describing the
     piece, making its key and looking for it.
     """
@@ -30,6 +32,7 @@ class PieceReport:
     form: str
     bypass: str | None
     lookup_ms: float
+    matches: Mapping[str, int]
 
 
 @dataclass
@@ -41,14 +44,12 @@ class CompileReport:
         pieces_seen: one record per piece, in order.
         seconds: by phase, in seconds: ``trace`` (Dynamo, up to the hand-over), ``partition``, ``identity`` (keys
             and passes), ``lookup`` (asking the store), ``compile``, ``store``, ``load``, ``total``.
-        matches: by pass, how often it matched; from the store's record for pieces that were loaded.
         notes: reasons worth reading: why a piece was compiled, why the cache was bypassed.
     """
 
     graphs: int = 0
     pieces_seen: list[PieceReport] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    matches: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -94,6 +95,18 @@ class CompileReport:
         times = sorted(p.lookup_ms for p in self.pieces_seen if p.origin == "memory")
         return times[len(times) // 2] if times else None
 
+    @property
+    def matches(self) -> Counter[str]:
+        """By pass, how often it matched in the whole model; a piece that stands thirty times counts thirty times.
+
+        Pieces that were loaded bring their counts from the store. A pattern pass also counts by pattern, as
+        ``"pass/pattern"``.
+        """
+        counted: Counter[str] = Counter()
+        for piece in self.pieces_seen:
+            counted.update(piece.matches)
+        return counted
+
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Add the time of a block to ``seconds[name]``."""
@@ -118,7 +131,7 @@ class CompileReport:
             "seconds": dict(self.seconds),
             "matches": dict(self.matches),
             "notes": list(self.notes),
-            "each_piece": [vars(p) for p in self.pieces_seen],
+            "each_piece": [{**vars(p), "matches": dict(p.matches)} for p in self.pieces_seen],
         }
 
     def __str__(self) -> str:
