@@ -11,11 +11,14 @@ import opcode
 import re
 import sys
 import weakref
-from dataclasses import dataclass
 from types import CodeType
-from typing import Any
 
 from passprint.identity.canonical import canonical, frame
+from passprint.identity.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _OP = {name: code for name, code in opcode.opmap.items() if code < 256}  # less the pseudo ones
 _EXTENDED = _OP["EXTENDED_ARG"]
@@ -82,29 +85,44 @@ _FLAGGED_DOC = bool(_probe("def f():\n 'doc'").co_flags & _CO_HAS_DOCSTRING)
 _NO_DOC_NAMES = frozenset({"<lambda>", "<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})
 
 
-@dataclass(frozen=True, slots=True)
-class ImportRef:
+class ImportRef(Record):
     """A name imported inside a function.
 
     ``module`` and ``level`` are as written, ``taken`` is the name taken from it (None: the module itself).
     ``uses`` are the attribute chains that follow uses of the variable; an empty one is a use of it as such.
     """
 
+    __slots__ = ("module", "level", "taken", "uses")  # noqa: RUF023  (in the order of arguments)
+
     module: str
     level: int
     taken: str | None
     uses: tuple[tuple[str, ...], ...]
 
+    def __init__(self, module: str, level: int, taken: str | None, uses: tuple[tuple[str, ...], ...]) -> None:
+        self._fill(module, level, taken, uses)
 
-@dataclass(frozen=True, slots=True)
+
 class CodeFacts:
-    """What one code object, nested ones included, is and reaches."""
+    """What one code object, nested ones included, is and reaches.
 
-    payload: bytes
-    chains: tuple[tuple[str, ...], ...]
-    imports: tuple[ImportRef, ...]
-    computed: tuple[tuple[str, ...], ...]
-    """Objects of which an attribute is taken by a computed name: ``getattr(OBJECT, <computed>)``."""
+    ``computed`` has the objects of which an attribute is taken by a computed name:
+    ``getattr(OBJECT, <computed>)``.
+    """
+
+    __slots__ = ("chains", "computed", "imports", "payload")
+
+    def __init__(
+        self,
+        payload: bytes,
+        chains: tuple[tuple[str, ...], ...],
+        imports: tuple[ImportRef, ...],
+        computed: tuple[tuple[str, ...], ...],
+    ) -> None:
+        self.payload = payload
+        self.chains = chains
+        self.imports = imports
+        self.computed = computed
 
 
 def _argument(ops: bytes, args: bytes, position: int) -> int:

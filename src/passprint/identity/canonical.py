@@ -10,14 +10,17 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from passprint.errors import OpaqueError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Encoder = Callable[[Any], bytes]
+
 _pack_float = struct.Struct(">d").pack
 _NAN = _pack_float(float("nan"))
-
-Encoder = Callable[[Any], bytes]
 
 
 def frame(tag: bytes, payload: bytes) -> bytes:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from enum import Enum, EnumType
-from typing import Any
 
 from passprint.identity.canonical import encode_text, frame
 from passprint.identity.code_kinds import foreign_bytes
 from passprint.identity.hints import hint_text, hints_of
 from passprint.identity.node import Node
 from passprint.identity.walk import FINDERS, HANDLERS, Handler, Walk, by_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 IGNORE = "__fingerprint_ignore__"
 """A class attribute: names of attributes and fields, of the class and its subclasses, that do not count."""

@@ -18,7 +18,6 @@ from types import (
     ModuleType,
     WrapperDescriptorType,
 )
-from typing import Any
 
 from passprint.identity.bytecode import code_facts
 from passprint.identity.canonical import canonical, encode_text, frame, is_flat
@@ -27,6 +26,10 @@ from passprint.identity.node import EMPTY_CELL, Node
 from passprint.identity.origin import Origin
 from passprint.identity.reach import add_reached
 from passprint.identity.walk import HANDLERS, Handler, Walk, builtin_bytes, by_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def _is_plain(function: FunctionType) -> bool:

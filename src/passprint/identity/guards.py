@@ -20,11 +20,15 @@ from types import (
     MemberDescriptorType,
     ModuleType,
 )
-from typing import Any
 
 from passprint.identity.slots import ROOT, Slots
 
-Check = Callable[[Any], bool]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Check = Callable[[Any], bool]
+
 
 _ALWAYS_SAFE = frozenset(
     {

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import sys
 from types import CodeType
-from typing import Any
 
 from passprint.identity.bytecode import code_facts
 from passprint.identity.canonical import encode_text, frame
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _LAZY = sys.version_info >= (3, 14)
 

@@ -6,12 +6,15 @@ import functools
 import sys
 from hashlib import blake2b
 from types import GenericAlias
-from typing import Any
 
 from passprint.identity.canonical import canonical, encode_text, frame
 from passprint.identity.node import Node
 from passprint.identity.origin import PYTHON
 from passprint.identity.walk import FINDERS, HANDLERS, Handler, Walk, by_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _BY_TYPE = frozenset(
     {

@@ -7,12 +7,10 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import replace
-from typing import Any
 
 from passprint.errors import OpaqueError
 from passprint.identity.components import settle_digests
-from passprint.identity.guards import Check, build_check
+from passprint.identity.guards import build_check
 from passprint.identity.node import Node
 from passprint.identity.opaque import opaque_paths
 from passprint.identity.origin import Origins
@@ -20,6 +18,12 @@ from passprint.identity.slots import Slots, merge_slots
 from passprint.identity.sources import read_sources
 from passprint.identity.tree import Fingerprint, part_of
 from passprint.identity.walk import Walk, name_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from passprint.identity.guards import Check
 
 
 def walk_object(obj: Any, origins: Origins) -> tuple[Walk, Node]:
@@ -176,7 +180,8 @@ def keep_sources(obj: object, *, first_party: Iterable[str] = ()) -> Fingerprint
     """
     origins = Origins(first_party) if first_party else _DEFAULT.origins
     root = walk_object(obj, origins)[1]
-    return replace(make_fingerprint(root), sources=read_sources(root, obj))
+    found = make_fingerprint(root)
+    return Fingerprint(found.digest, found.root, found.opaque, read_sources(root, obj))
 
 
 _DEFAULT = Memo()

@@ -10,8 +10,6 @@ from passprint.identity.origin import SEED
 UNBOUND = frame(b"U", b"unbound")
 EMPTY_CELL = frame(b"U", b"empty cell")
 
-Edge = tuple[str, str, "Node | bytes", object]
-
 
 class Node:
     """One object reached: what it is by itself (``head``) and what it refers to (``edges``).
@@ -31,7 +29,7 @@ class Node:
         self.kind = kind
         self.name = name
         self.head = b""
-        self.edges: list[Edge] = []
+        self.edges: list[tuple[str, str, Node | bytes, object]] = []
         self.unordered = False
         self.opaque: str | None = None
         self.text: str | None = None

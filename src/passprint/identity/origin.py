@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
 
 from passprint.identity.canonical import encode_text, frame
+from passprint.identity.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 PYTHON = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
 
 SEED = frame(
     b"passprint identity 1 ",
-    encode_text(f"{PYTHON} -O{sys.flags.optimize} {platform.python_implementation()}"),
+    encode_text(f"{PYTHON} -O{sys.flags.optimize}"),
 )
 """What every digest starts with: the schema of this room and the interpreter."""
 
@@ -28,11 +30,15 @@ _SITE_NAMES = ("site-packages", "dist-packages")
 _STDLIB_FOLDER = os.path.dirname(os.path.abspath(os.__file__))
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Record):
     """Where code comes from. ``label`` is None where the code's content counts."""
 
+    __slots__ = ("label",)
+
     label: str | None
+
+    def __init__(self, label: str | None) -> None:
+        self._fill(label)
 
     @property
     def by_content(self) -> bool:
@@ -42,6 +48,35 @@ class Origin:
 
 CONTENT = Origin(None)
 STDLIB = Origin(PYTHON)
+
+
+_LIBRARY = "passprint.passes.library"
+
+
+def _framework() -> Origin:
+    """The origin of passprint's own machinery, which stands under every pass: one label for all of it.
+
+    An installed passprint counts by its version. In a checkout the text of its files counts, read now, when
+    the code is being loaded. The library of passes is left out: those count as a user's do.
+    """
+    folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    site = _site_folder(folder)
+    found = _distribution(site, "passprint") if site else None
+    if found:
+        return Origin(found)
+    whole = hashlib.sha256()
+    library = os.path.join(folder, "passes", "library")
+    for place, inner, files in os.walk(folder):
+        inner[:] = sorted(name for name in inner if name != "__pycache__")
+        if place.startswith(library):
+            continue
+        for name in sorted(files):
+            if name.endswith(".py"):
+                path = os.path.join(place, name)
+                whole.update(
+                    frame(b"f", encode_text(os.path.relpath(path, folder))) + frame(b"t", _read(path))
+                )
+    return Origin(f"passprint checkout {whole.hexdigest()}")
 
 
 class Origins:
@@ -89,8 +124,8 @@ class Origins:
         for prefix in self.first_party:
             if name == prefix or name.startswith(prefix + "."):
                 return CONTENT
-        if name == "passprint.identity" or name.startswith("passprint.identity."):
-            return Origin(f"passprint.identity {SEED.hex()}")
+        if name.partition(".")[0] == "passprint" and not name.startswith(_LIBRARY):
+            return FRAMEWORK
         top = name.partition(".")[0]
         return _find_origin(top, _location(name) or _location(top))
 
@@ -214,3 +249,6 @@ def _is_editable(folder: str) -> bool:
     except ValueError:
         return False
     return bool(info.get("dir_info", {}).get("editable"))
+
+
+FRAMEWORK = _framework()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib
 import sys
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import Any
 
 from passprint.identity.bytecode import CodeFacts, ImportRef
 from passprint.identity.canonical import atom_encoder, encode_text, frame
 from passprint.identity.node import UNBOUND, Node
 from passprint.identity.torch_kinds import add_operator
 from passprint.identity.walk import Walk
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _UNKNOWABLE = frozenset({"eval", "exec", "globals", "__import__"})
 """Builtins with which code reaches what no reading of it tells."""

@@ -8,7 +8,10 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 ROOT = object()
 """Stands for the object that was asked for."""

@@ -5,15 +5,14 @@ Reading sources is slow (``inspect`` parses whole files), so it happens only whe
 
 from __future__ import annotations
 
-import zlib
-from base64 import b85decode, b85encode
-from dataclasses import replace
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
 
 from passprint.identity.node import Node
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from passprint.identity.tree import Change, Fingerprint, Part
 
 
@@ -45,11 +44,17 @@ def read_sources(root: Node, obj: Any) -> dict[str, str]:
 
 def pack(text: str) -> str:
     """A text, compressed and fit for JSON."""
+    import zlib
+    from base64 import b85encode
+
     return b85encode(zlib.compress(text.encode("utf-8", "surrogatepass"), 9)).decode()
 
 
 def unpack(packed: str) -> str:
     """The text that :func:`pack` was given."""
+    import zlib
+    from base64 import b85decode
+
     return zlib.decompress(b85decode(packed)).decode("utf-8", "surrogatepass")
 
 
@@ -64,8 +69,10 @@ def with_lines(
         return change
     import difflib
 
+    from passprint.identity.tree import Change
+
     lines = difflib.unified_diff(
         unpack(old).splitlines(), unpack(new).splitlines(), "before", "after", lineterm="", n=2
     )
     text = "\n".join(lines)
-    return replace(change, lines=text) if text else change
+    return Change(change.path, change.kind, change.before, change.after, text) if text else change

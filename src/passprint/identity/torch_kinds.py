@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import sys
 from hashlib import blake2b
-from typing import Any
 
 from passprint.identity.canonical import encode_text, frame
 from passprint.identity.node import Node
 from passprint.identity.walk import FINDERS, HANDLERS, Handler, Walk, by_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _OWN_NAMESPACES = frozenset({"aten", "prims", "prim", "inductor", "higher_order", "c10d", "_c10d_functional"})
 _BY_TEXT = frozenset(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
-
 from passprint.identity.node import Node
+from passprint.identity.record import Record
 from passprint.identity.walk import shown
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any, Literal
+
     from rich.tree import Tree
 
 SCHEMA = 1
@@ -18,8 +19,7 @@ SCHEMA = 1
 _TEXT_LIMIT = 4000
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Record):
     """One named part of an identity: a function, a class, a value, and what it reaches.
 
     ``kind`` says what it is, ``digest`` is lowercase hex, ``text`` is a form for people of a value (None
@@ -27,12 +27,25 @@ class Part:
     already has no children here.
     """
 
+    __slots__ = ("name", "kind", "digest", "children", "text", "own")  # noqa: RUF023  (in the order of arguments)
+
     name: str
     kind: str
     digest: str
-    children: tuple[Part, ...] = ()
-    text: str | None = None
-    own: str = ""
+    children: tuple[Part, ...]
+    text: str | None
+    own: str
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        digest: str,
+        children: tuple[Part, ...] = (),
+        text: str | None = None,
+        own: str = "",
+    ) -> None:
+        self._fill(name, kind, digest, children, text, own)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -58,18 +71,29 @@ class Part:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Record):
     """One difference between two identities; ``before`` and ``after`` are texts, or digests of code.
 
     ``lines`` is a unified diff of the source, where both fingerprints kept theirs.
     """
 
+    __slots__ = ("path", "kind", "before", "after", "lines")  # noqa: RUF023  (in the order of arguments)
+
     path: str
     kind: Literal["added", "removed", "changed"]
-    before: str | None = None
-    after: str | None = None
-    lines: str | None = None
+    before: str | None
+    after: str | None
+    lines: str | None
+
+    def __init__(
+        self,
+        path: str,
+        kind: Literal["added", "removed", "changed"],
+        before: str | None = None,
+        after: str | None = None,
+        lines: str | None = None,
+    ) -> None:
+        self._fill(path, kind, before, after, lines)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -82,8 +106,7 @@ class Change:
         return f"{self.path}: {self.kind} {self.after if self.kind == 'added' else self.before}"
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
+class Fingerprint(Record):
     """An object's identity: one digest, and the named parts that it is made of.
 
     ``opaque`` lists the paths to what could not be identified; where there are any, the digest must not be
@@ -91,10 +114,24 @@ class Fingerprint:
     (:func:`passprint.identity.keep_sources`).
     """
 
+    __slots__ = ("digest", "root", "opaque", "sources")  # noqa: RUF023  (in the order of arguments)
+
     digest: str
     root: Part
-    opaque: tuple[str, ...] = ()
-    sources: Mapping[str, str] = field(default_factory=dict)
+    opaque: tuple[str, ...]
+    sources: Mapping[str, str]
+
+    def __init__(
+        self,
+        digest: str,
+        root: Part,
+        opaque: tuple[str, ...] = (),
+        sources: Mapping[str, str] | None = None,
+    ) -> None:
+        self._fill(digest, root, opaque, sources or {})
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     def tree(self) -> Tree:
         """The named parts as rich text."""
@@ -167,14 +204,13 @@ def _join(path: str, name: str) -> str:
     return f"{path}{name}" if name.startswith((".", "[", "(")) else f"{path} → {name}"
 
 
-_Difference = tuple[Change, "Part | None", "Part | None"]
-
-
 def _changed(before: Part, after: Part, path: str) -> Change:
     return Change(path, "changed", before=_shown(before), after=_shown(after))
 
 
-def _compare(before: Part, after: Part, path: str, seen: set[tuple[str, str]]) -> Iterator[_Difference]:
+def _compare(
+    before: Part, after: Part, path: str, seen: set[tuple[str, str]]
+) -> Iterator[tuple[Change, Part | None, Part | None]]:
     """What differs below two parts: a part itself where its own content does, else only what it reaches."""
     pair = (before.digest, after.digest)
     if before.digest == after.digest or pair in seen:

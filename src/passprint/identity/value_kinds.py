@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from types import MappingProxyType, ModuleType
-from typing import Any
 
 from passprint.errors import OpaqueError
 from passprint.identity.canonical import canonical, encode_text, frame, is_flat
 from passprint.identity.class_kinds import ignored_names
 from passprint.identity.node import Node
-from passprint.identity.walk import HANDLERS, Expand, Handler, Walk, by_name
+from passprint.identity.walk import HANDLERS, Handler, Walk, by_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from passprint.identity.walk import Expand
 
 _MISSING = object()
 

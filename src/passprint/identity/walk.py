@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from passprint.errors import OpaqueError
 from passprint.identity.canonical import ATOMS, atom_encoder, encode_text, frame
@@ -11,8 +10,12 @@ from passprint.identity.node import Node
 from passprint.identity.origin import PYTHON, Origins
 from passprint.identity.slots import Slots
 
-Leaf = Callable[["Walk", Any], "bytes | None"]
-Expand = Callable[["Walk", Any, Node], None]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Leaf = Callable[["Walk", Any], "bytes | None"]
+    Expand = Callable[["Walk", Any, Node], None]
 
 
 class Handler:
