@@ -26,7 +26,7 @@ from passprint.passes import (
 )
 
 
-class FuseRMSNorm(InductorPass):
+class ScaleRMSNorm(InductorPass):
     eps: float = 1e-6
     sizes: list[int] = dataclasses.field(default_factory=list)
 
@@ -57,22 +57,22 @@ def uuid_of(source: str, **names: Any) -> str:
 
 
 def test_a_subclass_is_a_frozen_dataclass() -> None:
-    made = FuseRMSNorm(eps=1e-5)
+    made = ScaleRMSNorm(eps=1e-5)
     assert isinstance(made, CustomGraphPass)
     assert [field.name for field in dataclasses.fields(made)] == ["eps", "sizes"]
-    assert made == FuseRMSNorm(1e-5)
-    assert made != FuseRMSNorm()
+    assert made == ScaleRMSNorm(1e-5)
+    assert made != ScaleRMSNorm()
     with pytest.raises(dataclasses.FrozenInstanceError):
         made.eps = 1.0  # type: ignore[misc]
 
 
 def test_the_decorator_on_top_changes_nothing() -> None:
     @dataclasses.dataclass(frozen=True)
-    class Decorated(FuseRMSNorm):
+    class Decorated(ScaleRMSNorm):
         width: int = dataclasses.field(default=8, repr=False)
         names: list[str] = dataclasses.field(default_factory=lambda: ["a"])
 
-    class Plain(FuseRMSNorm):
+    class Plain(ScaleRMSNorm):
         width: int = dataclasses.field(default=8, repr=False)
         names: list[str] = dataclasses.field(default_factory=lambda: ["a"])
 
@@ -108,13 +108,13 @@ def test_a_decorator_that_is_not_frozen_is_refused() -> None:
 
 
 def test_name_and_text() -> None:
-    assert FuseRMSNorm.name == FuseRMSNorm().name == "fuse-rms-norm"
+    assert ScaleRMSNorm.name == ScaleRMSNorm().name == "scale-rms-norm"
     assert Named.name == "another"
-    assert str(FuseRMSNorm()) == "fuse-rms-norm"
-    assert str(FuseRMSNorm(eps=1e-5)) == "fuse-rms-norm{eps=1e-05}"
-    assert str(FuseRMSNorm(sizes=[1])) == "fuse-rms-norm{sizes=[1]}"
+    assert str(ScaleRMSNorm()) == "scale-rms-norm"
+    assert str(ScaleRMSNorm(eps=1e-5)) == "scale-rms-norm{eps=1e-05}"
+    assert str(ScaleRMSNorm(sizes=[1])) == "scale-rms-norm{sizes=[1]}"
     # 1 equals 1.0 and is another value
-    assert str(FuseRMSNorm(eps=1)) == "fuse-rms-norm{eps=1}"
+    assert str(ScaleRMSNorm(eps=1)) == "scale-rms-norm{eps=1}"
 
 
 def test_a_field_called_name_is_an_error() -> None:
@@ -133,7 +133,7 @@ def test_the_method_must_be_there() -> None:
 
 
 def test_copies_are_equal_and_a_frozen_pass_is_its_own_deep_copy() -> None:
-    made = FuseRMSNorm(eps=1e-5)
+    made = ScaleRMSNorm(eps=1e-5)
     assert copy.deepcopy({"slot": made})["slot"] is made
     again = pickle.loads(pickle.dumps(made))
     assert again == made
@@ -186,9 +186,9 @@ def test_an_edit_that_changes_nothing_keeps_the_uuid(old: str, new: str) -> None
 
 
 def test_field_values_are_part_of_the_uuid() -> None:
-    assert FuseRMSNorm(eps=1e-5).uuid() != FuseRMSNorm().uuid()
-    assert FuseRMSNorm(eps=1e-6).uuid() == FuseRMSNorm().uuid()
-    assert FuseRMSNorm(sizes=[1]).uuid() != FuseRMSNorm(sizes=[2]).uuid()
+    assert ScaleRMSNorm(eps=1e-5).uuid() != ScaleRMSNorm().uuid()
+    assert ScaleRMSNorm(eps=1e-6).uuid() == ScaleRMSNorm().uuid()
+    assert ScaleRMSNorm(sizes=[1]).uuid() != ScaleRMSNorm(sizes=[2]).uuid()
 
 
 def test_a_helper_replaced_while_running_is_noticed() -> None:
@@ -261,15 +261,15 @@ def test_applies_to_every_range_unless_it_says_no() -> None:
     small, large = CompileRange(1, 8), CompileRange(1, 512)
     assert is_applicable_for_range(Decode(), small)
     assert not is_applicable_for_range(Decode(), large)
-    assert is_applicable_for_range(FuseRMSNorm(), large)
+    assert is_applicable_for_range(ScaleRMSNorm(), large)
     assert is_applicable_for_range(object(), large)
 
 
 def test_threads_may_make_and_identify_passes_at_once() -> None:
     found: list[str | None] = []
-    threads = [threading.Thread(target=lambda: found.append(FuseRMSNorm().uuid())) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: found.append(ScaleRMSNorm().uuid())) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [FuseRMSNorm().uuid()] * 8
+    assert found == [ScaleRMSNorm().uuid()] * 8

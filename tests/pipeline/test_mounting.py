@@ -113,6 +113,14 @@ def test_mounts_nest_and_are_undone_by_errors_too() -> None:
     assert slot() is None
 
 
+def test_what_is_there_counts_when_the_block_is_entered() -> None:
+    block = PassManager([Mounted()]).mounted()
+    setattr(config, HOOKS["post_grad_post"], Theirs())
+    with block:
+        slot()(Graph())
+    assert ran == ["theirs", "ours"]
+
+
 def raise_after_running() -> None:
     slot()(Graph())
     raise KeyError

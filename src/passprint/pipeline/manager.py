@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -20,7 +20,13 @@ from passprint.passes import (
 )
 from passprint.pipeline.mounting import chain
 from passprint.pipeline.running import name_of, run_pass
-from passprint.pipeline.torch_door import HOOKS, CustomGraphPass, passes_in_slot, slot_holding
+from passprint.pipeline.torch_door import (
+    HOOKS,
+    CustomGraphPass,
+    CustomInferenceAwareGraphPass,
+    passes_in_slot,
+    slot_holding,
+)
 
 
 class PassManager(CustomGraphPass):
@@ -154,13 +160,15 @@ class PassManager(CustomGraphPass):
         """For ``torch.compile(model, options=manager.options())``: this pipeline, for that call only."""
         return {HOOKS[self._hook]: self}
 
-    def mounted(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def mounted(self) -> Iterator[None]:
         """Within the ``with`` block, whatever this thread compiles runs this pipeline.
 
         Passes that were in the slot keep running, before this pipeline; after the block they stand there
         alone again. torch compiles at the first call of a compiled function: it belongs in the block.
         """
-        return slot_holding(self._hook, chain((*passes_in_slot(self._hook), self)))
+        with slot_holding(self._hook, chain((*passes_in_slot(self._hook), self))):
+            yield
 
     def __iter__(self) -> Iterator[CustomGraphPass]:
         return iter(self._passes)
@@ -189,7 +197,7 @@ def _checked(passes: object) -> tuple[CustomGraphPass, ...]:
         )
     members = tuple(passes)
     for position, member in enumerate(members):
-        if not isinstance(member, CustomGraphPass):
+        if not isinstance(member, CustomGraphPass) or isinstance(member, CustomInferenceAwareGraphPass):
             raise PipelineError(
                 f"member {position} of a PassManager is {member!r} ({type(member).__name__}), which is not a "
                 f"pass. Expected an instance of InductorPass (or of CustomGraphPass): {_advice(member)}"
@@ -198,6 +206,8 @@ def _checked(passes: object) -> tuple[CustomGraphPass, ...]:
 
 
 def _advice(member: object) -> str:
+    if isinstance(member, CustomInferenceAwareGraphPass):
+        return "passes that torch tells whether it compiles for inference go into torch's slot themselves"
     if isinstance(member, type) and issubclass(member, CustomGraphPass):
         return f"give an instance, {member.__name__}()"
     if isinstance(member, str):

@@ -31,6 +31,12 @@ def list_passes() -> dict[str, type[InductorPass]]:
     return {name: claims[0] for name, claims in sorted(_undisputed(None).items())}
 
 
+def pass_names() -> list[str]:
+    """Every name that some class claims, sorted."""
+    _load_everything()
+    return sorted(_claims())
+
+
 def get_pass(name: str) -> type[InductorPass]:
     """The pass class called ``name``; raises PipelineError when there is none, or more than one."""
     claims = _undisputed(name)

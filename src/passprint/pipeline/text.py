@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from passprint.errors import PipelineError
 from passprint.passes import InductorPass
-from passprint.pipeline.registry import list_passes, nearest
+from passprint.pipeline.registry import get_pass, nearest, pass_names
 from passprint.pipeline.values import WrongType, fit, hints_of, read_value
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ class _Reader:
         self.at = 0
         self._make = make
         self._objects = objects
-        self._names: dict[str, type[InductorPass]] = {}
 
     def group(self) -> PassManager:
         """Members up to the end of the text or a closing parenthesis."""
@@ -82,14 +81,14 @@ class _Reader:
     def _pass(self, name: str, start: int) -> InductorPass:
         known = self._objects.get(name)
         if known is None:
-            names = self._names = self._names or list_passes()
+            names = pass_names()
             if name not in names:
                 self.fail(
                     start,
                     self.at,
                     f"there is no pass called {name!r}{nearest(name, [*names, *self._objects])}",
                 )
-            owner = names[name]
+            owner = get_pass(name)
         self._skip_space()
         if self._peek() != "{":
             return known if known is not None else self._build(owner, {}, start)
