@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from passprint.identity import kinds as _kinds  # noqa: F401  (registers how each kind of object is read)
 from passprint.identity.canonical import canonical
 from passprint.identity.compose import compose
 from passprint.identity.memo import Memo, default_memo, fingerprint, keep_sources

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from hashlib import sha256
 
 from passprint.identity.canonical import encode_text, frame
 from passprint.identity.memo import default_memo
@@ -17,6 +16,8 @@ def compose(name: str, parts: Mapping[str, object]) -> Fingerprint:
     A value is a :class:`Fingerprint`, a :class:`Part`, or any object, which is then fingerprinted. What is
     opaque in a part is opaque in the whole; nothing is raised.
     """
+    from hashlib import sha256
+
     children: list[Part] = []
     opaque: list[str] = []
     hashed = [SEED, frame(b"compose", encode_text(name))]

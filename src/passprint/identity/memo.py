@@ -3,41 +3,29 @@
 from __future__ import annotations
 
 import sys
-import threading
 import weakref
-from collections import deque
+from _thread import allocate_lock
 from collections.abc import Iterable
 
 from passprint.errors import OpaqueError
-from passprint.identity.components import settle_digests
-from passprint.identity.guards import build_check
-from passprint.identity.node import Node
-from passprint.identity.opaque import opaque_paths
 from passprint.identity.origin import Origins
-from passprint.identity.slots import Slots, merge_slots
-from passprint.identity.sources import read_sources
-from passprint.identity.tree import Fingerprint, part_of
-from passprint.identity.walk import Walk, name_of
+from passprint.identity.tree import Fingerprint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from passprint.identity.guards import Check
+    from passprint.identity.node import Node
+    from passprint.identity.slots import Slots
+    from passprint.identity.walk import Walk
 
 
 def walk_object(obj: Any, origins: Origins) -> tuple[Walk, Node]:
-    """Walk an object and settle the digests of all that it reaches."""
-    walk = Walk(origins, obj)
-    root = walk.run(obj)
-    walk.slots.release()
-    settle_digests(root)
-    return walk, root
+    """Walk an object; what does it is imported with the first walk."""
+    from passprint.identity.engine import walk_object
 
-
-def make_fingerprint(root: Node) -> Fingerprint:
-    """The fingerprint of a finished graph."""
-    return Fingerprint(root.digest, part_of(root, root.name, set()), opaque_paths(root))
+    return walk_object(obj, origins)
 
 
 def opaque_error(name: str, paths: tuple[str, ...]) -> OpaqueError:
@@ -67,6 +55,8 @@ class _Entry:
         self.check: Check = self._build
 
     def _build(self, objs: Any) -> bool:
+        from passprint.identity.engine import build_check
+
         self.check = build_check(self.slots)
         return self.check(objs)
 
@@ -87,14 +77,16 @@ class Memo:
         self._entries: dict[int, _Entry] = {}
         self._groups: dict[tuple[int, ...], _Entry] = {}
         # Objects that what they reach keeps alive (a closure that names itself) go only when others come.
-        self._held: deque[int] = deque()
-        self._lock = threading.Lock()
+        self._held: list[int] = []
+        self._lock = allocate_lock()
 
     def __fingerprint__(self) -> str:
         return "memo"
 
     def fingerprint(self, obj: Any) -> Fingerprint:
         """The whole fingerprint, parts and opaque paths included; always walked."""
+        from passprint.identity.engine import make_fingerprint
+
         return make_fingerprint(walk_object(obj, self.origins)[1])
 
     def digest(self, obj: Any) -> str | None:
@@ -137,11 +129,13 @@ class Memo:
             if walk.reaches_root and not _is_named_by_module(obj):
                 self._held.append(key)
                 if len(self._held) > _HELD_LIMIT:
-                    self._entries.pop(self._held.popleft(), None)
+                    self._entries.pop(self._held.pop(0), None)
         return digest
 
     def _remember_group(self, members: tuple[Any, ...], answer: tuple[str | None, ...]) -> None:
         entries = [self._entries.get(id(member)) for member in members]
+        from passprint.identity.engine import merge_slots
+
         slots = merge_slots([entry.slots for entry in entries if entry is not None])
         if slots is None or None in entries:
             return
@@ -179,6 +173,9 @@ def keep_sources(obj: object, *, first_party: Iterable[str] = ()) -> Fingerprint
     what is opaque.
     """
     origins = Origins(first_party) if first_party else _DEFAULT.origins
+    from passprint.identity.engine import make_fingerprint
+    from passprint.identity.sources import read_sources
+
     root = walk_object(obj, origins)[1]
     found = make_fingerprint(root)
     return Fingerprint(found.digest, found.root, found.opaque, read_sources(root, obj))
@@ -203,5 +200,7 @@ def fingerprint(obj: object, *, strict: bool = True, first_party: Iterable[str] 
     memo = Memo(first_party=first_party) if first_party else _DEFAULT
     found = memo.fingerprint(obj)
     if strict and found.opaque:
+        from passprint.identity.engine import name_of
+
         raise opaque_error(name_of(obj), found.opaque)
     return found

@@ -6,7 +6,6 @@ A distribution is found by the ``*.dist-info`` folder beside the package, once p
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from collections.abc import Iterable
@@ -50,33 +49,59 @@ CONTENT = Origin(None)
 STDLIB = Origin(PYTHON)
 
 
-_LIBRARY = "passprint.passes.library"
+LIBRARY = "passprint.passes.library"
 
 
-def _framework() -> Origin:
-    """The origin of passprint's own machinery, which stands under every pass: one label for all of it.
+class _Machinery:
+    """passprint's own machinery, which stands under every pass: one label for all of it.
 
-    An installed passprint counts by its version. In a checkout the text of its files counts, read now, when
-    the code is being loaded. The library of passes is left out: those count as a user's do.
+    An installed passprint counts by its version. In a checkout the text of its files counts, as long as they
+    are what they were when this module was loaded; later edits are not what runs. The library of passes is
+    left out: those count as a user's do.
     """
-    folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    site = _site_folder(folder)
-    found = _distribution(site, "passprint") if site else None
-    if found:
-        return Origin(found)
-    whole = hashlib.sha256()
-    library = os.path.join(folder, "passes", "library")
-    for place, inner, files in os.walk(folder):
-        inner[:] = sorted(name for name in inner if name != "__pycache__")
-        if place.startswith(library):
-            continue
-        for name in sorted(files):
-            if name.endswith(".py"):
-                path = os.path.join(place, name)
-                whole.update(
-                    frame(b"f", encode_text(os.path.relpath(path, folder))) + frame(b"t", _read(path))
-                )
-    return Origin(f"passprint checkout {whole.hexdigest()}")
+
+    def __init__(self) -> None:
+        self.folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        self._loaded = [] if _site_folder(self.folder) else self._files()
+        self._origin: Origin | None = None
+
+    def _files(self) -> list[tuple[str, int, int]]:
+        """Every source file with its time and size."""
+        found = []
+        library = os.path.join(self.folder, "passes", "library")
+        folders = [self.folder]
+        while folders:
+            folder = folders.pop()
+            if folder == library or not os.path.isdir(folder):
+                continue
+            for entry in os.scandir(folder):
+                if entry.name.endswith(".py"):
+                    about = entry.stat()
+                    found.append((entry.path, about.st_mtime_ns, about.st_size))
+                elif entry.name != "__pycache__" and entry.is_dir():
+                    folders.append(entry.path)
+        return sorted(found)
+
+    def origin(self) -> Origin:
+        """The label, read once; the content counts function by function where files have changed meanwhile."""
+        if self._origin is None:
+            self._origin = self._read()
+        return self._origin
+
+    def _read(self) -> Origin:
+        from hashlib import sha256
+
+        site = _site_folder(self.folder)
+        if site is not None:
+            found = _distribution(site, "passprint")
+            return CONTENT if found is None else Origin(found)
+        if not self._loaded or self._files() != self._loaded:
+            return CONTENT
+        whole = sha256()
+        for path, _, _ in self._loaded:
+            name = encode_text(os.path.relpath(path, self.folder))
+            whole.update(frame(b"f", name) + frame(b"t", _read(path)))
+        return Origin(f"passprint checkout {whole.hexdigest()}")
 
 
 class Origins:
@@ -112,10 +137,10 @@ class Origins:
         known = self._c_files.get(name)
         if known is None:
             location = _location(name)
+            from hashlib import sha256
+
             content = _read(location) if location and os.path.isfile(location) else b""
-            known = self._c_files[name] = (
-                "file " + hashlib.sha256(content).hexdigest() if content else "no file"
-            )
+            known = self._c_files[name] = "file " + sha256(content).hexdigest() if content else "no file"
         return known
 
     def _decide(self, name: Any) -> Origin:
@@ -124,8 +149,8 @@ class Origins:
         for prefix in self.first_party:
             if name == prefix or name.startswith(prefix + "."):
                 return CONTENT
-        if name.partition(".")[0] == "passprint" and not name.startswith(_LIBRARY):
-            return FRAMEWORK
+        if name.partition(".")[0] == "passprint" and not name.startswith(LIBRARY):
+            return MACHINERY.origin()
         top = name.partition(".")[0]
         return _find_origin(top, _location(name) or _location(top))
 
@@ -251,4 +276,4 @@ def _is_editable(folder: str) -> bool:
     return bool(info.get("dir_info", {}).get("editable"))
 
 
-FRAMEWORK = _framework()
+MACHINERY = _Machinery()
