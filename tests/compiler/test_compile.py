@@ -143,7 +143,7 @@ class DoubleNegation(passprint.InductorPass):
 
 class Negating(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = -(-torch.sin(x)) + 1
+        y = torch.neg(torch.neg(torch.sin(x))) + 1
         return y.cos() * torch.exp(x).tanh()
 
 
@@ -203,6 +203,32 @@ def test_mutation_and_views_cold_and_warm(cache: Path) -> None:
                 torch.testing.assert_close(state, other)
                 assert view.data_ptr() == expected_view.data_ptr()
         torch.testing.assert_close(ours.calls, theirs.calls)
+        assert compiled.report.status == status
+
+
+def test_what_torch_cannot_serialize_runs_and_says_so(cache: Path) -> None:
+    def mixed(x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return x @ x.T
+
+    x = inputs()
+    compiled = passprint.compile(mixed, cache=cache)
+    torch.testing.assert_close(compiled(x), mixed(x))
+    assert compiled.report.status == "bypass"
+    assert "torch cannot serialize" in (compiled.report.why or "")
+
+
+def test_nested_graphs(cache: Path) -> None:
+    def checkpointed(x: torch.Tensor) -> torch.Tensor:
+        return torch.utils.checkpoint.checkpoint(lambda a: (a.sin() * 2).cos(), x, use_reentrant=False)
+
+    for status in ("cold", "warm"):
+        torch._dynamo.reset()
+        ours, theirs = inputs().requires_grad_(), inputs().requires_grad_()
+        compiled = passprint.compile(checkpointed, cache=cache)
+        compiled(ours).sum().backward()
+        checkpointed(theirs).sum().backward()
+        torch.testing.assert_close(ours.grad, theirs.grad)
         assert compiled.report.status == status
 
 

@@ -41,7 +41,7 @@ def as_manager(passes: PassesSpec) -> PassManager:
     return PassManager(passes)
 
 
-@dataclass
+@dataclass(repr=False)
 class Backend:
     """A back end for ``torch.compile`` that compiles each distinct piece of a graph once.
 
@@ -56,6 +56,9 @@ class Backend:
 
     def __post_init__(self) -> None:
         self._pieces = PieceCompiler(self.manager, open_store(self.cache), self.report)
+
+    def __repr__(self) -> str:
+        return "passprint"
 
     def __call__(self, gm: GraphModule, example_inputs: Sequence[Any]) -> Callable[..., Any]:
         """Compile one graph of Dynamo's."""

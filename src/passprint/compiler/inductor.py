@@ -53,8 +53,11 @@ class Artifact:
 def compile_graph(gm: GraphModule, inputs: Sequence[object], *, serializable: bool) -> Artifact:
     """Compile ``gm`` for ``inputs`` (fake tensors and symbolic sizes). ``gm`` is given away.
 
-    With ``serializable`` the result carries the bytes that :func:`load_artifact` takes; raises
-    :class:`NotSerializable` for a construct that torch's own caches bypass.
+    To be called inside a back end of Dynamo: the fake tensors and sizes are those of its trace.
+
+    With ``serializable`` the result carries the bytes that :func:`load_artifact` takes, unless torch's own
+    caches bypass a construct in the graph. Where torch finds that out only after compiling, and keeps nothing,
+    :class:`NotSerializable` is raised.
     """
     import torch._inductor as package
 
@@ -63,14 +66,19 @@ def compile_graph(gm: GraphModule, inputs: Sequence[object], *, serializable: bo
     donate = {"donate_graph_module": True} if _accepts(standalone_compile, "donate_graph_module") else {}
     try:
         artifact = standalone_compile(
-            gm, inputs, dynamic_shapes="from_graph", options={}, aot=serializable, **donate
+            gm, inputs, dynamic_shapes="from_tracing_context", options={}, aot=serializable, **donate
         )
     except RuntimeError as error:
         if serializable and "serialize" in str(error):
             raise NotSerializable("torch cannot serialize what it compiled from this graph") from error
         raise
-    payload = artifact.serialize() if serializable else None
+    payload = artifact.serialize() if serializable and _can_serialize(artifact) else None
     return Artifact(artifact, payload, reused=_cache_hits() > hits)
+
+
+def _can_serialize(artifact: Any) -> bool:
+    """Torch leaves the method empty for a graph that its own caches bypass (autocast regions, ``cond``)."""
+    return getattr(artifact.inner_fn.compiled_fn, "serialize", None) is not None
 
 
 def _cache_hits() -> int:

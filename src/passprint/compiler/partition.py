@@ -14,6 +14,7 @@ is the ``split``:
 
 from __future__ import annotations
 
+import copy
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -74,7 +75,7 @@ def is_attribute(node: Node) -> bool:
 
 
 def extract(piece: Piece, owner: GraphModule) -> GraphModule:
-    """The piece as a graph module of its own; nested graphs are shared with ``owner``, tensors become inputs."""
+    """The piece as a graph module of its own, with copies of nested graphs; tensors become inputs."""
     graph = Graph()
     copies: dict[Node, Node] = {}
     for index, node in enumerate(piece.inputs):
@@ -84,7 +85,7 @@ def extract(piece: Piece, owner: GraphModule) -> GraphModule:
         copies[node] = graph.node_copy(node, copies.__getitem__)
     graph.output(tuple(copies[n] for n in piece.outputs))
     nested = {str(n.target) for n in piece.nodes if n.op in ("get_attr", "call_module")}
-    holder: dict[str, object] = {name: owner.get_submodule(name) for name in nested}
+    holder: dict[str, object] = {name: copy.deepcopy(owner.get_submodule(name)) for name in nested}
     return GraphModule(holder, graph, class_name="Piece")
 
 

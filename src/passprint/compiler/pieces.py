@@ -26,12 +26,16 @@ from passprint.pipeline import PassManager
 
 @dataclass(frozen=True)
 class _Ready:
-    """A piece that can run, and the guards on its symbols that its compilation relied on."""
+    """A piece that can run, and the guards on its symbols that its compilation relied on.
+
+    ``bypass`` says why it was not stored, or is None.
+    """
 
     run: Runnable
     form: str
     guards: str | None
     matches: Mapping[str, int]
+    bypass: str | None = None
 
 
 @dataclass
@@ -66,14 +70,14 @@ class PieceCompiler:
             ready, origin = self._make(job)
         self.report.pieces_seen.append(
             PieceReport(
-                piece.label,
-                key.digest,
-                len(piece.nodes),
-                origin,
-                ready.form,
-                bypass,
-                lookup_ms,
-                ready.matches,
+                label=piece.label,
+                digest=key.digest,
+                nodes=len(piece.nodes),
+                origin=origin,
+                form=ready.form,
+                bypass=ready.bypass,
+                lookup_ms=lookup_ms,
+                matches=ready.matches,
             )
         )
         return ready.run
@@ -116,8 +120,6 @@ class PieceCompiler:
 
     def _make(self, job: _Job) -> tuple[_Ready, Origin]:
         if job.bypass:
-            self.store.bypass(job.bypass)
-            self.report.notes.append(f"{job.piece.label}: not cached, {job.bypass}")
             return self._compile(job), "compiled"
         waiting = self.store.compiling(job.key.digest)
         with waiting as entry:
@@ -133,7 +135,10 @@ class PieceCompiler:
             artifact, matches = self._run_inductor(job)
         guards = inductor.guards_since(job.graph.shape_env, guards_before, job.symbols)
         if artifact.payload is None:
-            ready = _Ready(boxed(artifact.call), "unstored", guards, matches)
+            reason = job.bypass or "torch cannot serialize what it compiled from this graph"
+            self.store.bypass(reason)
+            self.report.notes.append(f"{job.piece.label}: not cached, {reason}")
+            ready = _Ready(boxed(artifact.call), "unstored", guards, matches, reason)
         else:
             ready = self._store(job, pack(artifact.payload), guards, matches)
         self._ready[job.key.digest] = ready
@@ -150,9 +155,8 @@ class PieceCompiler:
             try:
                 with context as ctx, mounted:
                     artifact = inductor.compile_graph(gm, inputs, serializable=serializable)
-            except inductor.NotSerializable as reason:
+            except inductor.NotSerializable:
                 serializable = False
-                self.report.notes.append(f"{job.piece.label}: not cached, {reason}")
                 continue
             if artifact.reused:
                 self.report.notes.append(
