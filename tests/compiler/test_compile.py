@@ -206,6 +206,16 @@ def test_mutation_and_views_cold_and_warm(cache: Path) -> None:
         assert compiled.report.status == status
 
 
+def test_a_number_of_the_model_that_torch_takes_for_dynamic(cache: Path) -> None:
+    """With dynamic=True a float attribute is first an input; torch asks for a second trace when it must not be."""
+    model, x = stack(2), inputs(5)
+    torch._dynamo.reset()
+    compiled = passprint.compile(model, cache=cache, dynamic=True)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), model(x))
+    assert compiled.report.distinct_pieces == 2
+
+
 def test_what_torch_cannot_serialize_runs_and_says_so(cache: Path) -> None:
     def mixed(x: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16):

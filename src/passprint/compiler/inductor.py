@@ -17,12 +17,13 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx import GraphModule
 
 from passprint.errors import PassprintError
@@ -50,10 +51,13 @@ class Artifact:
     reused: bool
 
 
-def compile_graph(gm: GraphModule, inputs: Sequence[object], *, serializable: bool) -> Artifact:
+def compile_graph(
+    gm: GraphModule, inputs: Sequence[object], *, fake_mode: Any | None, serializable: bool
+) -> Artifact:
     """Compile ``gm`` for ``inputs`` (fake tensors and symbolic sizes). ``gm`` is given away.
 
-    To be called inside a back end of Dynamo: the fake tensors and sizes are those of its trace.
+    To be called inside a back end of Dynamo. ``fake_mode`` is the mode that the fake tensors belong to: it is not
+    the one that Dynamo shows to back ends, and only it remembers which numbers were read from tensors.
 
     With ``serializable`` the result carries the bytes that :func:`load_artifact` takes, unless torch's own
     caches bypass a construct in the graph. Where torch finds that out only after compiling, and keeps nothing,
@@ -65,9 +69,10 @@ def compile_graph(gm: GraphModule, inputs: Sequence[object], *, serializable: bo
     hits = _cache_hits()
     donate = {"donate_graph_module": True} if _accepts(standalone_compile, "donate_graph_module") else {}
     try:
-        artifact = standalone_compile(
-            gm, inputs, dynamic_shapes="from_tracing_context", options={}, aot=serializable, **donate
-        )
+        with _tracing_of(fake_mode):
+            artifact = standalone_compile(
+                gm, inputs, dynamic_shapes="from_tracing_context", options={}, aot=serializable, **donate
+            )
     except RuntimeError as error:
         if serializable and "serialize" in str(error):
             raise NotSerializable("torch cannot serialize what it compiled from this graph") from error
@@ -79,6 +84,12 @@ def compile_graph(gm: GraphModule, inputs: Sequence[object], *, serializable: bo
 def _can_serialize(artifact: Any) -> bool:
     """Torch leaves the method empty for a graph that its own caches bypass (autocast regions, ``cond``)."""
     return getattr(artifact.inner_fn.compiled_fn, "serialize", None) is not None
+
+
+def _tracing_of(fake_mode: Any | None) -> AbstractContextManager[Any]:
+    """Make ``fake_mode`` the one that ``standalone_compile`` finds; None leaves Dynamo's."""
+    guards: Any = torch._guards
+    return nullcontext() if fake_mode is None else guards.tracing(guards.TracingContext(fake_mode))
 
 
 def _cache_hits() -> int:
@@ -134,15 +145,18 @@ class SymbolFacts:
     guards: tuple[str, ...]
 
 
+def fake_mode_of(values: Sequence[object]) -> Any | None:
+    """The mode that the fake tensors in ``values`` belong to, or None where there are none."""
+    return next((value.fake_mode for value in values if isinstance(value, FakeTensor)), None)
+
+
 def shape_env_of(values: Sequence[object]) -> Any | None:
     """The ``ShapeEnv`` that the symbols in ``values`` belong to, or None where all sizes are numbers."""
-    for value in values:
-        if isinstance(value, torch.SymInt):
-            return value.node.shape_env
-        fake_mode = getattr(value, "fake_mode", None)
-        if fake_mode is not None and fake_mode.shape_env is not None:
-            return fake_mode.shape_env
-    return None
+    symbol = next((value for value in values if isinstance(value, torch.SymInt)), None)
+    if symbol is not None:
+        return symbol.node.shape_env
+    fake_mode = fake_mode_of(values)
+    return None if fake_mode is None else fake_mode.shape_env
 
 
 def symbol_facts(shape_env: Any | None) -> SymbolFacts:

@@ -154,7 +154,9 @@ class PieceCompiler:
             mounted = self.manager.mounted() if self.manager.passes else nullcontext()
             try:
                 with context as ctx, mounted:
-                    artifact = inductor.compile_graph(gm, inputs, serializable=serializable)
+                    artifact = inductor.compile_graph(
+                        gm, inputs, fake_mode=job.graph.fake_mode, serializable=serializable
+                    )
             except inductor.NotSerializable:
                 serializable = False
                 continue
@@ -205,6 +207,7 @@ class _Graph:
     def __init__(self, gm: GraphModule) -> None:
         self.gm = gm
         values = [n.meta.get("example_value") for n in gm.graph.nodes]
+        self.fake_mode = inductor.fake_mode_of(values)
         self.shape_env = inductor.shape_env_of(values)
         devices = {v.device.type for v in values if isinstance(v, torch.Tensor)}
         self.device_types = sorted(devices or {"cpu"})
