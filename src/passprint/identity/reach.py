@@ -71,11 +71,12 @@ def _follow(
         if not isinstance(value, ModuleType):
             break
         foreign = walk.origins.of_module(value.__name__).label
-        if foreign is not None and value.__name__ == "torch.ops":
+        if foreign is not None and f"{value.__name__}.".startswith("torch.ops."):
             # A namespace that makes its members when asked: what it has made so far is no part of the code.
             label = ".".join((label, *attributes[position:]))
-            if label not in seen and not add_operator(walk, node, label, attributes[position:]):
-                _add_foreign(node, label, f"{foreign} {label}", seen)
+            path = (*value.__name__.split(".")[2:], *attributes[position:])
+            if label not in seen and not add_operator(walk, node, label, path):
+                _add_foreign(node, label, f"{foreign} {'.'.join(path)}", seen)
             seen.add(label)
             return
         inside = value.__dict__

@@ -26,6 +26,7 @@ _BY_TEXT = frozenset(
         "torch.layout",
         "torch.memory_format",
         "torch.qscheme",
+        "torch.Tag",
         "torch.SymInt",
         "torch.SymFloat",
         "torch.SymBool",

@@ -1,0 +1,146 @@
+"""``python -m tests.identity.fuzz``: fingerprint many functions and classes of installed packages.
+
+Nothing may crash or hang: each object gets a digest, or a named path to what is opaque. An object's module
+is walked by content, the rest by version, as for a user's module. Prints how many of each there were.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import io
+import pkgutil
+import random
+import signal
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import FunctionType
+from typing import Any
+
+from passprint.identity import Memo
+
+PACKAGES = (
+    "passprint",
+    "packaging",
+    "click",
+    "jinja2",
+    "mpmath",
+    "networkx",
+    "pygments",
+    "rich",
+    "sympy",
+    "hypothesis",
+)
+_SLOW_IMPORT = ("sympy.parsing.autolev", "networkx.tests", "hypothesis.extra", "setuptools._vendor")
+
+
+@dataclass
+class Result:
+    """What became of the objects."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+    slowest: tuple[float, str] = (0.0, "")
+
+
+def _modules(package: str) -> Iterator[Any]:
+    with contextlib.suppress(ImportError):
+        root = importlib.import_module(package)
+        yield root
+        for info in pkgutil.walk_packages(
+            getattr(root, "__path__", []), f"{package}.", onerror=lambda name: None
+        ):
+            if ".tests" in info.name or info.name.endswith("__main__") or info.name.startswith(_SLOW_IMPORT):
+                continue
+            with contextlib.suppress(Exception, SystemExit):
+                yield importlib.import_module(info.name)
+
+
+def objects(packages: tuple[str, ...]) -> list[tuple[str, Any]]:
+    """Functions and classes of the packages, methods and nested classes included, each once."""
+    found: dict[int, tuple[str, Any]] = {}
+
+    def add(name: str, value: Any, depth: int) -> None:
+        if id(value) in found or not isinstance(value, (FunctionType, type)):
+            return
+        found[id(value)] = (name, value)
+        if isinstance(value, type) and depth < 3:
+            for key, member in list(vars(value).items()):
+                inner = getattr(member, "__func__", None) or getattr(member, "fget", None) or member
+                add(f"{name}.{key}", inner, depth + 1)
+
+    for package in packages:
+        for module in _modules(package):
+            for key, value in sorted(vars(module).items(), key=lambda item: item[0]):
+                if str(getattr(value, "__module__", "")).partition(".")[0] == package:
+                    add(f"{module.__name__}:{key}", value, 0)
+    return list(found.values())
+
+
+def fuzz(packages: tuple[str, ...], count: int, seed: int, by_content: bool, limit: int = 60) -> Result:
+    """Fingerprint ``count`` objects drawn at random (every object once more when there are too few)."""
+    warnings.simplefilter("ignore")
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        pool = objects(packages)
+    chance = random.Random(seed)
+    chance.shuffle(pool)
+    memos: dict[str, Memo] = {}
+    result = Result()
+
+    def too_long(*_: object) -> None:
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, too_long)
+    for index in range(count):
+        name, obj = pool[index % len(pool)]
+        module = name.partition(":")[0] if by_content else ""
+        memo = memos.get(module)
+        if memo is None:
+            memo = memos[module] = Memo(first_party=[module], limit=64)
+        signal.alarm(limit)
+        started = time.perf_counter()
+        try:
+            found = memo.fingerprint(obj) if index % 50 == 0 else None
+            digest = memo.digest(obj)
+            if digest is None:
+                paths = (found or memo.fingerprint(obj)).opaque
+                if not paths:
+                    result.failures.append(f"{name}: no digest and no path")
+                result.outcomes["opaque, with a path"] += 1
+                result.reasons[paths[0].rpartition(": ")[2] if paths else "?"] += 1
+            else:
+                result.outcomes["digest"] += 1
+        except TimeoutError:
+            result.failures.append(f"{name}: took more than {limit} s")
+        except BaseException as error:  # noqa: BLE001  (any at all is what is looked for)
+            result.failures.append(f"{name}: {type(error).__name__}: {error}")
+        finally:
+            signal.alarm(0)
+        result.slowest = max(result.slowest, (time.perf_counter() - started, name))
+    return result
+
+
+def main() -> None:
+    """Run and report."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--packages", nargs="*", default=list(PACKAGES))
+    parser.add_argument("--by-version", action="store_true", help="third-party code by version, as keys do")
+    options = parser.parse_args()
+    result = fuzz(tuple(options.packages), options.count, options.seed, not options.by_version)
+    print(dict(result.outcomes), "slowest", result.slowest)
+    print("opaque because of:", result.reasons.most_common(12))
+    for line in result.failures[:50]:
+        print("FAILED", line)
+    sys.exit(1 if result.failures else 0)
+
+
+if __name__ == "__main__":
+    main()
