@@ -66,10 +66,12 @@ def compile_graph(
     import torch._inductor as package
 
     standalone_compile: Any = package.standalone_compile
+    functorch_config: Any = torch._functorch.config
     hits = _cache_hits()
     donate = {"donate_graph_module": True} if _accepts(standalone_compile, "donate_graph_module") else {}
     try:
-        with _tracing_of(fake_mode):
+        # torch 2.11 lowers a backward graph only when it is first needed, which is too late to store it.
+        with _tracing_of(fake_mode), functorch_config.patch("force_non_lazy_backward_lowering", True):
             artifact = standalone_compile(
                 gm, inputs, dynamic_shapes="from_tracing_context", options={}, aot=serializable, **donate
             )
