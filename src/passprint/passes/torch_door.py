@@ -1,6 +1,6 @@
 """The one place of this room that touches private torch names.
 
-Read against torch 2.11, 2.12 and 2.13. ``tests/passes/test_passes_torch_door.py`` fails with the name that moved
+Read against torch 2.11, 2.12 and 2.13 (run on 2.13). ``tests/passes/test_passes_torch_door.py`` fails with the name that moved
 when a newer torch no longer has what stands here.
 """
 

@@ -1,6 +1,7 @@
 """The one place of this room that touches private torch names: Inductor's slots for custom passes.
 
-Read against torch 2.11, 2.12 and 2.13. Since 2.13 a slot also takes a list or tuple of passes.
+Read against torch 2.11, 2.12 and 2.13 (run on 2.13). Inference-aware passes are there since 2.12. Since 2.13 a slot
+also takes a list or tuple of passes.
 ``tests/pipeline/test_pipeline_torch_door.py`` fails with the name that moved when a newer torch no longer has it.
 """
 
@@ -8,9 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch._inductor.custom_graph_pass import CustomGraphPass, CustomInferenceAwareGraphPass
+from torch._inductor import custom_graph_pass
+from torch._inductor.custom_graph_pass import CustomGraphPass
+
+if TYPE_CHECKING:
+    from torch._inductor.custom_graph_pass import CustomInferenceAwareGraphPass
+else:
+
+    class _NoInferenceAwarePass(CustomGraphPass):
+        """Stands in on torch 2.11, where no pass is inference-aware: nothing but our chain is one of these."""
+
+    CustomInferenceAwareGraphPass = getattr(
+        custom_graph_pass, "CustomInferenceAwareGraphPass", _NoInferenceAwarePass
+    )
 
 __all__ = ["HOOKS", "CustomGraphPass", "CustomInferenceAwareGraphPass", "passes_in_slot", "slot_holding"]
 
