@@ -1,7 +1,7 @@
 """The one place of this room that touches private torch names.
 
-Read against torch 2.11, 2.12 and 2.13 (run on 2.13). ``tests/passes/test_passes_torch_door.py`` fails with the name that moved
-when a newer torch no longer has what stands here.
+Read against torch 2.11, 2.12 and 2.13 (run on 2.13). ``tests/passes/test_passes_torch_door.py`` fails
+with the name that moved when a newer torch no longer has what stands here.
 """
 
 from __future__ import annotations
