@@ -197,8 +197,15 @@ def _find_origin(top: str, location: str | None) -> Origin:
     if site is None:
         inside = folder.startswith((_STDLIB_FOLDER + os.sep, _zipped_stdlib()))
         return STDLIB if inside and top in sys.stdlib_module_names else CONTENT
-    found = _distribution(site, top)
+    key = (site, top, tuple(_metadata_folders(site)))
+    if key not in _DISTRIBUTIONS:
+        _DISTRIBUTIONS[key] = _distribution(site, top)
+    found = _DISTRIBUTIONS[key]
     return Origin(found) if found else CONTENT
+
+
+_DISTRIBUTIONS: dict[tuple[str, str, tuple[str, ...]], str | None] = {}
+"""What was found before: reading the file lists of distributions takes milliseconds, and they stay."""
 
 
 def _zipped_stdlib() -> str:

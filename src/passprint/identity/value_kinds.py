@@ -181,7 +181,8 @@ _NEVER_CHANGE = frozenset({"operator"})
 
 def _expand_reduced(walk: Walk, value: Any, node: Node) -> None:
     """An object with state that Python cannot see: what pickle would keep of it, or else opaque."""
-    if type(value).__module__ not in _NEVER_CHANGE:
+    kind = type(value)
+    if kind.__module__ not in _NEVER_CHANGE and kind.__name__ != "_tuplegetter":  # of a named tuple's field
         walk.slots.volatile = True
     try:
         reduced = value.__reduce_ex__(4)

@@ -1,0 +1,348 @@
+"""How long it takes to say what code is: passprint beside what else there is, on the same real classes.
+
+Before every first answer the caches of sources and of code are emptied. passprint walks the module of each class
+by content, and what the module uses by name and version.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import inspect
+import json
+import linecache
+import math
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from passprint.identity import Memo, bytecode
+from passprint.identity.origin import Origins
+
+REPEATS = 5
+SECONDS_ALLOWED = 30
+GOALS = {
+    "first, median, microseconds": 200.0,
+    "first / first source hash, geometric mean": 0.01,
+    "re-checked, median, microseconds": 1.0,
+    "import, milliseconds": 20.0,
+}
+CLASSES = {
+    "torch._inductor.pattern_matcher": (
+        "PatternMatcherPass",
+        "PatternEntry",
+        "LoweringPatternEntry",
+        "GraphPatternEntry",
+        "ReplacementPatternEntry",
+        "CallFunction",
+        "CallMethod",
+        "CallModule",
+        "CallFunctionVarArgs",
+        "KeywordArg",
+        "ExclusiveKeywordArg",
+        "ListOf",
+        "MultiOutputPattern",
+        "RepeatedExpr",
+        "Match",
+        "MatchContext",
+    ),
+    "torch.fx.passes.infra.pass_base": ("PassBase", "PassResult"),
+    "torch.fx.passes.infra.pass_manager": ("PassManager",),
+    "torch.fx.passes.infra.partitioner": ("CapabilityBasedPartitioner", "Partition"),
+    "torch.fx.passes.shape_prop": ("ShapeProp", "TensorMetadata"),
+    "torch.fx.passes.utils.matcher_utils": ("SubgraphMatcher", "InternalMatch"),
+    "torch.fx.interpreter": ("Interpreter", "Transformer"),
+    "torch._inductor.custom_graph_pass": ("CustomGraphPass",),
+    "packaging.version": ("Version",),
+    "packaging.specifiers": ("SpecifierSet",),
+    "click.core": ("Command", "Option"),
+    "jinja2.environment": ("Environment", "Template"),
+    "networkx.classes.graph": ("Graph",),
+}
+WAYS = ("passprint", "getsource + sha256", "joblib", "marimo", "charmonium.freeze", "cloudpickle + sha256")
+
+
+def classes() -> dict[str, type]:
+    """The classes that are asked about; those that this torch does not have are left out."""
+    found = {}
+    for module, names in CLASSES.items():
+        loaded = importlib.import_module(module)
+        found.update({f"{module}.{name}": vars(loaded)[name] for name in names if name in vars(loaded)})
+    return found
+
+
+def _by_passprint(cls: type) -> object:
+    return _MEMOS[cls.__module__].digest(cls)
+
+
+def _by_source(cls: type) -> object:
+    return hashlib.sha256(inspect.getsource(cls).encode()).hexdigest()
+
+
+def _by_joblib(cls: type) -> object:
+    return importlib.import_module("joblib").hash(cls)
+
+
+def _by_marimo(cls: type) -> object:
+    hash_module = importlib.import_module("marimo._save.hash").hash_module
+    return [hash_module(value.__code__) for value in vars(cls).values() if isinstance(value, FunctionType)]
+
+
+def _by_freeze(cls: type) -> object:
+    return hash(importlib.import_module("charmonium.freeze").freeze(cls))
+
+
+def _by_cloudpickle(cls: type) -> object:
+    cloudpickle = importlib.import_module("cloudpickle")
+    cloudpickle.register_pickle_by_value(sys.modules[cls.__module__])
+    return hashlib.sha256(cloudpickle.dumps(cls)).hexdigest()
+
+
+_ASK: dict[str, Callable[[type], object]] = dict(
+    zip(WAYS, (_by_passprint, _by_source, _by_joblib, _by_marimo, _by_freeze, _by_cloudpickle), strict=True)
+)
+_MEMOS: dict[str, Memo] = {}
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError
+
+
+def _forget() -> None:
+    """Empty the caches that would make a first answer a later one: of sources, and of code."""
+    linecache.clearcache()
+    bytecode._FACTS.clear()
+    for module, memo in _MEMOS.items():
+        fresh = Memo(first_party=[module])
+        fresh.origins = memo.origins
+        _MEMOS[module] = fresh
+
+
+def _first(way: str, cls: type, repeats: int) -> float | str:
+    """Seconds of the first answer, the shortest of several, or why there was none."""
+    best = math.inf
+    for _ in range(3 * repeats):
+        _forget()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                signal.alarm(SECONDS_ALLOWED)
+                started = time.perf_counter()
+                _ASK[way](cls)
+                best = min(best, time.perf_counter() - started)
+        except TimeoutError:
+            return f"more than {SECONDS_ALLOWED} s"
+        except Exception as error:  # noqa: BLE001  (a peer that cannot is a result)
+            return type(error).__name__
+        finally:
+            signal.alarm(0)
+    return best
+
+
+def _prepare() -> list[str]:
+    """Import what is compared and warm what is not measured; gives the peers that are not installed."""
+    missing = []
+    for way, module in zip(
+        WAYS[2:], ("joblib", "marimo._save.hash", "charmonium.freeze", "cloudpickle"), strict=True
+    ):
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            missing.append(way)
+    for module in CLASSES:
+        memo = _MEMOS[module] = Memo(first_party=[module])
+        memo.origins = Origins([module])
+        memo.digest(_prepare)  # imports what walks, and finds out whose modules are whose
+    for cls in classes().values():
+        for name in {cls.__module__, "torch", "typing", "collections", "dataclasses"}:
+            _MEMOS[cls.__module__].origins.of_module(name)
+    return missing
+
+
+def _shortest(function: Callable[[], object], repeats: int) -> float:
+    """Seconds of one call: the shortest of many short runs, which other programs disturb least."""
+    count = 200
+    best = math.inf
+    for _ in range(40 * repeats):
+        started = time.perf_counter()
+        for _ in range(count):
+            function()
+        best = min(best, (time.perf_counter() - started) / count)
+    return best
+
+
+def _again(repeats: int) -> dict[str, dict[str, float]]:
+    """Later answers: the source hash from ``functools.cache``, unchecked, and passprint's, checked."""
+    found = {}
+    cached = functools.cache(_by_source)
+    for name, cls in classes().items():
+        memo = _MEMOS[cls.__module__]
+        cached(cls)
+        memo.digest(cls)
+        found[name] = {
+            "cached, unchecked": _shortest(functools.partial(cached, cls), repeats),
+            "passprint, checked": _shortest(functools.partial(memo.digest, cls), repeats),
+        }
+    return found
+
+
+def _passes(repeats: int) -> dict[str, float]:
+    """passprint's own passes: first and later answers, and a manager of ten."""
+    from passprint.passes.library import ALL
+
+    passes = [kind() for kind in ALL]
+    first = []
+    for one in passes:
+        times = []
+        known = Memo()
+        known.digest(one)
+        for _ in range(5 * repeats):
+            memo = Memo()
+            memo.origins = known.origins
+            bytecode._FACTS.clear()
+            started = time.perf_counter()
+            memo.digest(one)
+            times.append(time.perf_counter() - started)
+        first.append(min(times))
+    memo = Memo()
+    again = [_shortest(functools.partial(memo.digest, one), repeats) for one in passes]
+    ten = (passes * 10)[:10]
+
+    @functools.cache
+    def cached(one: type) -> object:
+        return _by_source(one)
+
+    def unchecked() -> str:
+        state = {"passes": [cached(type(one)) for one in ten]}
+        return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+
+    return {
+        "first, median": statistics.median(first),
+        "re-checked, median": statistics.median(again),
+        "manager of ten, checked": _shortest(functools.partial(memo.digests, ten), repeats),
+        "ten cached source hashes and their JSON hash, unchecked": _shortest(unchecked, repeats),
+    }
+
+
+def _import_seconds(repeats: int) -> dict[str, float]:
+    """CPU time of the import in fresh processes (the least of several), all of it and this room's part."""
+    code = (
+        "import time; a = time.process_time(); import passprint.errors; b = time.process_time();"
+        "import passprint.identity; c = time.process_time(); print(c - a)"
+    )
+    alone = (
+        "import sys, types, time; room = types.ModuleType('passprint'); import importlib.util as u;"
+        "room.__path__ = list(u.find_spec('passprint').submodule_search_locations); sys.modules['passprint'] = room;"
+        "a = time.process_time(); import passprint.identity; print(time.process_time() - a)"
+    )
+    found = {}
+    for name, text in (("import passprint.identity", code), ("passprint.identity alone", alone)):
+        runs = [
+            float(
+                subprocess.run(
+                    [sys.executable, "-c", text], capture_output=True, text=True, check=True
+                ).stdout
+            )
+            for _ in range(2 * repeats)
+        ]
+        found[name] = min(runs)
+    return found
+
+
+def _geometric_mean(values: list[float]) -> float:
+    return math.exp(statistics.fmean(math.log(value) for value in values))
+
+
+def run(repeats: int = REPEATS) -> dict[str, Any]:
+    """Measure, print the table, and give the figures."""
+    missing = _prepare()
+    signal.signal(signal.SIGALRM, _too_long)
+    first: dict[str, dict[str, float | str]] = {}
+    for name, cls in classes().items():
+        first[name] = {}
+        for way in WAYS:
+            if way in missing:
+                first[name][way] = "not installed"
+                continue
+            first[name][way] = _first(way, cls, repeats)
+    again = _again(repeats)
+    passes = _passes(repeats)
+    imports = _import_seconds(repeats)
+    summary = _summary(first, again, passes, imports)
+    _print(first, again, passes, imports, summary)
+    return {
+        "first": first,
+        "again": again,
+        "passes": passes,
+        "import": imports,
+        "summary": summary,
+        "goals": GOALS,
+    }
+
+
+def _summary(
+    first: dict[str, dict[str, float | str]],
+    again: dict[str, dict[str, float]],
+    passes: dict[str, float],
+    imports: dict[str, float],
+) -> dict[str, float]:
+    ratios = [
+        row["passprint"] / row["getsource + sha256"]
+        for row in first.values()
+        if isinstance(row["passprint"], float) and isinstance(row["getsource + sha256"], float)
+    ]
+    mine = [row["passprint"] for row in first.values() if isinstance(row["passprint"], float)]
+    return {
+        "first, median, microseconds": statistics.median(mine) * 1e6,
+        "first / first source hash, geometric mean": _geometric_mean(ratios),
+        "re-checked, median, microseconds": statistics.median(r["passprint, checked"] for r in again.values())
+        * 1e6,
+        "library passes: first, median, microseconds": passes["first, median"] * 1e6,
+        "library passes: re-checked, median, microseconds": passes["re-checked, median"] * 1e6,
+        "manager of ten / ten unchecked": passes["manager of ten, checked"]
+        / passes["ten cached source hashes and their JSON hash, unchecked"],
+        "import, milliseconds": imports["import passprint.identity"] * 1e3,
+    }
+
+
+def _print(
+    first: dict[str, dict[str, float | str]],
+    again: dict[str, dict[str, float]],
+    passes: dict[str, float],
+    imports: dict[str, float],
+    summary: dict[str, float],
+) -> None:
+    console = Console()
+    table = Table("first answer, µs", *WAYS)
+    for name, row in first.items():
+        cells = [f"{value * 1e6:,.0f}" if isinstance(value, float) else str(value) for value in row.values()]
+        table.add_row(name.rpartition(".")[2], *cells)
+    console.print(table)
+    later = Table("later answers, µs", "cached, unchecked", "passprint, checked")
+    for name, times in again.items():
+        later.add_row(name.rpartition(".")[2], *[f"{value * 1e6:.2f}" for value in times.values()])
+    console.print(later)
+    for title, value in {**passes, **imports}.items():
+        console.print(f"{title}: {value * 1e6:,.2f} µs", highlight=False)
+    goals = Table("goal", "measured", "wanted at most")
+    for title, value in summary.items():
+        goals.add_row(title, f"{value:.4g}", str(GOALS.get(title, "1" if "ten" in title else "")))
+    console.print(goals)
+
+
+if __name__ == "__main__":
+    figures = run()
+    os.makedirs(os.path.join(os.path.dirname(__file__), "out"), exist_ok=True)
+    with open(os.path.join(os.path.dirname(__file__), "out", "identity.json"), "w", encoding="utf-8") as file:
+        json.dump(figures, file, indent=1)
