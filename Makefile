@@ -20,6 +20,11 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
+# The long proofs, in full: thousands of mutations of real code, hundreds of killed writers.
+proof: $(STAMP)
+	$(BIN)/python -m tests.identity.proof
+	$(BIN)/python -m tests.cache.proof
+
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
