@@ -80,7 +80,16 @@ def __getattr__(name: str) -> Any:
     module = _LAZY.get(name)
     if module is None:
         raise AttributeError(f"module 'passprint' has no attribute {name!r}")
-    value = getattr(importlib.import_module(module), name)
+    try:
+        value = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ModuleNotFoundError(
+            f"passprint.{name} needs torch 2.11 or newer, which is not installed here. Install torch; "
+            "passprint.fingerprint works without it.",
+            name="torch",
+        ) from error
     globals()[name] = value
     return value
 
