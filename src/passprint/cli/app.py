@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +11,7 @@ import typer
 from passprint import __version__
 from passprint.cli.cache import cache_app
 from passprint.cli.demo import demo_command
+from passprint.cli.identity import diff_command, fingerprint_command
 from passprint.cli.passes import passes_app
 from passprint.errors import PassprintError
 
@@ -43,10 +42,8 @@ def root(
 
 
 app.command("demo")(demo_command)
-if find_spec("passprint.cli.identity") is not None:  # not written yet
-    commands = import_module("passprint.cli.identity")
-    app.command("fingerprint")(commands.fingerprint_command)
-    app.command("diff")(commands.diff_command)
+app.command("fingerprint")(fingerprint_command)
+app.command("diff")(diff_command)
 app.add_typer(passes_app, name="passes")
 app.add_typer(cache_app, name="cache")
 
