@@ -7,6 +7,7 @@ edited module put in the place of its file. Prints a table by kind, and every mi
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -157,6 +158,9 @@ def prove(package: str, changing: int, neutral: int, seed: int) -> Tally:
     import ast
 
     tally = Tally(package)
+    if package == "passprint":
+        with contextlib.suppress(ImportError):  # here once, and not in every process again
+            importlib.import_module("torch._inductor.pattern_matcher")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         subject = _copy_package(package, folder)

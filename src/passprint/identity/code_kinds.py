@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from gc import get_referents as gather
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -21,7 +22,7 @@ from types import (
 
 from passprint.identity.bytecode import code_facts
 from passprint.identity.canonical import canonical, encode_text, frame, is_flat
-from passprint.identity.hints import hints_of
+from passprint.identity.hints import LAZY_HINTS, hints_of
 from passprint.identity.node import EMPTY_CELL, Node
 from passprint.identity.origin import Origin
 from passprint.identity.reach import add_reached
@@ -61,14 +62,47 @@ def _generated_leaf(walk: Walk, function: FunctionType) -> bytes | None:
     return frame(b"G", encode_text(function.__name__) + canonical(defaults))
 
 
+def _attributes_and_hints(function: FunctionType, by_content: bool) -> tuple[dict[str, Any] | None, bytes]:
+    """A function's attributes (None where it has no dict for them) and hints.
+
+    Asking for ``__dict__`` or ``__annotations__`` makes a dict where there is none, which later checks would
+    have to look at; what the garbage collector sees tells whether there is one.
+    """
+    builtins = function.__builtins__  # type: ignore[attr-defined]
+    known = [
+        function.__globals__,
+        builtins,
+        function.__kwdefaults__,
+        function.__defaults__,
+        function.__closure__,
+    ]
+    ids = set(map(id, known))
+    extra = [item for item in gather(function) if type(item) in _HOLDERS and id(item) not in ids]
+    if not extra and not LAZY_HINTS:
+        return None, b""
+    hints = hints_of(function) if by_content else b""
+    if not LAZY_HINTS and by_content:
+        ids.add(id(function.__annotations__))
+    if any(type(item) is dict and id(item) not in ids for item in gather(function)):
+        return function.__dict__, hints
+    return None, hints
+
+
+_HOLDERS = frozenset({dict, tuple})
+
+
 def _expand_function(walk: Walk, function: FunctionType, node: Node) -> None:
-    attributes = function.__dict__
     namespace = function.__globals__
     origin = walk.origins.of_module(namespace.get("__name__"))
-    if namespace.get("__name__") == "functools" and "registry" in attributes and "dispatch" in attributes:
+    attributes, hints = _attributes_and_hints(function, origin.by_content)
+    if (
+        attributes
+        and namespace.get("__name__") == "functools"
+        and "registry" in attributes
+        and "dispatch" in attributes
+    ):
         _expand_singledispatch(walk, function, node)
         return
-    hints = hints_of(function) if origin.by_content else b""
     walk.slots.refer(function)
     code = function.__code__
     if origin.by_content:
@@ -96,7 +130,7 @@ def _expand_function(walk: Walk, function: FunctionType, node: Node) -> None:
                 _add_cell(walk, node, label, cell)
     if attributes:
         _add_attributes(walk, node, attributes)
-    else:
+    elif attributes is not None:
         walk.slots.empty(attributes)
 
 

@@ -14,6 +14,7 @@ from itertools import chain
 from operator import is_, itemgetter
 from types import (
     BuiltinFunctionType,
+    CellType,
     CodeType,
     FunctionType,
     GetSetDescriptorType,
@@ -53,6 +54,8 @@ _UNCOUNTED_TEXTS = frozenset({"__doc__", "__module__", "__qualname__"})
 
 def _equals_by_identity(value: Any) -> bool:
     kind = type(value)
+    if kind is tuple:  # bases, a closure's cells (which tuple is held there cannot be assigned)
+        return all(type(item) is CellType or isinstance(item, type) for item in value)
     defined: Any = kind.__eq__
     return kind in _ALWAYS_SAFE or defined is object.__eq__
 

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_LAZY = sys.version_info >= (3, 14)
+LAZY_HINTS = sys.version_info >= (3, 14)
 
 
 def hint_text(hint: Any) -> str:
@@ -40,7 +40,7 @@ def hint_text(hint: Any) -> str:
 
 def hints_of(owner: Any) -> bytes:
     """The bytes of a function's or class's own hints."""
-    if _LAZY:
+    if LAZY_HINTS:
         lazy = owner.__dict__.get("__annotate_func__") if isinstance(owner, type) else owner.__annotate__
         code = getattr(lazy, "__code__", None)
         return frame(b"a", code_facts(code).payload) if isinstance(code, CodeType) else b""
