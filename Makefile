@@ -17,7 +17,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The peers that are measured beside passprint are installed for this only.
 bench: $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[bench]'
 	$(BIN)/python -m benchmarks
 
 # The long proofs, in full: thousands of mutations of real code, hundreds of killed writers.

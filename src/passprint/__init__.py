@@ -7,7 +7,6 @@ imported when it is first asked for.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from passprint.errors import (
     CacheError,
@@ -19,7 +18,11 @@ from passprint.errors import (
 )
 from passprint.identity import Change, Fingerprint, fingerprint
 
+TYPE_CHECKING = False  # as in typing, which takes a while to import
+
 if TYPE_CHECKING:
+    from typing import Any
+
     from passprint.compiler import CompileReport, compile
     from passprint.passes import (
         CallableInductorPass,
