@@ -51,7 +51,9 @@ from passprint.identity import Change
 _LOCK_TRIES: Final = 200
 _LOCK_PAUSE: Final = 0.001
 _SWEEP_WAIT: Final = 30.0
-_OWN_SWEEP_WAIT: Final = 1.0  # a store that is due for a sweep does not wait long: the next one is due as well
+_OWN_SWEEP_WAIT: Final = (
+    1.0  # a store that is due for a sweep does not wait long: the next one is due as well
+)
 _TOUCH_AFTER: Final = 60.0  # seconds: use is noted once a minute, not at every hit
 _SWEEP_EVERY: Final = 3600.0
 _LOW_WATER: Final = 0.9  # a sweep goes on to this share of the limit, so that not every store sweeps
