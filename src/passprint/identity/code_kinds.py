@@ -68,7 +68,8 @@ def _attributes_and_hints(function: FunctionType, by_content: bool) -> tuple[dic
     Asking for ``__dict__`` or ``__annotations__`` makes a dict where there is none, which later checks would
     have to look at; what the garbage collector sees tells whether there is one.
     """
-    builtins = function.__builtins__  # type: ignore[attr-defined]
+    typed: Any = function  # not every type checker's FunctionType has __builtins__
+    builtins = typed.__builtins__
     known = [
         function.__globals__,
         builtins,

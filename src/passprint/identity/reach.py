@@ -37,7 +37,8 @@ _FAILED_IMPORT = (
 def add_reached(walk: Walk, node: Node, function: FunctionType, facts: CodeFacts) -> None:
     """Add to a function's node all that the names in its code reach."""
     namespace = function.__globals__
-    builtins: dict[str, Any] = function.__builtins__  # type: ignore[attr-defined]
+    typed: Any = function  # not every type checker's FunctionType has __builtins__
+    builtins: dict[str, Any] = typed.__builtins__
     seen: set[str] = set()
     for chain in facts.chains:
         name = chain[0]
