@@ -92,8 +92,11 @@ def digests(folder: Path, module: str, names: list[str], texts: dict[str, str]) 
             sys.dont_write_bytecode = True
             sys.path.insert(0, str(folder))
             sys.meta_path.insert(0, _Finder(texts, folder))  # type: ignore[arg-type]
+            package = module.partition(".")[0]
+            for imported in [name for name in sys.modules if name.partition(".")[0] == package]:
+                del sys.modules[imported]  # the asking process uses the package, unedited, itself
             loaded = importlib.import_module(module)
-            memo = Memo(first_party=[module.partition(".")[0]])
+            memo = Memo(first_party=[package])
             found = {}
             for name in names:
                 if name in vars(loaded):
