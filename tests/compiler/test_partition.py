@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -205,3 +206,43 @@ def test_no_cut_inside_a_mode() -> None:
         switches = [n for n in piece.nodes if "set_grad_enabled" in str(n.target)]
         assert len(switches) % 2 == 0
     assert len(partition(gm.graph)) == 3
+
+
+def _calls(target: Callable[..., object]) -> str:
+    """The text of a graph that calls ``target``."""
+    graph = torch.fx.Graph()
+    x = graph.placeholder("x")
+    x.meta["example_value"] = torch.ones(2)
+    y = graph.call_function(target, (x,))
+    y.meta["example_value"] = torch.ones(2)
+    graph.output((y,))
+    gm = GraphModule({}, graph)
+    return texts(gm, partition(gm.graph))[0]
+
+
+def _function(scale: float) -> Callable[..., object]:
+    def scaled(x: torch.Tensor) -> torch.Tensor:
+        return x * scale
+
+    return scaled
+
+
+def _class(scale: float) -> Callable[..., object]:
+    class Scaled:
+        factor = scale
+
+        def __new__(cls, x: torch.Tensor) -> torch.Tensor:  # type: ignore[misc]
+            return x * cls.factor
+
+    return Scaled
+
+
+@pytest.mark.parametrize("make", [_function, _class])
+def test_code_that_a_graph_calls_counts_by_content(make: Callable[[float], Callable[..., object]]) -> None:
+    assert _calls(make(1.0)) == _calls(make(1.0)) != _calls(make(-1.0))
+
+
+def test_torchs_own_functions_count_by_name() -> None:
+    assert "rsqrt" in _calls(torch.rsqrt)
+    assert "linear" in _calls(torch.nn.functional.linear)
+    assert "_operator.neg" in _calls(operator.neg)

@@ -9,7 +9,6 @@ line by line.
 from __future__ import annotations
 
 import enum
-import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,9 @@ from torch.fx import GraphModule, Node
 from passprint.compiler.inductor import SymbolFacts
 from passprint.compiler.partition import Piece, is_attribute
 from passprint.identity import default_memo
+
+# Their functions count by name: the key holds torch's version, and Python's through every fingerprint.
+_NAMED_BY_VERSION = ("torch", "_operator", "operator", "math", "builtins")
 
 _SYMBOL = re.compile(r"\b[suz]f?\d+\b")
 
@@ -129,8 +131,8 @@ class _Writer:
             return f"torch.ops.{target} {target._schema}"
         if isinstance(target, torch._ops.HigherOrderOperator):
             return f"torch.ops.higher_order.{target}"
-        if inspect.isbuiltin(target) or inspect.isclass(target) or _of_torch(target):
-            owner = getattr(target, "__module__", None) or _kind(getattr(target, "__self__", None))
+        owner = getattr(target, "__module__", None) or _kind(getattr(target, "__self__", None))
+        if owner.partition(".")[0] in _NAMED_BY_VERSION:
             return f"{owner}.{getattr(target, '__qualname__', _kind(target))}"
         return self._identified(target)
 
@@ -206,11 +208,6 @@ def _facts(symbols: Mapping[str, str], facts: SymbolFacts) -> str:
         if any(name in symbols for name in _SYMBOL.findall(guard)):
             lines.append(_SYMBOL.sub(rename, guard))
     return "\n".join(lines)
-
-
-def _of_torch(target: object) -> bool:
-    module = getattr(target, "__module__", None) or ""
-    return module.partition(".")[0] in ("torch", "_operator", "operator", "math", "builtins")
 
 
 def _kind(value: object) -> str:
