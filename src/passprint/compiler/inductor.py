@@ -16,6 +16,7 @@ import inspect
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -220,7 +221,12 @@ def torch_settings() -> dict[str, object]:
     functorch: Any = functorch_config
     deterministic: Any = torch.utils.deterministic
     return {
-        "version": {"torch": torch.__version__, "git": torch.version.git_version},
+        # Kernels are built against Python's headers.
+        "version": {
+            "torch": torch.__version__,
+            "git": torch.version.git_version,
+            "python": sys.implementation.cache_tag,
+        },
         "inductor config": inductor.save_config_portable(),
         "functorch config": functorch.save_config_portable(),
         "modes": {
