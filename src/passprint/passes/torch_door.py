@@ -11,16 +11,36 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch._inductor.custom_graph_pass import (
+from torch._inductor import custom_graph_pass
+from torch._inductor.custom_graph_pass import (  # the base classes that Inductor's caches ask for
+    CustomGraphModulePass,
     CustomGraphPass,
-)  # 2.5+: the base class Inductor's caches ask for
+    CustomPartitionerFn,
+)
 
 if TYPE_CHECKING:
+    from torch._inductor.custom_graph_pass import CustomInferenceAwareGraphPass, CustomSchedulerPass
     from torch._inductor.pattern_matcher import Match, PatternMatcherPass
     from torch._subclasses.fake_tensor import FakeTensorMode
+else:
+
+    class _NoInferenceAwarePass(CustomGraphPass):
+        """Stands in on torch 2.11, which tells no pass whether it compiles for inference."""
+
+    class _NoSchedulerPass(CustomGraphPass):
+        """Stands in on torch 2.11, whose cache takes a scheduler pass if it is a graph pass."""
+
+    CustomInferenceAwareGraphPass = getattr(
+        custom_graph_pass, "CustomInferenceAwareGraphPass", _NoInferenceAwarePass
+    )
+    CustomSchedulerPass = getattr(custom_graph_pass, "CustomSchedulerPass", _NoSchedulerPass)
 
 __all__ = [
+    "CustomGraphModulePass",
     "CustomGraphPass",
+    "CustomInferenceAwareGraphPass",
+    "CustomPartitionerFn",
+    "CustomSchedulerPass",
     "apply_pattern",
     "as_fake",
     "build_pattern",
