@@ -73,6 +73,9 @@ class InductorPass(CustomGraphPass, metaclass=_PassType):
 
     name: ClassVar[str] = "inductor-pass"
 
+    #: A pass that sets this to True may leave new nodes without ``meta["val"]``: the manager then computes it.
+    fill_meta: ClassVar[bool] = False
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
