@@ -50,18 +50,53 @@ class _PassType(ABCMeta):
         super().__setattr__(name, value)
 
 
+#: What a class may declare about its place among other passes.
+ORDER = ("requires", "after", "before", "invalidates")
+
+
+def _check_declarations(cls: type[Any]) -> None:
+    """Raise TypeError for a declaration that cannot be meant."""
+    fields = {field.name for field in dataclasses.fields(cls)}
+    if "name" in fields:
+        raise TypeError(
+            f"{cls.__qualname__} declares a field called 'name', which is what pipelines call the pass. "
+            'Rename the field, or write `name: ClassVar[str] = "my-pass"` to choose what it is called'
+        )
+    for declared in ORDER:
+        if declared in fields:
+            raise TypeError(
+                f"{cls.__qualname__} declares a field called {declared!r}, which is where a pass says its place "
+                f'among others. Rename the field, or write `{declared} = ("other-pass",)` without a type'
+            )
+        names = getattr(cls, declared)
+        if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+            raise TypeError(
+                f"{cls.__qualname__}.{declared} is {names!r}; it must be a tuple of names of passes, as in "
+                f'{declared} = ("noop-elimination",)'
+            )
+
+
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
 @dataclasses.dataclass(frozen=True)
-class InductorPass(CustomGraphPass, metaclass=_PassType):
-    """A graph pass for Inductor. Write a class with typed fields (its options) and ``__call__(graph)``.
+class BasePass(metaclass=_PassType):
+    """What all kinds of passes have in common; `InductorPass` is the one for graphs.
 
     Every subclass is made a frozen dataclass, so fields give equality, text and identity at once. `uuid()`,
     which Inductor puts into its cache keys, is the digest of the pass's fingerprint: its class, its bases,
     what they call, and the field values. ``name`` is the class name in kebab case unless the class sets its
     own, as in ``name: ClassVar[str] = "my-pass"``; it must not be a field (TypeError).
+
+    A class may declare its place among other passes, by their names; a manager checks it when it is built:
+
+    - ``requires``: these must have run before, and nothing since may have invalidated what they did;
+    - ``after``, ``before``: if these are in the pipeline at all, they run earlier, or later;
+    - ``invalidates``: what these passes did no longer holds afterwards.
+
+    The declarations change no graph, so they are no part of the identity. Each is a tuple of names
+    (TypeError for anything else).
     """
 
-    # What a pass is called and how it says who it is changes no graph.
+    # What a pass is called, where it may stand and how it says who it is changes no graph.
     __fingerprint_ignore__: ClassVar[tuple[str, ...]] = (
         "__deepcopy__",
         "__init_subclass__",
@@ -69,9 +104,14 @@ class InductorPass(CustomGraphPass, metaclass=_PassType):
         "hash_dict",
         "hash_source",
         "uuid",
+        *ORDER,
     )
 
-    name: ClassVar[str] = "inductor-pass"
+    name: ClassVar[str] = "base-pass"
+    requires: ClassVar[tuple[str, ...]] = ()
+    after: ClassVar[tuple[str, ...]] = ()
+    before: ClassVar[tuple[str, ...]] = ()
+    invalidates: ClassVar[tuple[str, ...]] = ()
 
     #: A pass that sets this to True may leave new nodes without ``meta["val"]``: the manager then computes it.
     fill_meta: ClassVar[bool] = False
@@ -82,15 +122,7 @@ class InductorPass(CustomGraphPass, metaclass=_PassType):
             cls.name = kebab_case(cls.__name__)
         if _PARAMS not in cls.__dict__:
             cls.make_dataclass()
-        if any(field.name == "name" for field in dataclasses.fields(cls)):
-            raise TypeError(
-                f"{cls.__qualname__} declares a field called 'name', which is what pipelines call the pass. "
-                'Rename the field, or write `name: ClassVar[str] = "my-pass"` to choose what it is called'
-            )
-
-    @abstractmethod
-    def __call__(self, graph: torch.fx.Graph) -> None:
-        """Rewrite ``graph`` in place; return nothing."""
+        _check_declarations(cls)
 
     def uuid(self) -> str | None:
         """The digest of this pass's fingerprint (64 hex digits), or None when its identity is incomplete.
@@ -106,12 +138,23 @@ class InductorPass(CustomGraphPass, metaclass=_PassType):
         """Whether to run on graphs compiled for ``compile_range``; a subclass may say no."""
         return True
 
-    hash_source = staticmethod(hash_source)
-    hash_dict = staticmethod(hash_dict)
-
     def __str__(self) -> str:
         return pass_text(self.name, changed_options(self))
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> InductorPass:
+    def __deepcopy__(self, memo: dict[int, Any]) -> BasePass:
         # Inductor deep-copies its whole configuration for each compile; a frozen pass is its own copy.
         return self
+
+
+class InductorPass(BasePass, CustomGraphPass):
+    """A graph pass for Inductor. Write a class with typed fields (its options) and ``__call__(graph)``.
+
+    Name, text, identity and place among other passes are what `BasePass` says.
+    """
+
+    @abstractmethod
+    def __call__(self, graph: torch.fx.Graph) -> None:
+        """Rewrite ``graph`` in place; return nothing."""
+
+    hash_source = staticmethod(hash_source)
+    hash_dict = staticmethod(hash_dict)

@@ -14,15 +14,31 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch._inductor.custom_graph_pass import (
+from torch._inductor import custom_graph_pass
+from torch._inductor.custom_graph_pass import (  # the base classes that Inductor's caches ask for
+    CustomGraphModulePass,
     CustomGraphPass,
-)  # 2.5+: the base class Inductor's caches ask for
+    CustomPartitionerFn,
+)
 
 from passprint.passes.context import RewriteWatch
 
 if TYPE_CHECKING:
+    from torch._inductor.custom_graph_pass import CustomInferenceAwareGraphPass, CustomSchedulerPass
     from torch._inductor.pattern_matcher import Match
     from torch._subclasses.fake_tensor import FakeTensorMode
+else:
+
+    class _NoInferenceAwarePass(CustomGraphPass):
+        """Stands in on torch 2.11, which tells no pass whether it compiles for inference."""
+
+    class _NoSchedulerPass(CustomGraphPass):
+        """Stands in on torch 2.11, whose cache takes a scheduler pass if it is a graph pass."""
+
+    CustomInferenceAwareGraphPass = getattr(
+        custom_graph_pass, "CustomInferenceAwareGraphPass", _NoInferenceAwarePass
+    )
+    CustomSchedulerPass = getattr(custom_graph_pass, "CustomSchedulerPass", _NoSchedulerPass)
 
 __all__ = [
     "ARGS_OF",
@@ -30,6 +46,10 @@ __all__ = [
     "CustomGraphPass",
     "Matcher",
     "Rejection",
+    "CustomGraphModulePass",
+    "CustomInferenceAwareGraphPass",
+    "CustomPartitionerFn",
+    "CustomSchedulerPass",
     "as_fake",
     "fake_mode_of",
     "fake_tracing",
