@@ -22,6 +22,7 @@ from passprint.errors import CacheError
 from passprint.identity import Change, Fingerprint
 from passprint.passes import CompileRange, pass_context
 from passprint.pipeline import PassManager
+from passprint.pipeline.alarm import alarm
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,11 @@ class PieceCompiler:
         graph = _Graph(gm)
         with self.report.phase("identity"), inductor.timed("identity"):
             shared = environment(self.manager, graph.device_types)
-        return [self._one(piece, graph, shared) for piece in pieces]
+        with alarm.compile() as compiled:
+            runnables = [self._one(piece, graph, shared) for piece in pieces]
+            for seen in self.report.pieces_seen:
+                compiled.add_matches(seen.matches)
+        return runnables
 
     def _one(self, piece: Piece, graph: _Graph, shared: Environment) -> Runnable:
         start = time.perf_counter()

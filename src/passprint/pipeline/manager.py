@@ -18,11 +18,13 @@ from passprint.passes import (
     is_applicable_for_range,
     pass_context,
 )
+from passprint.passes.naming import name_of
+from passprint.pipeline.alarm import alarm
 from passprint.pipeline.instruments.base import Instrument
 from passprint.pipeline.instruments.chosen import checked_instruments
 from passprint.pipeline.limits import limit_text
 from passprint.pipeline.mounting import chain
-from passprint.pipeline.running import name_of, pipeline_run, run_pass, skip_pass
+from passprint.pipeline.running import pipeline_run, run_pass, skip_pass
 from passprint.pipeline.torch_door import (
     HOOKS,
     CustomGraphPass,
@@ -85,6 +87,7 @@ class PassManager(CustomGraphPass):
         else:
             with pass_context(CompileRange.any()) as context:
                 self._run(graph, context)
+        alarm.graph_done(context)
 
     run = __call__
 
@@ -196,7 +199,7 @@ class PassManager(CustomGraphPass):
         Passes that were in the slot keep running, before this pipeline; after the block they stand there
         alone again. torch compiles at the first call of a compiled function: it belongs in the block.
         """
-        with slot_holding(self._hook, chain((*passes_in_slot(self._hook), self))):
+        with alarm.compile(), slot_holding(self._hook, chain((*passes_in_slot(self._hook), self))):
             yield
 
     def __iter__(self) -> Iterator[CustomGraphPass]:

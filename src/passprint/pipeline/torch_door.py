@@ -7,10 +7,11 @@ also takes a list or tuple of passes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch._inductor import custom_graph_pass
 from torch._inductor.custom_graph_pass import CustomGraphPass
 
@@ -25,7 +26,14 @@ else:
         custom_graph_pass, "CustomInferenceAwareGraphPass", _NoInferenceAwarePass
     )
 
-__all__ = ["HOOKS", "CustomGraphPass", "CustomInferenceAwareGraphPass", "passes_in_slot", "slot_holding"]
+__all__ = [
+    "HOOKS",
+    "CustomGraphPass",
+    "CustomInferenceAwareGraphPass",
+    "passes_in_slot",
+    "slot_holding",
+    "trace_artifact",
+]
 
 #: Our name of each hook → the field of torch._inductor.config.
 HOOKS = {
@@ -54,3 +62,13 @@ def slot_holding(hook: str, value: object) -> Iterator[None]:
 
     with config.patch({HOOKS[hook]: value}):
         yield
+
+
+def trace_artifact(name: str, text: Callable[[], str]) -> None:
+    """Add a text to torch's structured trace, so that ``tlparse`` shows it; free when tracing is off."""
+    torch._logging._internal.trace_structured(
+        "artifact",
+        metadata_fn=lambda: {"name": name, "encoding": "string"},
+        payload_fn=text,
+        expect_trace_id=False,
+    )
