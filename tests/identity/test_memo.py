@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import tracemalloc
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from passprint.identity import Memo
+from passprint.identity import Memo, code_kinds, engine, guards, known
 
 TEXT = """
 import dataclasses, functools, os
 FLAG = 1
 ZERO = 0.0
 TABLE = {"eps": 1}
+PAIRS = {"a": 1, "b": 2}
 ITEMS = [1, 2]
 SEEN = {1, 2}
 NESTED = ([1], {"k": [2]})
@@ -30,7 +33,7 @@ class Slotted:
     def __init__(self): self.size = 3
 SLOTTED = Slotted()
 
-def deepest(x, y=1, *, z=2): return x
+def deepest(x: "float", y=1, *, z=2): return x
 def make(n):
     def inner(): return n
     def change(m):
@@ -40,7 +43,7 @@ def make(n):
 inner, change = make(1)
 bound = functools.partial(deepest, 5)
 def helper(x):
-    return deepest(x), FLAG, ZERO, TABLE, ITEMS, SEEN, NESTED, CONFIG, SLOTTED, inner, bound, len(x), os.path.join
+    return deepest(x), FLAG, ZERO, TABLE, PAIRS, ITEMS, SEEN, NESTED, CONFIG, SLOTTED, inner, bound, len(x), os.path
 class Root:
     def method(self): return 1
 class Base(Root):
@@ -57,6 +60,14 @@ class Pass(Base):
     def __call__(self, graph): return helper(graph)
 target = Pass()
 """
+
+
+@pytest.fixture(params=["as built", "in Python"])
+def check(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check in C where it was built, and the one in Python."""
+    if request.param == "in Python":
+        monkeypatch.setattr(engine, "build_check", guards.build_check_in_python)
+        monkeypatch.setattr(known, "rows_hold", guards.rows_hold_in_python)
 
 
 def _module() -> Any:
@@ -103,6 +114,8 @@ CHANGES = {
     "an item of a list is assigned an equal object": lambda m: m.ITEMS.__setitem__(0, True),
     "a dict's value is assigned": lambda m: m.TABLE.update(eps=2),
     "a dict's value is assigned an equal object": lambda m: m.TABLE.update(eps=1.0),
+    "a dict's order changes": lambda m: m.PAIRS.update(a=m.PAIRS.pop("a")),
+    "a hint is changed in place": lambda m: m.deepest.__annotations__.update(x="int"),
     "a dict gets a key": lambda m: m.TABLE.update(other=1),
     "a set gets an item": lambda m: m.SEEN.add(3),
     "a list inside a tuple is mutated": lambda m: m.NESTED[0].append(2),
@@ -119,6 +132,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.usefixtures("check")
 @pytest.mark.parametrize("what", CHANGES)
 def test_a_change_is_noticed(what: str) -> None:
     module = _module()
@@ -132,6 +146,72 @@ def test_a_change_is_noticed(what: str) -> None:
     assert after != before
     assert after == Memo().digest(module.target)
     assert memo.digests([module.target]) == (after,)
+
+
+@pytest.fixture
+def named() -> Iterator[Any]:
+    """The module as one that was imported: what it names is taken over by later walks."""
+    module = _module()
+    sys.modules[module.__name__] = module
+    yield module
+    del sys.modules[module.__name__]
+
+
+@pytest.mark.usefixtures("check")
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_change_in_what_another_walk_settled_is_noticed(what: str, named: Any) -> None:
+    memo = Memo()
+    memo.digest(named.Pass)
+    memo.digest(named.helper)
+
+    def user() -> Any:
+        return named.Pass(), named.helper
+
+    def other() -> Any:
+        return named.Pass, named.helper, named.target
+
+    assert memo.digest(user) == Memo().digest(user)
+    CHANGES[what](named)
+    assert memo.digest(other) == Memo().digest(other)
+    assert memo.digest(user) == Memo().digest(user)
+    assert memo.digest(named.target) == Memo().digest(named.target)
+
+
+def test_what_was_settled_is_not_read_again(named: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    memo = Memo()
+    memo.digest(named.Pass)
+    read = []
+    add_reached = code_kinds.add_reached
+
+    def counting(walk: Any, node: Any, function: Any, facts: Any) -> None:
+        read.append(function.__name__)
+        add_reached(walk, node, function, facts)
+
+    monkeypatch.setattr(code_kinds, "add_reached", counting)
+    before = memo.digest(named.target)
+    assert read == []
+    named.FLAG = 5
+    assert memo.digest(named.target) != before
+    assert "helper" in read
+    assert "deepest" not in read
+
+
+def test_settled_nodes_are_bounded(named: Any) -> None:
+    few = known.Known(limit=6)
+    seen = set()
+    for obj in (
+        named.target,
+        named.deepest,
+        named.helper,
+        named.Root,
+        named.Base,
+        named.deepest,
+        named.target,
+    ):
+        assert engine.walk_object(obj, Memo().origins, few)[1].digest == Memo().digest(obj)
+        assert len(few) <= 6
+        seen.add(len(few))
+    assert max(seen) > 1
 
 
 def test_what_does_not_count_keeps_the_answer() -> None:

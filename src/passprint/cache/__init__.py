@@ -12,12 +12,14 @@ from passprint.cache.entry import Entry
 from passprint.cache.folder import CacheWarning
 from passprint.cache.local import LocalStore
 from passprint.cache.maintenance import Problem, Row, Swept, Verified
-from passprint.cache.store import Key, NoStore, Payload, Stats, Store, StoreSpec
+from passprint.cache.store import Exported, Imported, Key, NoStore, Payload, Stats, Store, StoreSpec
 from passprint.errors import CacheError
 
 __all__ = [
     "CacheWarning",
     "Entry",
+    "Exported",
+    "Imported",
     "Key",
     "LocalStore",
     "NoStore",

@@ -24,7 +24,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,7 +44,7 @@ from passprint.cache.files import (
 from passprint.cache.folder import check_digest, default_root, make_shard, prepare, revive, sharded, warn
 from passprint.cache.nearest import nearest_entry
 from passprint.cache.record import Record, StoredFile, UnknownFormatError, decode
-from passprint.cache.store import WAIT_SECONDS, Key, Payload, Stats
+from passprint.cache.store import WAIT_SECONDS, Exported, Imported, Key, Payload, Stats
 from passprint.errors import CacheError
 from passprint.identity import Change
 
@@ -123,9 +123,7 @@ class LocalStore:
             with locked(self._sweep_lock, exclusive=False, timeout=_SWEEP_WAIT) as taken:
                 if not taken:
                     raise TimeoutError(errno.ETIMEDOUT, "a sweep of the cache does not end")
-                for stored, data in zip(
-                    (record.tree, *record.files), (tree, *contents.values()), strict=True
-                ):
+                for stored, data in zip(record.objects, (tree, *contents.values()), strict=True):
                     self._put_object(stored, data)
                 self._put_record(record, encoded)
         except OSError as error:
@@ -214,6 +212,45 @@ class LocalStore:
         """Read and check every entry and object; with ``repair``, remove the damaged ones."""
         return maintenance.verify(self.root, repair=repair)
 
+    def export_to(
+        self, path: str | os.PathLike[str], *, keys: Sequence[str] = (), labels: Sequence[str] = ()
+    ) -> Exported:
+        """Write one file that ``import_from`` reads elsewhere, whole or not at all.
+
+        All entries, or those whose digest begins with one of ``keys`` or whose meta's label is one of
+        ``labels``, with the entries that these need. Raises ``CacheError`` when there is no such entry or the
+        file cannot be written.
+        """
+        from passprint.cache import moving  # only here: a start does not pay for it
+
+        chosen = moving.select(self.entries(), keys, labels)
+        return moving.export_entries(self.root, Path(path), [digest for digest, _ in chosen])
+
+    def import_from(self, path: str | os.PathLike[str]) -> Imported:
+        """Bring in what ``export_to`` wrote, beside what is here; entries that are here and whole stay.
+
+        An archive holds code that will be run: import only what you trust. Raises ``CacheError`` for a file that is
+        not a whole archive of a known format (nothing is changed then) and for a cache that cannot be written.
+        """
+        from passprint.cache import moving
+
+        with contextlib.suppress(OSError):  # importing says itself what is wrong with the folder
+            revive(self.root)
+        brought = moving.import_entries(
+            self.root, Path(path), has=self._has, put_object=self._put_object, put_record=self._put_record
+        )
+        for _ in brought.entries:
+            self.counters.add("store", "imported")
+        self._stored_bytes += brought.bytes
+        self._sweep_if_due()
+        return brought
+
+    def _has(self, digest: str) -> bool:
+        found = self._find(digest)
+        if isinstance(found, Entry):
+            found.close()
+        return isinstance(found, Entry)
+
     def _find(self, digest: str, *, check_files: bool = True) -> Entry | _Miss:
         """The entry, locked and checked, or why there is none."""
         path = sharded(self._entries, digest)
@@ -261,13 +298,15 @@ class LocalStore:
         self._warn(f"The cache entry {digest} of {self.root} is left out: it {reason}.")
         return _Miss("damaged entry")
 
-    def _put_object(self, stored: StoredFile, data: bytes) -> None:
+    def _put_object(self, stored: StoredFile, data: bytes) -> bool:
+        """Write an object, unless a whole one is there; whether it was written."""
         path = sharded(self._objects, stored.sha256)
         with contextlib.suppress(DamagedError, OSError):  # not there, or damaged: written (again)
             check_file(path, stored.size, stored.sha256)
-            return
+            return False
         make_shard(path)
         write_whole(path, data)
+        return True
 
     def _put_record(self, record: Record, encoded: bytes) -> None:
         path = sharded(self._entries, record.key)

@@ -22,7 +22,7 @@ from passprint.cache.files import (
     remove_unused,
 )
 from passprint.cache.folder import sharded
-from passprint.cache.record import Record, StoredFile, UnknownFormatError, decode, mentioned
+from passprint.cache.record import UnknownFormatError, decode, mentioned
 from passprint.errors import CacheError
 
 SWEEP: Final = "sweep"
@@ -275,7 +275,7 @@ def _verify(root: str, *, repair: bool) -> Verified:
             data = _read(path)
             named |= mentioned(data)
             record = decode(data, digest)
-            for stored in _parts(record):
+            for stored in record.objects:
                 if whole.get(stored.sha256) != stored.size:
                     raise DamagedError(
                         f"names {stored.name!r}, whose object {stored.sha256} is missing or damaged"
@@ -293,11 +293,6 @@ def _verify(root: str, *, repair: bool) -> Verified:
             problems.append(Problem(digest, f"entry cannot be read: {error.strerror}"))
     orphans = len(whole.keys() - named)
     return Verified(counted, len(whole), orphans, unknown, tuple(problems), repair)
-
-
-def _parts(record: Record) -> Iterator[StoredFile]:
-    yield record.tree
-    yield from record.files
 
 
 def _read(path: str) -> bytes:

@@ -52,9 +52,14 @@ class Record:
     created: float
 
     @property
+    def objects(self) -> tuple[StoredFile, ...]:
+        """Everything that it names: the key's tree and the files."""
+        return (self.tree, *self.files)
+
+    @property
     def size(self) -> int:
         """Bytes of all objects of this entry."""
-        return self.tree.size + sum(file.size for file in self.files)
+        return sum(stored.size for stored in self.objects)
 
     def same_content(self, other: Record) -> bool:
         """Whether both say the same, whenever they were written."""

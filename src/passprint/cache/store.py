@@ -77,6 +77,30 @@ class Stats:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export wrote: entries, objects, and the bytes of the file; ``left_out`` entries are not whole."""
+
+    path: str
+    entries: int
+    objects: int
+    bytes: int
+    left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import brought: new entries (as ``(kind, label)``), and how many were there already.
+
+    ``objects`` and ``bytes`` are those that were not there.
+    """
+
+    entries: tuple[tuple[str, str], ...]
+    present: int
+    objects: int
+    bytes: int
+
+
 @runtime_checkable
 class Store(Protocol):
     """Where artifacts are kept. Nothing here raises for what a cache can meet: that is a miss or a False."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -143,6 +144,67 @@ def verify(
 def clear(folder: Folder = None) -> None:
     """Remove all entries but those that a running process holds."""
     _print_swept(_open(folder).clear())
+
+
+@cache_app.command("export")
+def export_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
+    folder: Folder = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Option("--key", metavar="PREFIX", help="Only entries whose key begins so (repeatable)."),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="NAME", help="Only what `ls` shows under this name (repeatable)."),
+    ] = None,
+) -> None:
+    """Write entries, kernels and all, to one file for another machine. What an entry needs comes along."""
+    from rich.text import Text
+
+    from passprint.cli.console import console
+
+    store = _open(folder)
+    done = store.export_to(file, keys=key or (), labels=model or ())
+    out = console()
+    if not done.entries:
+        out.print(Text(f"{store.root} holds no entry: the archive is empty.", style="yellow"), soft_wrap=True)
+    out.print(
+        f"Wrote {_many(done.entries, 'entry')} and {_many(done.objects, 'object')} "
+        f"({size_text(done.bytes)}) to {file}.",
+        soft_wrap=True,
+    )
+    if done.left_out:
+        out.print(f"Left out {_many(done.left_out, 'entry')}: damaged, or of another format.", style="yellow")
+
+
+@cache_app.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Written by `passprint cache export`.")],
+    folder: Folder = None,
+) -> None:
+    """Bring in what was exported elsewhere, beside what is there.
+
+    The file holds code that will be run: import only what you trust. All of it is checked before anything is
+    written; a file that is not whole changes nothing.
+    """
+    from rich.text import Text
+
+    from passprint.cli.console import console
+
+    store = _open(folder)
+    done = store.import_from(file)
+    out = console()
+    for (kind, label), count in Counter(done.entries).items():
+        times = f" ×{count}" if count > 1 else ""
+        out.print(Text.assemble(("  + ", "green"), (f"{kind} ", "dim"), f"{label}{times}"), soft_wrap=True)
+    out.print(
+        f"Brought {_many(len(done.entries), 'entry')} and {_many(done.objects, 'object')} "
+        f"({size_text(done.bytes)}) to {store.root}.",
+        soft_wrap=True,
+    )
+    if done.present:
+        out.print(f"{_many(done.present, 'entry')} there already.", style="dim")
 
 
 def size_text(count: int) -> str:

@@ -106,6 +106,8 @@ def _expand_function(walk: Walk, function: FunctionType, node: Node) -> None:
         return
     walk.slots.refer(function)
     code = function.__code__
+    if hints and not LAZY_HINTS:
+        walk.slots.mapping(function.__annotations__, dict(function.__annotations__))
     if origin.by_content:
         facts = code_facts(code)
         node.head = b"".join((facts.payload, frame(b"n", encode_text(function.__name__)), hints))

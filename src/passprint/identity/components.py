@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from passprint.identity.node import Node
+from passprint.identity.node import Component, Node
 
 _START = b"@" + b"\0" * 32
 
@@ -66,6 +66,7 @@ def _settle_component(open_nodes: list[Node], first: Node) -> None:
             else:
                 children.append(child)  # type: ignore[arg-type]
         first.mark = first.settle(first.own_bytes(), children)
+        _close([first])
         return
     component = [member]
     while member is not first:
@@ -101,6 +102,21 @@ def _refine(component: list[Node]) -> None:
     whole = sha256(b"component %d " % rounds + b"".join(sorted(different))).digest()
     for node, colour in zip(component, colours, strict=True):
         node.mark = b"@" + sha256(b"member " + colour + whole).digest()
+    _close(component)
+
+
+def _close(members: list[Node]) -> None:
+    """Put what was read to expand these nodes together."""
+    below: dict[int, Component] = {}
+    rows = members[0].rows if len(members) == 1 else [row for node in members for row in node.rows]
+    for node in members:
+        for _, _, child, _ in node.edges:
+            if type(child) is Node and child.component is not None:
+                below[id(child.component)] = child.component
+    is_opaque = any(node.opaque is not None for node in members)
+    component = Component(rows, list(below.values()), is_opaque)
+    for node in members:
+        node.component = component
 
 
 def _outside(child: Node | bytes) -> bytes:

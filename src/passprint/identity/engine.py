@@ -6,14 +6,17 @@ This module imports all that knows kinds of objects. It is imported with the fir
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from passprint.identity import kinds as _kinds  # noqa: F401  (registers how each kind of object is read)
 from passprint.identity.components import settle_digests
 from passprint.identity.guards import build_check
-from passprint.identity.node import Node
+from passprint.identity.known import Known
+from passprint.identity.node import Node, rows_below
 from passprint.identity.opaque import opaque_paths
 from passprint.identity.origin import Origins
 from passprint.identity.parts import part_of
-from passprint.identity.slots import merge_slots
+from passprint.identity.slots import at_position
 from passprint.identity.tree import Fingerprint
 from passprint.identity.walk import Walk, name_of
 
@@ -21,16 +24,30 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["build_check", "make_fingerprint", "merge_slots", "name_of", "walk_object"]
+    from passprint.identity.guards import Check
+    from passprint.identity.node import Component
+
+__all__ = ["Known", "check_together", "make_fingerprint", "name_of", "walk_object"]
 
 
-def walk_object(obj: Any, origins: Origins) -> tuple[Walk, Node]:
+def walk_object(obj: Any, origins: Origins, known: Known) -> tuple[Walk, Node]:
     """Walk an object and settle the digests of all that it reaches."""
-    walk = Walk(origins, obj)
+    walk = Walk(origins, known, obj)
     root = walk.run(obj)
-    walk.slots.release()
     settle_digests(root)
+    known.learn(walk.nodes.values())
     return walk, root
+
+
+def check_together(components: Sequence[Component]) -> Check:
+    """One check for several roots, given their components in order; each row is checked once."""
+    rows = [
+        row for position, component in enumerate(components) for row in at_position(component.rows, position)
+    ]
+    rows += rows_below([child for component in components for child in component.children])
+    distinct = {(row[0], id(row[1]), *map(id, row[2:])): row for row in rows}
+    # One dict's names stand together: the check looks at the dict once.
+    return build_check(sorted(distinct.values(), key=lambda row: (row[0], id(row[1]))))
 
 
 def make_fingerprint(root: Node) -> Fingerprint:

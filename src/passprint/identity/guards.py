@@ -1,16 +1,16 @@
-"""A check, as quick as Python can make it, that everything that a walk read is still what it was.
+"""A check, as quick as it can be made, that everything that a walk read is still what it was.
 
-The slots are merged by owner and handed to comparisons that run in C. Comparing two sequences there tests
-``is`` before ``==``, so where nothing has changed nothing is compared by value. Where something has, ``==``
-must not call two things the same that are not (``1`` and ``True``): every expected object whose type
-defines ``==`` is therefore compared by identity beside it.
+Where the C module of this room was built, it compares the rows. Elsewhere Python does: the rows are merged by owner
+and handed to comparisons that run in C. Comparing two sequences there tests ``is`` before ``==``, so where nothing
+has changed nothing is compared by value. Where something has, ``==`` must not call two things the same that are
+not (``1`` and ``True``): every expected object whose type defines ``==`` is therefore compared by identity beside it.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable
-from itertools import chain
 from operator import is_, itemgetter
 from types import (
     BuiltinFunctionType,
@@ -22,13 +22,15 @@ from types import (
     ModuleType,
 )
 
-from passprint.identity.slots import ROOT, Slots
+from passprint.identity.slots import ABSENT, EQUAL, ITEMS, MAPPING, NAME, NEVER, REFERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    Check = Callable[[Any], bool]
+    from passprint.identity.slots import Row
+
+    Check = Callable[[tuple[Any, ...]], bool]
 
 
 _ALWAYS_SAFE = frozenset(
@@ -49,7 +51,6 @@ _ALWAYS_SAFE = frozenset(
 
 # Among what an object refers to: names and documentation, and namespaces whose content is checked apart.
 _HARMLESS = frozenset({str, dict})
-_UNCOUNTED_TEXTS = frozenset({"__doc__", "__module__", "__qualname__"})
 
 
 def _equals_by_identity(value: Any) -> bool:
@@ -71,6 +72,15 @@ class _Terms:
         names = [f"v{len(self.bound) + index}" for index in range(len(values))]
         self.bound.extend(values)
         self.lines.append(template.format(*names))
+
+
+def _same_mapping(found: dict[Any, Any], expected: dict[Any, Any]) -> bool:
+    """The same keys and values in the same order, by identity."""
+    return (
+        len(found) == len(expected)
+        and all(map(is_, found, expected))
+        and all(map(is_, found.values(), expected.values()))
+    )
 
 
 def _same_items(found: tuple[Any, ...], expected: tuple[Any, ...]) -> bool:
@@ -95,60 +105,110 @@ _FACTORIES: dict[str, Any] = {}
 def _factory(source: str) -> Any:
     made = _FACTORIES.get(source)
     if made is None:
-        scope: dict[str, Any] = {"gather": gc.get_referents, "same": _same_items, "chain": chain}
+        scope: dict[str, Any] = {"gather": gc.get_referents, "same": _same_items, "ordered": _same_mapping}
         exec(source, scope)
         made = _FACTORIES[source] = scope["make"]
     return made
 
 
-def build_check(slots: Slots) -> Check:
-    """A function that says whether every slot still holds what the walk found.
-
-    It is called with a tuple of the root objects, which the check itself does not keep alive.
-    """
+def build_check_in_python(rows: list[Row]) -> Check:
+    """What `build_check` gives where the C module was not built."""
     terms = _Terms()
-    _add_references(terms, slots)
-    for mapping, snapshot in slots.mappings:
-        if not snapshot:
-            terms.add("not {}", mapping)
-            continue
-        terms.add("{} == {}", mapping, snapshot)
-        for key, value in snapshot.items():
-            if not _equals_by_identity(value) and key not in _UNCOUNTED_TEXTS:
-                terms.add("{}[{}] is {}", mapping, key, value)
-    for namespace, values_by_name in slots.names.values():
-        _add_names(terms, namespace, values_by_name)
-    for namespace, absent in slots.absent.values():
-        terms.add("{}.isdisjoint({})", namespace.keys(), frozenset(absent))
-    for read, owner, expected in slots.strict:
-        if owner is ROOT:
-            terms.add("same({}(objs[0]), {})", read, expected)
+    names: dict[int, tuple[dict[str, Any], dict[str, Any], set[str]]] = {}
+    references: list[tuple[Any, list[Any]]] = []
+    for kind, owner, *rest in rows:
+        at = f"objs[{owner}]" if type(owner) is int else "{}"
+        owners = () if type(owner) is int else (owner,)
+        if kind == NEVER:
+            return _never
+        if kind == REFERS:
+            references.append((owner, rest[0]))
+        elif kind == NAME:
+            _, present, absent = names.setdefault(id(owner), (owner, {}, set()))
+            if rest[1] is ABSENT:
+                absent.add(rest[0])
+            else:
+                present[rest[0]] = rest[1]
+        elif kind == MAPPING and not rest[0]:
+            terms.add(f"not {at}", *owners)
+        elif kind == MAPPING:
+            terms.add(f"ordered({at}, {{}})", *owners, rest[0])
+        elif kind == ITEMS:
+            terms.add(f"same({at}, {{}})", *owners, rest[0])
+        elif kind == EQUAL:
+            terms.add(f"{{}}({at}) == {{}}", rest[0], *owners, rest[1])
         else:
-            terms.add("same({}({}), {})", read, owner, expected)
-    for content, owner, facts in slots.contents:
-        if owner is ROOT:
-            terms.add("{}(objs[0]) == {}", content, facts)
-        else:
-            terms.add("{}({}) == {}", content, owner, facts)
-    names = ", ".join([f"v{index}" for index in range(len(terms.bound))])
+            terms.add(f"same({{}}({at}), {{}})", rest[0], *owners, rest[1])
+    _add_references(terms, references)
+    for namespace, present, absent in names.values():
+        _add_names(terms, namespace, present)
+        if absent:
+            terms.add("{}.isdisjoint({})", namespace.keys(), frozenset(absent))
+    variables = ", ".join([f"v{index}" for index in range(len(terms.bound))])
     test = "\n        and ".join(terms.lines) or "True"
     source = (
-        f"def make({names}):\n    def check(objs):\n        return (\n        {test})\n    return check\n"
+        f"def make({variables}):\n    def check(objs):\n        return (\n        {test})\n    return check\n"
     )
     check: Check = _factory(source)(*terms.bound)
     return check
 
 
-def _add_references(terms: _Terms, slots: Slots) -> None:
-    owners: list[Any] = []
-    referents: list[Any] = list(slots.of_root or ())
-    for owner, found in slots.references:
-        owners.append(owner)
-        referents.extend(found)
-    if not referents and not owners:
+def _never(objs: tuple[Any, ...]) -> bool:
+    return False
+
+
+def _add_references(terms: _Terms, references: list[tuple[Any, list[Any]]]) -> None:
+    """One call gathers what all owners refer to; roots come first."""
+    if not references:
         return
-    first = "" if slots.of_root is None else "*objs, "
-    terms.add("(found := gather(" + first + "*{})) == {}", tuple(owners), referents)
+    roots = [(owner, found) for owner, found in references if type(owner) is int]
+    others = [(owner, found) for owner, found in references if type(owner) is not int]
+    referents = [value for _, found in roots + others for value in found]
+    first = "".join([f"objs[{owner}], " for owner, _ in roots])
+    terms.add("(found := gather(" + first + "*{})) == {}", tuple([owner for owner, _ in others]), referents)
     for position, value in enumerate(referents):
         if type(value) not in _HARMLESS and not _equals_by_identity(value):
             terms.add(f"found[{position}] is {{}}", value)
+
+
+def _row_holds(kind: int, owner: Any, rest: list[Any]) -> bool:
+    if kind == REFERS:
+        return _same_items(tuple(gc.get_referents(owner)), tuple(rest[0]))
+    if kind == NAME:
+        return owner.get(rest[0], ABSENT) is rest[1]
+    if kind == MAPPING:
+        return _same_mapping(owner, rest[0])
+    if kind == ITEMS:
+        return _same_items(tuple(owner), rest[0])
+    found = rest[0](owner)
+    return bool(found == rest[1]) if kind == EQUAL else kind != NEVER and _same_items(found, rest[1])
+
+
+def rows_hold_in_python(rows: list[Row]) -> bool:
+    """What `rows_hold` is where the C module was not built."""
+    return all(_row_holds(kind, owner, rest) for kind, owner, *rest in rows)
+
+
+def _build_check_in_c(rows: list[Row]) -> Check:
+    return _check.Check(rows, ABSENT)
+
+
+def _rows_hold_in_c(rows: list[Row]) -> bool:
+    return _check.rows_hold(rows, ABSENT)
+
+
+_PURE = "PASSPRINT_PURE_PYTHON"
+"""The environment variable that leaves the C module out, for comparing the two."""
+
+try:
+    if os.environ.get(_PURE):
+        raise ImportError(f"{_PURE} is set")
+    from passprint.identity import _check
+except ImportError:
+    build_check: Callable[[list[Row]], Check] = build_check_in_python
+    rows_hold: Callable[[list[Row]], bool] = rows_hold_in_python
+else:
+    build_check = _build_check_in_c
+    rows_hold = _rows_hold_in_c
+# `build_check` gives a function that says whether every row still holds. It is called with a tuple of the root
+# objects, which the check itself does not keep alive. `rows_hold` is for asking once, of rows without roots.

@@ -93,7 +93,7 @@ def _array_facts(array: Any) -> bytes:
 def _expand_array(walk: Walk, array: Any, node: Node) -> None:
     node.head = frame(b"n", encode_text(type(array).__qualname__))
     if array.dtype.hasobject:
-        walk.slots.volatile = True
+        walk.slots.never()
         items = array.reshape(-1).tolist()
         node.add("", "items", walk.child((array.shape, items)), items)
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import weakref
 from _thread import allocate_lock
 from collections.abc import Iterable
@@ -16,16 +15,16 @@ if TYPE_CHECKING:
     from typing import Any
 
     from passprint.identity.guards import Check
-    from passprint.identity.node import Node
-    from passprint.identity.slots import Slots
+    from passprint.identity.known import Known
+    from passprint.identity.node import Component, Node
     from passprint.identity.walk import Walk
 
 
-def walk_object(obj: Any, origins: Origins) -> tuple[Walk, Node]:
+def walk_object(obj: Any, origins: Origins, known: Known) -> tuple[Walk, Node]:
     """Walk an object; what does it is imported with the first walk."""
     from passprint.identity.engine import walk_object
 
-    return walk_object(obj, origins)
+    return walk_object(obj, origins, known)
 
 
 def opaque_error(name: str, paths: tuple[str, ...]) -> OpaqueError:
@@ -39,25 +38,25 @@ def opaque_error(name: str, paths: tuple[str, ...]) -> OpaqueError:
     )
 
 
-CHANGED = (KeyError, AttributeError, ValueError, TypeError, RuntimeError)
+_CHANGED = (KeyError, AttributeError, ValueError, TypeError, RuntimeError)
 """What a check may raise where things have changed so far that it cannot be made: a name is gone."""
 
 
 class _Entry:
     """A remembered answer. The check is built when it is first needed: many objects are asked for once."""
 
-    __slots__ = ("alive", "answer", "check", "slots")
+    __slots__ = ("alive", "answer", "check", "components")
 
-    def __init__(self, slots: Slots, answer: Any, alive: tuple[weakref.ref[Any], ...]) -> None:
-        self.slots = slots
+    def __init__(self, components: list[Component], answer: Any, alive: tuple[weakref.ref[Any], ...]) -> None:
+        self.components = components
         self.answer = answer
         self.alive = alive
         self.check: Check = self._build
 
     def _build(self, objs: Any) -> bool:
-        from passprint.identity.engine import build_check
+        from passprint.identity.engine import check_together
 
-        self.check = build_check(self.slots)
+        self.check = check_together(self.components)
         return self.check(objs)
 
 
@@ -73,6 +72,7 @@ class Memo:
     def __init__(self, *, first_party: Iterable[str] = (), limit: int = 1024) -> None:
         self.origins = Origins(first_party)
         self._limit = limit
+        self._known: Known | None = None
         # By ids, which are the objects' own as long as the entry's weak references have not fired.
         self._entries: dict[int, _Entry] = {}
         self._groups: dict[tuple[int, ...], _Entry] = {}
@@ -87,7 +87,7 @@ class Memo:
         """The whole fingerprint, parts and opaque paths included; always walked."""
         from passprint.identity.engine import make_fingerprint
 
-        return make_fingerprint(walk_object(obj, self.origins)[1])
+        return make_fingerprint(self._walk_anew(obj)[1])
 
     def digest(self, obj: Any) -> str | None:
         """The digest, or None where the identity is incomplete."""
@@ -96,7 +96,7 @@ class Memo:
             try:
                 if entry.check((obj,)):
                     return entry.answer  # type: ignore[no-any-return]
-            except CHANGED:
+            except _CHANGED:
                 pass
         return self._walk(obj)
 
@@ -108,16 +108,24 @@ class Memo:
             try:
                 if entry.check(members):
                     return entry.answer  # type: ignore[no-any-return]
-            except CHANGED:
+            except _CHANGED:
                 pass
         answer = tuple([self.digest(obj) for obj in members])
         self._remember_group(members, answer)
         return answer
 
+    def _walk_anew(self, obj: Any) -> tuple[Walk, Node]:
+        if self._known is None:
+            from passprint.identity.engine import Known
+
+            self._known = Known()
+        return walk_object(obj, self.origins, self._known)
+
     def _walk(self, obj: Any) -> str | None:
-        walk, root = walk_object(obj, self.origins)
+        walk, root = self._walk_anew(obj)
         digest = None if walk.is_opaque else root.digest
-        if walk.slots.volatile:
+        component = root.component
+        if component is None or component.is_volatile:
             return digest
         key = id(obj)
         try:
@@ -125,8 +133,8 @@ class Memo:
         except TypeError:  # a kind that cannot be referred to weakly is walked each time
             return digest
         with self._lock:
-            _put(self._entries, key, _Entry(walk.slots, digest, (alive,)), self._limit)
-            if walk.reaches_root and not _is_named_by_module(obj):
+            _put(self._entries, key, _Entry([component], digest, (alive,)), self._limit)
+            if walk.reaches_root and walk.slots.root is not None:
                 self._held.append(key)
                 if len(self._held) > _HELD_LIMIT:
                     self._entries.pop(self._held.pop(0), None)
@@ -134,10 +142,8 @@ class Memo:
 
     def _remember_group(self, members: tuple[Any, ...], answer: tuple[str | None, ...]) -> None:
         entries = [self._entries.get(id(member)) for member in members]
-        from passprint.identity.engine import merge_slots
-
-        slots = merge_slots([entry.slots for entry in entries if entry is not None])
-        if slots is None or None in entries:
+        components = [component for entry in entries if entry is not None for component in entry.components]
+        if len(components) < len(members):
             return
         key = tuple(map(id, members))
 
@@ -146,7 +152,7 @@ class Memo:
 
         alive = tuple([weakref.ref(member, forget) for member in members])
         with self._lock:
-            _put(self._groups, key, _Entry(slots, answer, alive), _GROUP_LIMIT)
+            _put(self._groups, key, _Entry(components, answer, alive), _GROUP_LIMIT)
 
 
 _GROUP_LIMIT = 64
@@ -161,11 +167,6 @@ def _put(entries: dict[Any, _Entry], key: Any, entry: _Entry, limit: int) -> Non
     entries[key] = entry
 
 
-def _is_named_by_module(obj: Any) -> bool:
-    module = sys.modules.get(getattr(obj, "__module__", None) or "")
-    return getattr(module, getattr(obj, "__name__", ""), None) is obj
-
-
 def keep_sources(obj: object, *, first_party: Iterable[str] = ()) -> Fingerprint:
     """The fingerprint of an object with the sources of its code, compressed, for diffs by line.
 
@@ -173,10 +174,10 @@ def keep_sources(obj: object, *, first_party: Iterable[str] = ()) -> Fingerprint
     what is opaque.
     """
     origins = Origins(first_party) if first_party else _DEFAULT.origins
-    from passprint.identity.engine import make_fingerprint
+    from passprint.identity.engine import Known, make_fingerprint
     from passprint.identity.sources import read_sources
 
-    root = walk_object(obj, origins)[1]
+    root = walk_object(obj, origins, Known())[1]
     found = make_fingerprint(root)
     return Fingerprint(found.digest, found.root, found.opaque, read_sources(root, obj))
 

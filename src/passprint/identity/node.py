@@ -6,6 +6,16 @@ from hashlib import sha256
 
 from passprint.identity.canonical import encode_text, frame
 from passprint.identity.origin import SEED
+from passprint.identity.slots import NEVER_ROW
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from passprint.identity.slots import Row
+
+NO_ROWS: list[Row] = []
+"""Of a node that nothing was read for; never appended to."""
 
 UNBOUND = frame(b"U", b"unbound")
 EMPTY_CELL = frame(b"U", b"empty cell")
@@ -21,9 +31,26 @@ class Node:
 
     ``mark`` is how the node stands in the bytes of the nodes that refer to it; None until it is settled.
     Bytes of plain values are framed and never begin with its ``@``.
+
+    ``rows`` is what was read to expand it; ``component`` the part of the graph that it was settled with;
+    ``is_kept`` says that later walks may take it over.
     """
 
-    __slots__ = ("edges", "head", "index", "kind", "lowest", "mark", "name", "opaque", "text", "unordered")
+    __slots__ = (
+        "component",
+        "edges",
+        "head",
+        "index",
+        "is_kept",
+        "kind",
+        "lowest",
+        "mark",
+        "name",
+        "opaque",
+        "rows",
+        "text",
+        "unordered",
+    )
 
     def __init__(self, kind: str, name: str) -> None:
         self.kind = kind
@@ -34,6 +61,9 @@ class Node:
         self.opaque: str | None = None
         self.text: str | None = None
         self.mark: bytes | None = None
+        self.rows: list[Row] = NO_ROWS
+        self.component: Component | None = None
+        self.is_kept = False
         # Used while components are looked for; -1: not yet met.
         self.index = -1
         self.lowest = -1
@@ -71,3 +101,41 @@ class Node:
         if self.unordered:
             children.sort()
         return b"@" + sha256(own + b"".join(children)).digest()
+
+
+class Component:
+    """Nodes that reach each other (often just one), settled together: what was read to expand them.
+
+    ``children`` are the components that they reach. ``is_volatile`` is True where this or one below reads something
+    that only walking again can tell; ``is_lasting`` is False there, and where one is opaque or is about one walk's
+    root.
+    """
+
+    __slots__ = ("children", "is_lasting", "is_volatile", "rows")
+
+    def __init__(self, rows: list[Row], children: list[Component], is_opaque: bool) -> None:
+        self.rows = rows
+        self.children = children
+        self.is_volatile: bool = NEVER_ROW in rows or any(child.is_volatile for child in children)
+        self.is_lasting: bool = not (
+            is_opaque
+            or self.is_volatile
+            or any(type(row[1]) is int for row in rows)
+            or not all(child.is_lasting for child in children)
+        )
+
+    def closure(self) -> list[Component]:
+        """This component and all below, each once."""
+        seen = {id(self)}
+        found = [self]
+        for component in found:
+            for child in component.children:
+                if id(child) not in seen:
+                    seen.add(id(child))
+                    found.append(child)
+        return found
+
+
+def rows_below(components: list[Component]) -> list[Any]:
+    """The rows of these components and of all below them, each once."""
+    return [row for component in Component([], components, False).closure() for row in component.rows]

@@ -74,7 +74,7 @@ def _expand_op(walk: Walk, op: Any, node: Node) -> None:
 
 def _expand_definition(walk: Walk, definition: Any, node: Node) -> None:
     """A custom operator written in Python: its schema and its functions."""
-    walk.slots.volatile = True
+    walk.slots.never()
     schema = f"{definition._namespace}::{definition._name}{definition._schema}"
     node.head = by_name(_torch_label(walk), "torch.library", schema)
     node.add(".", "function", walk.child(definition._init_fn), definition._init_fn)
@@ -137,7 +137,7 @@ def _expand_tensor(walk: Walk, tensor: Any, node: Node) -> None:
 
 def _expand_graph(walk: Walk, graph: Any, node: Node) -> None:
     """An FX graph: every node's operation, target and arguments, by position and not by name."""
-    walk.slots.volatile = True
+    walk.slots.never()
     position: dict[Any, int] = {}
     lines = [str(graph).strip()]
     for index, fx_node in enumerate(graph.nodes):
@@ -169,7 +169,7 @@ def _by_position(value: Any, position: dict[Any, int]) -> Any:
 
 
 def _expand_graph_module(walk: Walk, module: Any, node: Node) -> None:
-    walk.slots.volatile = True
+    walk.slots.never()
     node.add(".", "graph", walk.child(module.graph), None)
     for name in ("_parameters", "_buffers", "_modules"):
         for key, value in getattr(module, name).items():

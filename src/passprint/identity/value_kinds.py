@@ -38,7 +38,7 @@ def _plain_leaf(walk: Walk, value: Any) -> bytes | None:
 
 
 def _volatile_leaf(walk: Walk, value: Any) -> bytes | None:
-    walk.slots.volatile = True
+    walk.slots.never()
     return canonical(value)
 
 
@@ -128,14 +128,14 @@ def _expand_instance(walk: Walk, value: Any, node: Node) -> None:
 
 def _expand_declared(walk: Walk, value: Any, node: Node) -> None:
     """``__fingerprint__`` says what counts; it is asked again each time."""
-    walk.slots.volatile = True
+    walk.slots.never()
     _add_class(walk, value, node)
     declared = type(value).__fingerprint__(value)
     node.add("", "__fingerprint__", walk.child(declared), declared)
 
 
 def _expand_with_getstate(walk: Walk, value: Any, node: Node) -> None:
-    walk.slots.volatile = True
+    walk.slots.never()
     _add_class(walk, value, node)
     state = value.__getstate__()
     node.add("", "state", walk.child(state), state)
@@ -183,7 +183,7 @@ def _expand_reduced(walk: Walk, value: Any, node: Node) -> None:
     """An object with state that Python cannot see: what pickle would keep of it, or else opaque."""
     kind = type(value)
     if kind.__module__ not in _NEVER_CHANGE and kind.__name__ != "_tuplegetter":  # of a named tuple's field
-        walk.slots.volatile = True
+        walk.slots.never()
     try:
         reduced = value.__reduce_ex__(4)
     except (TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError, OSError):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from passprint.errors import OpaqueError
 from passprint.identity.canonical import ATOMS, atom_encoder, encode_text, frame
+from passprint.identity.known import Known, Trust, is_named_by_module
 from passprint.identity.node import Node
 from passprint.identity.origin import PYTHON, Origins
 from passprint.identity.slots import Slots
@@ -70,20 +71,28 @@ def shown(value: Any) -> str | None:
 class Walk:
     """Builds nodes for all that is reached and records the slots that it read."""
 
-    def __init__(self, origins: Origins, root: Any = None) -> None:
+    def __init__(self, origins: Origins, known: Known, root: Any = None) -> None:
         self.origins = origins
-        self.slots = Slots(root)
+        self.root = root
+        # A module keeps what it names, so the rows may hold it: then they serve other walks as well.
+        self.slots = Slots(None if is_named_by_module(root) else root)
         self.is_opaque = False
         self.reaches_root = False
-        self.nodes: dict[int, Node] = {}
-        self._pins: list[Any] = []
+        self.nodes: dict[int, tuple[Any, Node]] = {}
+        self._known = known
+        self._trust = Trust()
         self._todo: list[tuple[Handler, Any, Node]] = []
 
     def run(self, obj: Any) -> Node:
         """The node of an object, everything below it expanded."""
+        rows = self.slots.rows
         root = self.node(obj)
+        if rows:  # read for a plain value, which has no node of its own to be expanded
+            root.rows = rows
+        slots = self.slots
         while self._todo:
             handler, value, node = self._todo.pop()
+            node.rows = slots.rows = []
             handler.expand(self, value, node)
         return root
 
@@ -105,9 +114,15 @@ class Walk:
             return encode(obj)
         known = self.nodes.get(id(obj))
         if known is not None:
-            if obj is self.slots.root:
+            if obj is self.root:
                 self.reaches_root = True
-            return known
+            return known[1]
+        settled = self._known.get(id(obj))
+        if settled is not None:
+            component = settled[1].component
+            if component is not None and self._trust.holds(component):
+                self.nodes[id(obj)] = settled
+                return settled[1]
         encode = atom_encoder(kind)
         if encode is not None:
             try:
@@ -119,15 +134,15 @@ class Walk:
             leaf = handler.leaf(self, obj)
             if leaf is not None:
                 return leaf
-        node = self.nodes[id(obj)] = Node(handler.kind, name_of(obj))
-        self._pins.append(obj)
+        node = Node(handler.kind, name_of(obj))
+        self.nodes[id(obj)] = (obj, node)
         self._todo.append((handler, obj, node))
         return node
 
     def opaque(self, obj: Any, reason: str) -> Node:
         """A node for something that cannot be identified."""
-        node = self.nodes[id(obj)] = Node("opaque", reason)
-        self._pins.append(obj)
+        node = Node("opaque", reason)
+        self.nodes[id(obj)] = (obj, node)
         self.mark_opaque(node, reason)
         return node
 

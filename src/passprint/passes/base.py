@@ -113,6 +113,9 @@ class BasePass(metaclass=_PassType):
     before: ClassVar[tuple[str, ...]] = ()
     invalidates: ClassVar[tuple[str, ...]] = ()
 
+    #: A pass that sets this to True may leave new nodes without ``meta["val"]``: the manager then computes it.
+    fill_meta: ClassVar[bool] = False
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:

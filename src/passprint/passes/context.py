@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
 
 from passprint.errors import PassprintError
 
@@ -48,6 +51,19 @@ class CompileRange:
         return f"[{self.start}, {end}]"
 
 
+class RewriteWatch(Protocol):
+    """Who is asked before a pattern's match is replaced, and told after it."""
+
+    def allows(self, pattern: str, node: torch.fx.Node) -> bool:
+        """Whether the match that ends in ``node`` may be replaced."""
+
+    def done(self, pattern: str, node: torch.fx.Node) -> None:
+        """The match that ended in ``node`` has been replaced."""
+
+    def missed(self, matcher: Any, graph: torch.fx.Graph, rejections: Sequence[Any]) -> None:
+        """A pattern (a `torch_door.Matcher`) matched nothing in ``graph``; ``rejections`` came close."""
+
+
 @dataclass
 class PassContext:
     """The surroundings of a running pass.
@@ -55,12 +71,14 @@ class PassContext:
     ``compile_range``: the sizes that the graph is compiled for.
     ``matches``: how many rewrites each pass made, by pass name; a `PatternPass` also counts under
     ``"pass-name/pattern-name"``. The pass manager fills it; authors never do.
+    ``watch``: who follows single rewrites, or None; the pass manager's as well.
     ``is_inference``: whether the graph is compiled for inference, where torch says so (its post-grad hooks), or None.
     ``rewrites_left``: how many rewrites may still be made, where a limit is set (`passprint.pipeline.selected`).
     """
 
     compile_range: CompileRange
     matches: dict[str, int] = field(default_factory=dict)
+    watch: RewriteWatch | None = None
     is_inference: bool | None = None
     rewrites_left: int | None = None
 

@@ -12,11 +12,12 @@ import torch
 
 from passprint.errors import PipelineError
 from passprint.passes import torch_door
+from passprint.passes.annotations import moved_views
 from passprint.passes.base import InductorPass
 from passprint.passes.context import current_pass_context
 
 if TYPE_CHECKING:
-    from torch._inductor.pattern_matcher import Match, PatternMatcherPass
+    from torch._inductor.pattern_matcher import Match
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class PatternPass(InductorPass):
     __fingerprint_ignore__: ClassVar[tuple[str, ...]] = ("_matchers",)
 
     if TYPE_CHECKING:
-        _matchers: ClassVar[dict[str, PatternMatcherPass]]
+        _matchers: ClassVar[dict[str, torch_door.Matcher]]
 
     @abstractmethod
     def patterns(self) -> Sequence[Pattern]:
@@ -66,20 +67,27 @@ class PatternPass(InductorPass):
 
     def apply(self, graph: torch.fx.Graph) -> dict[str, int]:
         """Rewrite ``graph``; how often each pattern matched, by its name."""
-        matches = {name: torch_door.apply_pattern(matcher, graph) for name, matcher in self._built().items()}
+        context = current_pass_context()
+        watch = context.watch if context is not None else None
+        matches: dict[str, int] = {}
+        with moved_views(graph):
+            for name, matcher in self._built().items():
+                matches[name], rejections = matcher.apply(graph, watch)
+                if watch is not None and not matches[name]:
+                    watch.missed(matcher, graph, rejections)
         if any(matches.values()):
             torch_door.sort_topologically(graph)
         return matches
 
-    def _built(self) -> dict[str, PatternMatcherPass]:
+    def _built(self) -> dict[str, torch_door.Matcher]:
         try:
             return self._matchers
         except AttributeError:
             object.__setattr__(self, "_matchers", self._build())
             return self._matchers
 
-    def _build(self) -> dict[str, PatternMatcherPass]:
-        matchers: dict[str, PatternMatcherPass] = {}
+    def _build(self) -> dict[str, torch_door.Matcher]:
+        matchers: dict[str, torch_door.Matcher] = {}
         with torch_door.fake_tracing() as mode:
             for pattern in self.patterns():
                 if not isinstance(pattern, Pattern):
@@ -93,7 +101,7 @@ class PatternPass(InductorPass):
                         "matches are counted by name, so give each its own"
                     )
                 inputs = [torch_door.as_fake(mode, value) for value in pattern.example_inputs]
-                matchers[pattern.name] = torch_door.build_pattern(
+                matchers[pattern.name] = torch_door.Matcher(
                     pattern.name, pattern.search, pattern.replace, inputs, pattern.check, pattern.scalars
                 )
         return matchers

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
-from operator import is_
+from operator import attrgetter, is_
 from types import TracebackType
 from typing import Any
 
@@ -12,15 +13,18 @@ from torch.fx.node import map_arg
 
 from passprint.passes import torch_door
 
+_TARGET = attrgetter("target")
+
 
 class _Snapshot:
     """The nodes with what each was, by pointer: FX replaces a node's arguments, it never edits them."""
 
     def __init__(self, graph: Graph) -> None:
         self.nodes: list[Node] = list(graph.nodes)
-        self.targets: list[Any] = [node.target for node in self.nodes]
-        self.args: list[Any] = [node.args for node in self.nodes]
-        self.kwargs: list[Any] = [node.kwargs for node in self.nodes]
+        # maps run in C: this is done before and after every pass, on every node
+        self.targets: list[Any] = list(map(_TARGET, self.nodes))
+        self.args: list[Any] = list(map(torch_door.ARGS_OF, self.nodes))
+        self.kwargs: list[Any] = list(map(torch_door.KWARGS_OF, self.nodes))
 
     def is_same(self, other: _Snapshot) -> bool:
         return len(self.nodes) == len(other.nodes) and all(
@@ -42,12 +46,14 @@ class RewriteCounter:
     replaced). ``changed`` says whether anything differs at all, the order of the nodes included.
     A node replaced step by step counts once. Replacements in a row are seen through the owning GraphModule's
     hooks; without an owning module each run of replaced nodes counts once.
+    ``on_replace`` is told of each node that is replaced through a hook, once, with the name of what replaces it.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, on_replace: Callable[[Node, str], object] | None = None) -> None:
         self.rewrites = 0
         self.changed = False
         self._graph = graph
+        self._told = on_replace
         self._module = graph.owning_module if isinstance(graph.owning_module, GraphModule) else None
         self._hooks = ExitStack()
         self._replaced: dict[Node, None] = {}
@@ -71,6 +77,8 @@ class RewriteCounter:
             self.rewrites = self._count(after)
 
     def _on_replace(self, old: Node, new: str, user: Node) -> None:
+        if self._told is not None and old not in self._replaced:
+            self._told(old, new)
         self._replaced[old] = None
         self._rewired.add(user)
 

@@ -7,7 +7,10 @@ with the name that moved when a newer torch no longer has what stands here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,9 +21,11 @@ from torch._inductor.custom_graph_pass import (  # the base classes that Inducto
     CustomPartitionerFn,
 )
 
+from passprint.passes.context import RewriteWatch
+
 if TYPE_CHECKING:
     from torch._inductor.custom_graph_pass import CustomInferenceAwareGraphPass, CustomSchedulerPass
-    from torch._inductor.pattern_matcher import Match, PatternMatcherPass
+    from torch._inductor.pattern_matcher import Match
     from torch._subclasses.fake_tensor import FakeTensorMode
 else:
 
@@ -36,18 +41,26 @@ else:
     CustomSchedulerPass = getattr(custom_graph_pass, "CustomSchedulerPass", _NoSchedulerPass)
 
 __all__ = [
-    "CustomGraphModulePass",
+    "ARGS_OF",
+    "KWARGS_OF",
     "CustomGraphPass",
+    "Matcher",
+    "Rejection",
+    "CustomGraphModulePass",
     "CustomInferenceAwareGraphPass",
     "CustomPartitionerFn",
     "CustomSchedulerPass",
-    "apply_pattern",
     "as_fake",
-    "build_pattern",
+    "fake_mode_of",
     "fake_tracing",
+    "propagating",
     "sort_topologically",
     "watching",
 ]
+
+#: A node's arguments, read from the slots behind the properties ``args`` and ``kwargs``, which take twice as long.
+ARGS_OF = attrgetter("_args")
+KWARGS_OF = attrgetter("_kwargs")
 
 
 @contextmanager
@@ -73,37 +86,161 @@ def as_fake(mode: FakeTensorMode, value: Any) -> Any:
     return value
 
 
-def build_pattern(
-    name: str,
-    search: Callable[..., Any],
-    replace: Callable[..., Any],
-    example_inputs: Sequence[Any],
-    check: Callable[[Match], bool] | None,
-    scalars: Mapping[str, float | int],
-) -> PatternMatcherPass:
-    """One pattern as a matcher of its own, so that its matches count apart. Call inside `fake_tracing`."""
-    from torch._inductor import pattern_matcher
+def fake_mode_of(value: Any) -> FakeTensorMode | None:
+    """The mode of a fake tensor; None for anything else."""
+    from torch._subclasses.fake_tensor import FakeTensor
 
-    matcher = pattern_matcher.PatternMatcherPass(pass_name=name)
-    pattern_matcher.register_replacement(
-        search,
-        replace,
-        list(example_inputs),
-        pattern_matcher.fwd_only,
-        matcher,
-        extra_check=check if check is not None else _accept,
-        scalar_workaround=dict(scalars) or None,
-    )
-    return matcher
+    return value.fake_mode if isinstance(value, FakeTensor) else None
 
 
-def _accept(match: Match) -> bool:
-    return True
+@contextmanager
+def propagating(mode: FakeTensorMode) -> Iterator[None]:
+    """Compute values in ``mode`` without leaving a trace: no guard is added, no tracing context is asked.
+
+    Symbols for sizes that only the data tells are not made anew where torch can tell that they are the same.
+    """
+    from torch._guards import tracing
+
+    shape_env: Any = mode.shape_env
+    quiet = shape_env.suppress_guards() if shape_env is not None else nullcontext()
+    unbacked = shape_env.ignore_fresh_unbacked_symbols() if shape_env is not None else nullcontext()
+    with tracing(None), mode, quiet, unbacked:
+        yield
 
 
-def apply_pattern(matcher: PatternMatcherPass, graph: torch.fx.Graph) -> int:
-    """Rewrite every match in ``graph``; how many there were."""
-    return int(matcher.apply(graph))
+class Matcher:
+    """One pattern on Inductor's pattern matcher, by itself, so that its matches count apart.
+
+    Build it inside `fake_tracing`. ``search`` is what it looks for, as a graph whose placeholders are the arguments.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        search: Callable[..., Any],
+        replace: Callable[..., Any],
+        example_inputs: Sequence[Any],
+        check: Callable[[Match], bool] | None,
+        scalars: Mapping[str, float | int],
+    ) -> None:
+        from torch._inductor import pattern_matcher
+
+        self.name = name
+        self.scalars = dict(scalars)
+        self._check = check
+        self._attempt: ContextVar[Attempt | None] = ContextVar("passprint_attempt", default=None)
+        self._matcher = pattern_matcher.PatternMatcherPass(pass_name=name)
+        first = Attempt(None)
+        token = self._attempt.set(first)
+        try:
+            pattern_matcher.register_replacement(
+                search,
+                replace,
+                list(example_inputs),
+                self._trace,
+                self._matcher,
+                extra_check=self._accept,
+                scalar_workaround=self.scalars or None,
+            )
+        finally:
+            self._attempt.reset(token)
+        self.search: torch.fx.Graph | None = first.traced[0] if first.traced else None
+        for entries in self._matcher.patterns.values():
+            for entry in entries:
+                self._follow(entry)
+
+    def apply(self, graph: torch.fx.Graph, watch: RewriteWatch | None) -> tuple[int, list[Rejection]]:
+        """Rewrite every match in ``graph``; how many there were, and what was nearly one."""
+        attempt = Attempt(watch)
+        token = self._attempt.set(attempt)
+        try:
+            return int(self._matcher.apply(graph)), attempt.rejections
+        finally:
+            self._attempt.reset(token)
+
+    def _trace(self, fn: Callable[..., Any], args: Sequence[Any], **options: Any) -> torch.fx.GraphModule:
+        from torch._inductor import pattern_matcher
+
+        module = pattern_matcher.fwd_only(fn, args, **options)
+        attempt = self._attempt.get()
+        if attempt is not None:
+            attempt.traced.append(module.graph)
+        return module
+
+    def _accept(self, match: Match) -> bool:
+        """The author's own check, the last of all; remembers that it was asked."""
+        attempt = self._attempt.get()
+        if attempt is None:
+            return self._check is None or bool(self._check(match))
+        attempt.checked = True
+        attempt.fits = self._check is None or bool(self._check(match))
+        return attempt.fits
+
+    def _follow(self, entry: Any) -> None:
+        """Ask and tell whoever watches the rewrites, and keep a note of each match that came to nothing."""
+        accepts, apply = entry.extra_check, entry.apply
+
+        def checked(match: Match) -> bool:
+            attempt = self._attempt.get()
+            if attempt is None:
+                return bool(accepts(match))
+            node = match.output_node()
+            bare = _without_value(match)
+            if bare is not None:
+                attempt.rejections.append(Rejection(bare, "missing", None))
+                return False
+            attempt.begin()
+            if not accepts(match):
+                reason = "check" if attempt.checked else "sizes"
+                attempt.rejections.append(
+                    Rejection(node, reason, attempt.traced[0] if attempt.traced else None)
+                )
+                return False
+            return attempt.watch is None or attempt.watch.allows(self.name, node)
+
+        def applied(match: Match, graph: torch.fx.Graph, node: torch.fx.Node) -> None:
+            attempt = self._attempt.get()
+            last = match.output_node()
+            apply(match, graph, node)
+            if attempt is not None and attempt.watch is not None:
+                attempt.watch.done(self.name, last)
+
+        entry.extra_check, entry.apply = checked, applied
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A place where the whole pattern stood and was not replaced.
+
+    ``reason``: "missing" (``node`` has no ``meta["val"]``), "sizes" (traced with the real shapes and dtypes, which
+    gave ``traced``, the pattern is another), or "check" (the author's check said no).
+    """
+
+    node: torch.fx.Node
+    reason: str
+    traced: torch.fx.Graph | None
+
+
+class Attempt:
+    """What happens while a pattern is applied to one graph."""
+
+    def __init__(self, watch: RewriteWatch | None) -> None:
+        self.watch = watch
+        self.rejections: list[Rejection] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """A match was found and is about to be checked."""
+        self.traced: list[torch.fx.Graph] = []
+        self.checked = False
+        self.fits = False
+
+
+def _without_value(match: Match) -> torch.fx.Node | None:
+    """An argument of the match that is not annotated, which torch would raise a KeyError for."""
+    values = torch.utils._pytree.tree_leaves((match.args, match.kwargs))
+    nodes = (value for value in values if isinstance(value, torch.fx.Node))
+    return next((node for node in nodes if "val" not in node.meta and "example_value" not in node.meta), None)
 
 
 def sort_topologically(graph: torch.fx.Graph) -> None:

@@ -18,8 +18,11 @@ from passprint.passes import (
     is_applicable_for_range,
     pass_context,
 )
+from passprint.pipeline.instruments.base import Instrument
+from passprint.pipeline.instruments.chosen import checked_instruments
+from passprint.pipeline.limits import limit_text
 from passprint.pipeline.mounting import chain
-from passprint.pipeline.running import name_of, run_pass
+from passprint.pipeline.running import name_of, pipeline_run, run_pass, skip_pass
 from passprint.pipeline.torch_door import (
     HOOKS,
     CustomGraphPass,
@@ -34,14 +37,23 @@ class PassManager(CustomGraphPass):
 
     ``passes``: pass objects; managers may be nested, and any ``CustomGraphPass`` may be among them.
     ``hook``: "pre_grad", "joint_pre", "joint_post", "post_grad_pre" or "post_grad_post".
+    ``instruments``: objects that watch it run (see `passprint.instruments`), or their names as text.
     Raises PipelineError for a member that is not a pass and for an unknown hook. A manager does not change.
     """
 
-    def __init__(self, passes: Iterable[CustomGraphPass] = (), *, hook: str = "post_grad_post") -> None:
+    def __init__(
+        self,
+        passes: Iterable[CustomGraphPass] = (),
+        *,
+        hook: str = "post_grad_post",
+        instruments: Iterable[Instrument] = (),
+    ) -> None:
         if hook not in HOOKS:
             raise PipelineError(f"there is no hook called {hook!r}; it must be one of {', '.join(HOOKS)}")
         self._passes = _checked(passes)
         self._hook = hook
+        self._instruments = checked_instruments(instruments)
+        self._changing = tuple(one for one in self._instruments if one.changes_graph)
         self._own = tuple(pass_ for pass_ in self._passes if _has_default_uuid(pass_))
         self._known: tuple[tuple[object, ...], str] | None = None
 
@@ -54,6 +66,11 @@ class PassManager(CustomGraphPass):
     def hook(self) -> str:
         """Where in Inductor the pipeline runs."""
         return self._hook
+
+    @property
+    def instruments(self) -> tuple[Instrument, ...]:
+        """What watches this manager, beside what the environment asks for."""
+        return self._instruments
 
     # -- running
 
@@ -72,11 +89,14 @@ class PassManager(CustomGraphPass):
     run = __call__
 
     def _run(self, graph: torch.fx.Graph, context: PassContext) -> None:
-        for pass_ in self._passes:
-            if isinstance(pass_, PassManager):
-                pass_._run(graph, context)
-            elif is_applicable_for_range(pass_, context.compile_range):
-                run_pass(pass_, graph, context)
+        with pipeline_run(self, self._instruments, graph, context):
+            for pass_ in self._passes:
+                if isinstance(pass_, PassManager):
+                    pass_._run(graph, context)
+                elif is_applicable_for_range(pass_, context.compile_range):
+                    run_pass(pass_, graph, context)
+                else:
+                    skip_pass(pass_, f"it does not apply to sizes {context.compile_range}")
 
     # -- identity
 
@@ -97,8 +117,13 @@ class PassManager(CustomGraphPass):
         """The pipeline as named parts: the hook, the range of the active context, the order, and every pass.
 
         ``opaque`` of the result lists what cannot be identified. Raises PipelineError when a pass that brings its
-        own uuid has none.
+        own uuid has none, and while ``PASSPRINT_LIMIT`` is set.
         """
+        if limit_text():
+            raise PipelineError(
+                f"PASSPRINT_LIMIT={limit_text()} leaves out rewrites by a count over the whole process, which no key "
+                "describes, so nothing is cached; unset it to cache again"
+            )
         parts: dict[str, object] = {
             "hook": self._hook,
             "range": _active_range(),
@@ -106,12 +131,16 @@ class PassManager(CustomGraphPass):
         }
         for position, pass_ in enumerate(self._passes):
             parts[f"{position} {name_of(pass_)}"] = _identity_of(pass_)
+        for instrument in self._changing:
+            parts[f"instrument {instrument.name}"] = default_memo().fingerprint(instrument)
         return compose("pipeline", parts)
 
     def _uuids(self) -> tuple[object, ...] | None:
-        digests = default_memo().digests(self._own)
+        if limit_text():
+            return None
+        digests = default_memo().digests((*self._own, *self._changing))
         if None in digests:
-            for pass_, digest in zip(self._own, digests, strict=True):
+            for pass_, digest in zip(self._own, digests, strict=False):
                 if digest is None:
                     pass_.uuid()  # says once what is opaque
             return None
@@ -119,7 +148,7 @@ class PassManager(CustomGraphPass):
             return (_active_range(), *digests)
         ours = iter(digests)
         uuids = [next(ours) if _has_default_uuid(pass_) else pass_.uuid() for pass_ in self._passes]
-        return (_active_range(), *uuids) if all(uuids) else None
+        return (_active_range(), *uuids, *ours) if all(uuids) else None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PassManager):

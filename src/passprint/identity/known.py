@@ -1,0 +1,109 @@
+"""Settled nodes that later walks take over: passes share helpers, and a helper is read once.
+
+Kept are the nodes of classes and functions that a module names, and of all that they reach. Such objects stay
+as long as their module does, so keeping them costs nothing that was not there. A node is taken over only after
+everything that was read for it, and for all below it, was compared and found the same.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import FunctionType
+
+from passprint.identity.guards import rows_hold
+from passprint.identity.node import Node
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from passprint.identity.node import Component
+
+CHANGED = (KeyError, AttributeError, ValueError, TypeError, RuntimeError)
+"""What a check may raise where things have changed so far that it cannot be made: a name is gone."""
+
+
+def is_named_by_module(obj: Any) -> bool:
+    """Whether a class or function is an attribute of the module that it says it is from."""
+    if not isinstance(obj, (FunctionType, type)):
+        return False
+    module = sys.modules.get(obj.__module__ or "")
+    return module is not None and module.__dict__.get(obj.__qualname__) is obj
+
+
+class Known:
+    """Nodes by the object that they stand for. At most ``limit``; then all are forgotten."""
+
+    def __init__(self, limit: int = 8192) -> None:
+        self._limit = limit
+        self._nodes: dict[int, tuple[Any, Node]] = {}
+
+    def get(self, key: int) -> tuple[Any, Node] | None:
+        """The object with this id and its node."""
+        return self._nodes.get(key)
+
+    def learn(self, walked: Iterable[tuple[Any, Node]]) -> None:
+        """Keep what a finished walk settled, where it lasts."""
+        objects = {}
+        todo = []
+        for obj, node in walked:
+            if not node.is_kept:
+                objects[id(node)] = obj
+                component = node.component
+                if component is not None and component.is_lasting and is_named_by_module(obj):
+                    todo.append(node)
+        if len(self._nodes) + len(objects) > self._limit:
+            self._nodes = {}
+        if len(objects) > self._limit:
+            return
+        nodes = self._nodes
+        while todo:
+            node = todo.pop()
+            if node.is_kept:
+                continue
+            node.is_kept = True
+            key = id(node)
+            if key in objects:
+                obj = objects[key]
+                nodes[id(obj)] = (obj, node)
+            todo += [child for _, _, child, _ in node.edges if type(child) is Node and not child.is_kept]
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+
+class Trust:
+    """Which components one walk found to be what they were."""
+
+    __slots__ = ("_changed", "_same")
+
+    def __init__(self) -> None:
+        self._same: set[Component] = set()
+        self._changed: set[Component] = set()
+
+    def holds(self, component: Component) -> bool:
+        """Whether everything read for a component, and for all below it, is what it was."""
+        if component in self._same:
+            return True
+        if component in self._changed:
+            return False
+        same = self._same
+        found = {component: None}
+        todo = [component]
+        while todo:
+            one = todo.pop()
+            try:
+                held = rows_hold(one.rows)
+            except CHANGED:
+                held = False
+            if not held:
+                self._changed.add(one)
+                self._changed.add(component)
+                return False
+            for child in one.children:
+                if child not in found and child not in same:
+                    found[child] = None
+                    todo.append(child)
+        same.update(found)
+        return True

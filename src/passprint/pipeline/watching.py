@@ -1,0 +1,61 @@
+"""Following the single rewrites of one pass: for instruments, and for a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from passprint.passes import RewriteCounter
+from passprint.pipeline.instruments.base import PassRun, Rewrite
+from passprint.pipeline.instruments.session import Session
+from passprint.pipeline.limits import Limit
+
+
+class Watch:
+    """Stands between a running pass and whoever follows it; a `PatternPass` finds it in its `PassContext`."""
+
+    def __init__(self, run: PassRun, session: Session | None, limit: Limit | None) -> None:
+        self._run = run
+        self._session = session
+        self._limit = limit
+        self._number = 0
+        self._in_pattern = False
+        self._seconds = session.seconds if session is not None else 0.0
+
+    def allows(self, pattern: str, node: torch.fx.Node) -> bool:
+        """Whether a pattern may replace the match that ends in ``node``."""
+        if self._limit is not None and not self._limit.take():
+            return False
+        self._number += 1
+        self._in_pattern = True
+        if self._session is not None:
+            self._session.notify("before_rewrite", self._run, Rewrite(node, pattern, self._number))
+        return True
+
+    def done(self, pattern: str, node: torch.fx.Node) -> None:
+        """The match that ended in ``node`` has been replaced."""
+        self._in_pattern = False
+        if self._session is not None:
+            self._session.notify("after_rewrite", self._run, Rewrite(node, pattern, self._number))
+
+    def missed(self, matcher: Any, graph: torch.fx.Graph, rejections: Sequence[Any]) -> None:
+        """A pattern matched nothing here."""
+
+    def replaced(self, old: torch.fx.Node, new: str) -> None:
+        """A node was replaced through FX; within a pattern it is a part of that rewrite."""
+        if self._in_pattern or self._session is None:
+            return
+        self._number += 1
+        self._session.notify("after_rewrite", self._run, Rewrite(old, None, self._number))
+
+    def finish(
+        self, counter: RewriteCounter, rewrites: int, patterns: dict[str, int], seconds: float
+    ) -> None:
+        """Write down what the pass did; the time that instruments took in between is not the pass's."""
+        run = self._run
+        run.changed, run.rewrites, run.patterns = counter.changed, rewrites, patterns
+        run.nodes_after = len(run.graph.nodes)
+        listening = self._session.seconds - self._seconds if self._session is not None else 0.0
+        run.seconds = max(0.0, seconds - listening)
