@@ -73,14 +73,12 @@ class PassContext:
     ``"pass-name/pattern-name"``. The pass manager fills it; authors never do.
     ``watch``: who follows single rewrites, or None; the pass manager's as well.
     ``is_inference``: whether the graph is compiled for inference, where torch says so (its post-grad hooks), or None.
-    ``rewrites_left``: how many rewrites may still be made, where a limit is set (`passprint.pipeline.selected`).
     """
 
     compile_range: CompileRange
     matches: dict[str, int] = field(default_factory=dict)
     watch: RewriteWatch | None = None
     is_inference: bool | None = None
-    rewrites_left: int | None = None
 
     def count(self, name: str, matches: int) -> None:
         """Add ``matches`` under ``name``."""

@@ -1,8 +1,8 @@
-"""Only, skip and limit: which passes run and how many rewrites they make, without touching code.
+"""Only and skip: which passes run, without touching code.
 
 ``PASSPRINT_PASSES="-fuse-rms-norm"`` leaves a pass out, ``PASSPRINT_PASSES="fold-reshapes,drop-clones"`` runs only
-these, and ``name#2`` is the second pass of that name at its hook. ``PASSPRINT_LIMIT=17`` allows the first 17 rewrites of
-each run of a pipeline over a graph.
+these, and ``name#2`` is the second pass of that name at its hook. A pipeline under a selection is the pipeline
+without the passes left out, and has the identity of that.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from passprint.errors import PipelineError
+from passprint.pipeline.limits import VARIABLE as LIMIT_VARIABLE
 
 PASSES_VARIABLE = "PASSPRINT_PASSES"
-LIMIT_VARIABLE = "PASSPRINT_LIMIT"
 
 _NAME = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9_-]*)(?:#(?P<number>[1-9][0-9]*))?")
 
@@ -41,11 +41,13 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which passes run: all, or ``only`` these, but not ``skip``; and how many rewrites, or None for any number."""
+    """Which passes run: all, or ``only`` these, but not ``skip``."""
 
     only: tuple[Chosen, ...] = ()
     skip: tuple[Chosen, ...] = ()
-    limit: int | None = None
+
+    def __str__(self) -> str:
+        return ",".join([*map(str, self.only), *(f"-{one}" for one in self.skip)])
 
     def takes(self, name: str, number: int) -> bool:
         """Whether the pass runs that is the ``number``-th of this name."""
@@ -57,45 +59,30 @@ class Selection:
         _warn_of_unknown(self, tuple(sorted(set(members))))
 
 
-def parse_selection(passes: str | None, limit: str | int | None) -> Selection | None:
-    """The selection that the two texts say, or None for all passes without limit.
-
-    Raises PipelineError for a name or a number that cannot be read.
-    """
+def parse_selection(text: str | None) -> Selection | None:
+    """The selection that ``text`` says, or None for all passes. Raises PipelineError for a name that is none."""
     only: list[Chosen] = []
     skip: list[Chosen] = []
-    for item in (passes or "").split(","):
+    for item in (text or "").split(","):
         word = item.strip()
         if not word:
             continue
         found = _NAME.fullmatch(word.removeprefix("-"))
         if found is None:
-            at = (passes or "").index(word)
+            at = (text or "").index(word)
             raise PipelineError(
-                f"a selection of passes names them (name, -name to leave one out, name#2 for the second one), and {word!r} "
-                f"is no such name\n  {passes}\n  {' ' * at}{'^' * len(word)}"
+                "a selection of passes names them (name, -name to leave one out, name#2 for the second one), "
+                f"and {word!r} "
+                f"is no such name\n  {text}\n  {' ' * at}{'^' * len(word)}"
             )
         number = found["number"]
         chosen = Chosen(found["name"], int(number) if number else None)
         (skip if word.startswith("-") else only).append(chosen)
-    allowed = _limit(limit)
-    return Selection(tuple(only), tuple(skip), allowed) if only or skip or allowed is not None else None
-
-
-def _limit(given: str | int | None) -> int | None:
-    if given is None or given == "":
-        return None
-    try:
-        allowed = int(given)
-    except ValueError:
-        allowed = -1
-    if allowed < 0:
-        raise PipelineError(f"a limit of {given!r} rewrites was given; it must be a whole number, 0 or more")
-    return allowed
+    return Selection(tuple(only), tuple(skip)) if only or skip else None
 
 
 class _Environment:
-    """The two environment variables, read at each call without decoding them: ``uuid()`` asks very often."""
+    """What the environment asks of every pipeline, noticed without decoding it: ``uuid()`` asks very often."""
 
     # The manager's identity says what is selected.
     __fingerprint_ignore__ = ("_raw", "_passes", "_limit", "_inside")
@@ -108,13 +95,14 @@ class _Environment:
             "passprint_selection", default=None
         )
 
-    def current(self) -> Selection | None:
+    def selection(self) -> Selection | None:
         inside = self._inside.get()
         if inside is not None:
             return inside[0]
-        if self._passes in self._raw or self._limit in self._raw:
-            return _parsed(os.environ.get(PASSES_VARIABLE), os.environ.get(LIMIT_VARIABLE))
-        return None
+        return _parsed(os.environ[PASSES_VARIABLE]) if self._passes in self._raw else None
+
+    def is_limited(self) -> bool:
+        return self._limit in self._raw
 
     @contextmanager
     def selecting(self, selection: Selection | None) -> Iterator[None]:
@@ -129,17 +117,21 @@ _environment = _Environment()
 _parsed = functools.lru_cache(maxsize=64)(parse_selection)
 
 #: The selection that holds in this thread: the innermost `selected` block's, else the environment's.
-current_selection = _environment.current
+current_selection = _environment.selection
+
+#: Whether ``PASSPRINT_LIMIT`` is set at all.
+is_limited = _environment.is_limited
 
 
 @contextmanager
-def selected(passes: str | None = None, *, limit: int | None = None) -> Iterator[None]:
-    """Within the block, pipelines of this thread run only what ``passes`` says, and ``limit`` rewrites a graph.
+def selected(passes: str | None = None) -> Iterator[None]:
+    """Within the block, pipelines of this thread run only what ``passes`` says, as ``PASSPRINT_PASSES`` would.
 
-    It stands in for the environment's ``PASSPRINT_PASSES`` and ``PASSPRINT_LIMIT``; ``selected()`` selects
-    everything. Raises PipelineError for a text or a number that cannot be read.
+    It stands in for the environment's; ``selected()`` selects everything. Raises PipelineError for a text that
+    cannot be
+    read.
     """
-    with _environment.selecting(parse_selection(passes, limit)):
+    with _environment.selecting(parse_selection(passes)):
         yield
 
 

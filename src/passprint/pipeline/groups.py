@@ -43,7 +43,7 @@ class FixedPoint(PassManager):
             )
         self._max = max
         super().__init__(passes, hook=hook)
-        if self.hook is None or self._hook.takes != "graph":
+        if self._hook is None or self._hook.takes != "graph":
             raise PipelineError(
                 f"a fixed point was to run at {' and '.join(self.hooks)}; it repeats passes over one graph, so put it "
                 "inside the pipeline of a hook that takes a graph"
@@ -70,7 +70,8 @@ class FixedPoint(PassManager):
             at_work = ", ".join(f"'{name}' ({count})" for name, count in rewrites.items())
             warnings.warn(
                 f"{self._own_text()} had not settled after {self._max} rounds; in the last one there were "
-                f"rewrites by {at_work or 'passes that only moved nodes'}. The graph stays as it is then. Raise max, or see "
+                f"rewrites by {at_work or 'passes that only moved nodes'}. The graph stays as it is then. "
+                "Raise max, or see "
                 "whether these passes undo each other's work",
                 FixedPointWarning,
                 stacklevel=2,
@@ -112,8 +113,7 @@ class GraphShape:
         ours = {node: number for number, node in enumerate(self.nodes)}
         theirs = {node: number for number, node in enumerate(later.nodes)}
         return all(
-            _equal(before, after, ours, theirs)
-            for before, after in zip(self.lines, later.lines, strict=True)
+            _equal(before, after, ours, theirs) for before, after in zip(self.lines, later.lines, strict=True)
         )
 
 
@@ -138,4 +138,6 @@ def _equal(before: Any, after: Any, ours: dict[Node, int], theirs: dict[Node, in
         )
     if before is after:
         return True
-    return type(before) is type(after) and (before == after if callable(before) else repr(before) == repr(after))
+    return type(before) is type(after) and (
+        before == after if callable(before) else repr(before) == repr(after)
+    )

@@ -53,25 +53,40 @@ def check_member(member: object, position: int, hook: Hook) -> None:
             f"member {position} of a PassManager is {member!r} ({type(member).__name__}), which is not a "
             f"pass. Expected {_EXPECTED[hook.takes]}: {_advice(member)}"
         )
-    if not _fits(member, hook):
-        places = [other.name for other in HOOKS.values() if _fits(member, other)]
+    if hook.name not in hooks_for(type(member)):
+        places = hooks_for(type(member))
         raise PipelineError(
-            f"member {position} of a PassManager at {hook.name} is '{name_of(member)}' ({type(member).__name__}), which "
+            f"member {position} of a PassManager at {hook.name} is '{name_of(member)}' "
+            f"({type(member).__name__}), which "
             f"cannot run there. Expected {_EXPECTED[hook.takes]}. It runs at {' or '.join(places)}: "
             f'PassManager([...], hook="{places[0]}")'
         )
 
 
-def _fits(member: object, hook: Hook) -> bool:
+def check_partitioners(members: tuple[object, ...]) -> None:
+    """Raise PipelineError for more than one partitioner: torch asks one only."""
+    if len(members) > 1:
+        names = " and ".join(f"'{name_of(member)}'" for member in members)
+        raise PipelineError(
+            f"a pipeline was given the partitioners {names}; torch asks one only. Leave one out"
+        )
+
+
+def hooks_for(kind: type) -> list[str]:
+    """Where passes of a class can run, in the order of the hooks."""
+    return [hook.name for hook in HOOKS.values() if _fits(kind, hook)]
+
+
+def _fits(kind: type, hook: Hook) -> bool:
     if hook.takes == "nodes":
-        return isinstance(member, CustomSchedulerPass)
+        return issubclass(kind, CustomSchedulerPass)
     if hook.takes == "joint module":
-        return isinstance(member, CustomPartitionerFn)
-    if isinstance(member, CustomInferenceAwareGraphPass):
+        return issubclass(kind, CustomPartitionerFn)
+    if issubclass(kind, CustomInferenceAwareGraphPass):
         return hook.tells_inference
     # on torch 2.11 what stands in for a scheduler pass is a graph pass by its class
-    return isinstance(member, CustomGraphPass | CustomGraphModulePass) and not isinstance(
-        member, CustomSchedulerPass
+    return issubclass(kind, CustomGraphPass | CustomGraphModulePass) and not issubclass(
+        kind, CustomSchedulerPass
     )
 
 
@@ -115,7 +130,8 @@ class _ToldOfInference(_AsGraphPass):
         is_inference = get_pass_context().is_inference
         if is_inference is None:
             raise PipelineError(
-                f"the pass '{self.name}' asks whether the graph is compiled for inference, and nobody has said so. torch "
+                f"the pass '{self.name}' asks whether the graph is compiled for inference, and nobody has "
+                "said so. torch "
                 "2.12 and newer say it at its post-grad hooks; elsewhere write manager.run(graph, is_inference=True)"
             )
         return self.pass_(graph, is_inference)
@@ -125,7 +141,7 @@ def as_graph_pass(pass_: Any) -> Any:
     """``pass_`` as something to be called with a graph."""
     if isinstance(pass_, CustomInferenceAwareGraphPass):
         return _ToldOfInference(pass_)
-    if isinstance(pass_, CustomGraphModulePass) and not isinstance(pass_, CustomGraphPass):
+    if isinstance(pass_, CustomGraphModulePass):
         return _OnModule(pass_)
     return pass_
 

@@ -70,7 +70,7 @@ class GraphChain(Chain, CustomGraphPass):
 class InferenceAwareChain(Chain, CustomInferenceAwareGraphPass):
     """A chain with a member that torch tells whether it compiles for inference."""
 
-    def __call__(self, graph: Graph, is_inference: bool) -> None:
+    def __call__(self, graph: Graph, is_inference: bool) -> None:  # type: ignore[override]
         for pass_ in self.passes:
             if isinstance(pass_, CustomInferenceAwareGraphPass):
                 pass_(graph, is_inference)
@@ -133,7 +133,8 @@ _one_at_a_time = _OneAtATime()
 def mounted(stages: Mapping[str, PassManager], place: str) -> Iterator[None]:
     """Within the block, slots hold ``stages`` (by hook) beside what is there; then what was there again.
 
-    Raises PipelineError when a slot takes one party only and is taken, and at the end of the block when a slot no longer
+    Raises PipelineError when a slot takes one party only and is taken, and at the end of the block when a slot
+    no longer
     holds what was put there.
     """
     replaced: list[tuple[str, Any]] = []
@@ -145,7 +146,9 @@ def mounted(stages: Mapping[str, PassManager], place: str) -> Iterator[None]:
         try:
             yield
         finally:
-            replaced = [(hook, found) for hook in values if (found := value_in_slot(hook)) is not values[hook]]
+            replaced = [
+                (hook, found) for hook in values if (found := value_in_slot(hook)) is not values[hook]
+            ]
             if replaced and sys.exc_info()[1] is not None:
                 replaced = []  # the error on its way says more
     for hook, found in replaced:
@@ -187,7 +190,8 @@ def _beside(hook: Hook, ours: InSlot, place: str) -> Any:
     theirs = passes_in_slot(hook.name)
     if theirs and hook.takes == "joint module":
         raise PipelineError(
-            f"{ours} cannot be mounted at {hook.name}: {party(theirs[0])} is there, and torch asks one partitioner only. "
+            f"{ours} cannot be mounted at {hook.name}: {party(theirs[0])} is there, and torch asks one "
+            "partitioner only. "
             "Leave one of them out"
         )
     return chain((*theirs, ours) if place == "after" else (ours, *theirs), hook)

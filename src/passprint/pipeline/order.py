@@ -27,9 +27,7 @@ class Declared:
 def declared_by(pass_: Any) -> Declared:
     """What there is to know about the place of ``pass_``; a pass of torch's own declares nothing."""
     kind: Any = type(pass_) if isinstance(pass_, BasePass) else BasePass
-    return Declared(
-        name_of(pass_), text_of(pass_), kind.requires, kind.after, kind.before, kind.invalidates
-    )
+    return Declared(name_of(pass_), text_of(pass_), kind.requires, kind.after, kind.before, kind.invalidates)
 
 
 def check_order(passes: Sequence[Declared]) -> None:
@@ -71,20 +69,26 @@ def _violations(passes: Sequence[Declared]) -> list[str]:
         for name in one.requires:
             if name in earlier:
                 last = at - 1 - earlier[::-1].index(name)
-                undone = next((other.name for other in passes[last + 1 : at] if name in other.invalidates), None)
+                undone = next(
+                    (other.name for other in passes[last + 1 : at] if name in other.invalidates), None
+                )
                 if undone is not None:
                     found.append(f"'{one.name}' requires '{name}', whose work '{undone}' has undone by then")
             elif name in later:
                 found.append(f"'{one.name}' requires '{name}', which comes later")
         found += [f"'{one.name}' must run after '{n}'" for n in one.after if n in later and n not in earlier]
-        found += [f"'{one.name}' must run before '{n}'" for n in one.before if n in earlier and n not in later]
+        found += [
+            f"'{one.name}' must run before '{n}'" for n in one.before if n in earlier and n not in later
+        ]
     return found
 
 
 def _advice(passes: Sequence[Declared]) -> str:
     sorted_passes = valid_order(passes)
     if sorted_passes is None:
-        return "no order satisfies all that these passes declare (requires, after, before): change one of them"
+        return (
+            "no order satisfies all that these passes declare (requires, after, before): change one of them"
+        )
     return f"valid: {_joined(sorted_passes)}"
 
 

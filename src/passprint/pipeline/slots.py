@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.fx import Graph, GraphModule
 
+from passprint.pipeline.scheduler import run_partitioner
 from passprint.pipeline.torch_door import (
     CustomGraphPass,
     CustomInferenceAwareGraphPass,
@@ -68,7 +69,9 @@ class NoIdentity:
         self._owner = owner
 
     def __reduce__(self) -> tuple[Any, ...]:
-        raise pickle.PicklingError(f"{self._owner} has no identity, so what is compiled with it is not cached")
+        raise pickle.PicklingError(
+            f"{self._owner} has no identity, so what is compiled with it is not cached"
+        )
 
 
 class InSlot:
@@ -109,7 +112,7 @@ class InSlot:
         return str, (_picklable(self.uuid(), str(self)),)
 
     def __str__(self) -> str:
-        return f"passprint's pipeline {str(self.manager)!r}"
+        return f"passprint's pipeline '{self.manager}'"
 
     __repr__ = __str__
 
@@ -155,12 +158,7 @@ class PartitionerSlot(InSlot, CustomPartitionerFn):
         self, gm: GraphModule, joint_inputs: Sequence[object], **kwargs: Any
     ) -> tuple[GraphModule, GraphModule]:
         if self.is_idle:
-            from torch._functorch.partitioners import min_cut_rematerialization_partition
-
-            cut: tuple[GraphModule, GraphModule] = min_cut_rematerialization_partition(
-                gm, joint_inputs, **kwargs
-            )
-            return cut
+            return run_partitioner((), gm, joint_inputs, kwargs)
         with surroundings.running():
             return self.manager.partition(gm, joint_inputs, **kwargs)
 

@@ -50,7 +50,8 @@ __all__ = [
 class Hook:
     """A place in Inductor where passes run.
 
-    ``slot``: the field of torch._inductor.config. ``takes``: what runs there is given a graph, the scheduler's nodes, or
+    ``slot``: the field of torch._inductor.config. ``takes``: what runs there is given a graph, the scheduler's
+    nodes, or
     the joint module to cut. ``tells_inference``: torch says there whether it compiles for inference.
     """
 
