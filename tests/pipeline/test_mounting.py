@@ -277,9 +277,12 @@ def test_a_slot_that_changes_underneath_is_a_conflict_that_names_both() -> None:
 
 
 def test_an_error_inside_the_block_says_more_than_a_conflict() -> None:
-    with pytest.raises(KeyError), PassManager([Mounted()]).mounted():
+    def fails() -> None:
         put(Theirs())
         raise KeyError
+
+    with pytest.raises(KeyError), PassManager([Mounted()]).mounted():
+        fails()
 
 
 def test_what_others_put_there_inside_the_block_and_take_away_is_no_conflict() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from passprint.errors import PipelineError
 from passprint.passes import BasePass
-from passprint.pipeline.registry import FIXED_POINT, get_pass, nearest, pass_names
+from passprint.pipeline.registry import FIXED_POINT, RESERVED, get_pass, nearest, pass_names
 from passprint.pipeline.spanning import find_hook
 from passprint.pipeline.torch_door import HOOKS, Hook
 from passprint.pipeline.values import WrongType, fit, hints_of, read_value
@@ -45,6 +45,7 @@ class _Reader:
         self.at = 0
         self._hook = hook
         self._objects = objects
+        self._seen: set[str] = set()
 
     def whole(self) -> PassManager:
         """The text: parts for hooks, or members for one."""
@@ -75,8 +76,12 @@ class _Reader:
                 "in a pipeline that spans hooks everything stands in a hook's parentheses, as in "
                 "pre-grad(…),post-grad-post(…)",
             )
-        hook = self._hook = find_hook(name)
+        hook = find_hook(name)
         self.at += len(name)
+        if hook.name in self._seen:
+            self.fail(start, self.at, f"there is a part for {name} already; put the passes of both into one")
+        self._seen.add(hook.name)
+        self._hook = hook
         self._skip_space()
         opened = self.at
         self.at += 1
@@ -193,7 +198,7 @@ class _Reader:
                 self.fail(
                     start,
                     self.at,
-                    f"there is no pass called {name!r}{nearest(name, [*names, *self._objects])}",
+                    f"there is no pass called {name!r}{nearest(name, [*names, *self._objects, *RESERVED])}",
                 )
             owner = get_pass(name)
         self._skip_space()
