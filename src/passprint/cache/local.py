@@ -8,6 +8,7 @@
     ROOT/locks/abcd….lock        held while the key is compiled
     ROOT/locks/sweep             held shared by who stores, exclusively by who sweeps
     ROOT/counts                  hits, misses and their reasons
+    ROOT/misses                  the last misses, with what differed
 
 Objects are written before the record that names them, and everything appears under its name at once (by
 renaming), so a killed writer leaves files that no record names, and nothing that a reader can mistake. A
@@ -19,18 +20,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-import json
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from passprint.cache import maintenance
 from passprint.cache.counters import Counters
-from passprint.cache.entry import Entry
+from passprint.cache.entry import Entry, pack_key
 from passprint.cache.files import (
     FILE_MODE,
     DamagedError,
@@ -42,7 +41,8 @@ from passprint.cache.files import (
     write_whole,
 )
 from passprint.cache.folder import check_digest, default_root, make_shard, prepare, revive, sharded, warn
-from passprint.cache.nearest import nearest_entry
+from passprint.cache.miss import Journal, Miss
+from passprint.cache.nearest import entry_but_for, nearest_entry
 from passprint.cache.record import Record, StoredFile, UnknownFormatError, decode
 from passprint.cache.store import WAIT_SECONDS, Exported, Imported, Key, Payload, Stats
 from passprint.errors import CacheError
@@ -81,6 +81,7 @@ class LocalStore:
         self._objects = f"{self.root}/objects"
         self._sweep_lock = f"{self.root}/locks/{maintenance.SWEEP}"
         self.counters = Counters(f"{self.root}/counts")
+        self.journal = Journal(f"{self.root}/misses")
         self._warned: set[str] = set()
         self._stored_bytes = 0
 
@@ -100,6 +101,24 @@ class LocalStore:
         self.counters.add("miss", found)
         return None
 
+    def get_but_for(self, key: Key, ignored: Collection[str]) -> Entry | None:
+        """The entry of ``key``, or else the newest whose key has the same parts but those ``ignored``, or None.
+
+        For a host that cannot have an opinion on a part: without a compiler, any compiler's kernels will do. Looks
+        through all records, so it is slow when there are many.
+        """
+        found = self._find(check_digest(key.digest))
+        if not isinstance(found, Entry):
+            near = entry_but_for(self.entries(), key, ignored)
+            other = self._find(near.digest) if near is not None else found
+            if isinstance(other, Entry):
+                self.counters.add("hit", f"without regard to {', '.join(sorted(ignored))}")
+                return other
+            self.counters.add("miss", other)
+            return None
+        self.counters.add("hit")
+        return found
+
     def put(self, key: Key, files: Mapping[str, Payload], meta: Mapping[str, Any] | None = None) -> bool:
         """Store ``files`` and the JSON data ``meta`` under ``key``, in place of what was there.
 
@@ -107,23 +126,25 @@ class LocalStore:
         and no entry. Raises ``CacheError`` for a ``meta`` that is not JSON data and for an unreadable file.
         """
         contents = {name: _content(name, payload) for name, payload in files.items()}
-        tree = json.dumps(key.to_dict(), separators=(",", ":")).encode()
+        tree, sources = pack_key(key)
         record = Record(
             key=check_digest(key.digest),
             kind=key.root.name,
             parts={part.name: part.digest for part in key.root.children},
-            tree=_stored("key", tree),
-            files=tuple(_stored(name, data) for name, data in contents.items()),
+            tree=StoredFile.of("key", tree),
+            files=tuple(StoredFile.of(name, data) for name, data in contents.items()),
             meta=dict(meta or {}),
             created=time.time(),
+            sources=StoredFile.of("sources", sources) if sources else None,
         )
+        datas = [tree, *([sources] if sources else []), *contents.values()]
         encoded = record.encode()
         try:
             revive(self.root)
             with locked(self._sweep_lock, exclusive=False, timeout=_SWEEP_WAIT) as taken:
                 if not taken:
                     raise TimeoutError(errno.ETIMEDOUT, "a sweep of the cache does not end")
-                for stored, data in zip(record.objects, (tree, *contents.values()), strict=True):
+                for stored, data in zip(record.objects, datas, strict=True):
                     self._put_object(stored, data)
                 self._put_record(record, encoded)
         except OSError as error:
@@ -173,6 +194,10 @@ class LocalStore:
     def bypass(self, reason: str) -> None:
         """Count that something was compiled without asking the store, and why."""
         self.counters.add("bypass", reason)
+
+    def missed(self, miss: Miss) -> None:
+        """Remember why something had to be compiled, for ``passprint explain``. Never fails."""
+        self.journal.add(miss)
 
     def nearest(self, key: Key, label: str | None = None) -> tuple[Entry, list[Change]] | None:
         """The entry whose key has most in common with ``key``, and what differs (see ``nearest_entry``)."""
@@ -377,7 +402,3 @@ def _content(name: str, payload: Payload) -> bytes:
         return Path(payload).read_bytes()
     except OSError as error:
         raise CacheError(f"The file {name!r} cannot be stored: {payload} {error.strerror}.") from error
-
-
-def _stored(name: str, data: bytes) -> StoredFile:
-    return StoredFile(name, len(data), hashlib.sha256(data).hexdigest())

@@ -113,8 +113,7 @@ def _close(members: list[Node]) -> None:
         for _, _, child, _ in node.edges:
             if type(child) is Node and child.component is not None:
                 below[id(child.component)] = child.component
-    is_opaque = any(node.opaque is not None for node in members)
-    component = Component(rows, list(below.values()), is_opaque)
+    component = Component(rows, list(below.values()), members)
     for node in members:
         node.component = component
 

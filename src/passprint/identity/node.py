@@ -10,6 +10,7 @@ from passprint.identity.slots import NEVER_ROW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from passprint.identity.slots import Row
@@ -107,19 +108,22 @@ class Component:
     """Nodes that reach each other (often just one), settled together: what was read to expand them.
 
     ``children`` are the components that they reach. ``is_volatile`` is True where this or one below reads something
-    that only walking again can tell; ``is_lasting`` is False there, and where one is opaque or is about one walk's
-    root.
+    that only walking again can tell, ``is_opaque`` where one cannot be identified. ``is_lasting`` says that later
+    walks may take it over.
     """
 
-    __slots__ = ("children", "is_lasting", "is_volatile", "rows")
+    __slots__ = ("children", "is_lasting", "is_opaque", "is_volatile", "rows")
 
-    def __init__(self, rows: list[Row], children: list[Component], is_opaque: bool) -> None:
+    def __init__(self, rows: list[Row], children: list[Component], members: Iterable[Node] = ()) -> None:
         self.rows = rows
         self.children = children
+        opaque = [node for node in members if node.opaque is not None]
         self.is_volatile: bool = NEVER_ROW in rows or any(child.is_volatile for child in children)
+        self.is_opaque: bool = bool(opaque) or any(child.is_opaque for child in children)
+        # What is about one walk's root does not last; nor does something opaque that keeping would keep open.
         self.is_lasting: bool = not (
-            is_opaque
-            or self.is_volatile
+            self.is_volatile
+            or any(node.kind != "opaque" for node in opaque)
             or any(type(row[1]) is int for row in rows)
             or not all(child.is_lasting for child in children)
         )
@@ -138,4 +142,4 @@ class Component:
 
 def rows_below(components: list[Component]) -> list[Any]:
     """The rows of these components and of all below them, each once."""
-    return [row for component in Component([], components, False).closure() for row in component.rows]
+    return [row for component in Component([], components).closure() for row in component.rows]

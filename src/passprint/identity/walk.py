@@ -122,6 +122,7 @@ class Walk:
             component = settled[1].component
             if component is not None and self._trust.holds(component):
                 self.nodes[id(obj)] = settled
+                self.is_opaque |= component.is_opaque
                 return settled[1]
         encode = atom_encoder(kind)
         if encode is not None:

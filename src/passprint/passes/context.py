@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
@@ -60,9 +60,6 @@ class RewriteWatch(Protocol):
     def done(self, pattern: str, node: torch.fx.Node) -> None:
         """The match that ended in ``node`` has been replaced."""
 
-    def missed(self, matcher: Any, graph: torch.fx.Graph, rejections: Sequence[Any]) -> None:
-        """A pattern (a `torch_door.Matcher`) matched nothing in ``graph``; ``rejections`` came close."""
-
 
 @dataclass
 class PassContext:
@@ -72,12 +69,14 @@ class PassContext:
     ``matches``: how many rewrites each pass made, by pass name; a `PatternPass` also counts under
     ``"pass-name/pattern-name"``. The pass manager fills it; authors never do.
     ``watch``: who follows single rewrites, or None; the pass manager's as well.
+    ``near_misses``: how close patterns came that have not matched, by ``"pass-name/pattern-name"``.
     ``is_inference``: whether the graph is compiled for inference, where torch says so (its post-grad hooks), or None.
     """
 
     compile_range: CompileRange
     matches: dict[str, int] = field(default_factory=dict)
     watch: RewriteWatch | None = None
+    near_misses: dict[str, object] = field(default_factory=dict)
     is_inference: bool | None = None
 
     def count(self, name: str, matches: int) -> None:

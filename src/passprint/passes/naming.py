@@ -15,6 +15,12 @@ def kebab_case(name: str) -> str:
     return "-".join(word.lower() for word in _WORDS.findall(name))
 
 
+def name_of(pass_: Any) -> str:
+    """What a pass (of any kind) is called in pipelines, errors and match counts."""
+    name = getattr(pass_, "name", None)
+    return name if isinstance(name, str) and name else kebab_case(type(pass_).__name__)
+
+
 def default_of(field: dataclasses.Field[Any]) -> Any:
     """The value that ``field`` has when it is not given, or ``dataclasses.MISSING``."""
     if field.default_factory is not dataclasses.MISSING:

@@ -14,7 +14,8 @@ from passprint.errors import PipelineError
 from passprint.passes import torch_door
 from passprint.passes.annotations import moved_views
 from passprint.passes.base import InductorPass
-from passprint.passes.context import current_pass_context
+from passprint.passes.context import PassContext, current_pass_context
+from passprint.passes.near_miss import NearMiss, nearest_miss
 
 if TYPE_CHECKING:
     from torch._inductor.pattern_matcher import Match
@@ -73,11 +74,28 @@ class PatternPass(InductorPass):
         with moved_views(graph):
             for name, matcher in self._built().items():
                 matches[name], rejections = matcher.apply(graph, watch)
-                if watch is not None and not matches[name]:
-                    watch.missed(matcher, graph, rejections)
+                if context is not None:
+                    self._note(context, matcher, graph, matches[name], rejections)
         if any(matches.values()):
             torch_door.sort_topologically(graph)
         return matches
+
+    def _note(
+        self,
+        context: PassContext,
+        matcher: torch_door.Matcher,
+        graph: torch.fx.Graph,
+        matches: int,
+        rejections: list[torch_door.Rejection],
+    ) -> None:
+        """Remember how close a pattern came that has not matched, of several graphs the closest."""
+        key = f"{self.name}/{matcher.name}"
+        if matches or context.matches.get(key):
+            context.near_misses.pop(key, None)
+        elif not any(rejection.reason == "held back" for rejection in rejections):
+            miss, known = nearest_miss(matcher, graph, rejections), context.near_misses.get(key)
+            if miss is not None and not (isinstance(known, NearMiss) and known.matched >= miss.matched):
+                context.near_misses[key] = miss
 
     def _built(self) -> dict[str, torch_door.Matcher]:
         try:

@@ -196,7 +196,10 @@ class Matcher:
                     Rejection(node, reason, attempt.traced[0] if attempt.traced else None)
                 )
                 return False
-            return attempt.watch is None or attempt.watch.allows(self.name, node)
+            if attempt.watch is None or attempt.watch.allows(self.name, node):
+                return True
+            attempt.rejections.append(Rejection(node, "held back", None))
+            return False
 
         def applied(match: Match, graph: torch.fx.Graph, node: torch.fx.Node) -> None:
             attempt = self._attempt.get()
@@ -213,7 +216,7 @@ class Rejection:
     """A place where the whole pattern stood and was not replaced.
 
     ``reason``: "missing" (``node`` has no ``meta["val"]``), "sizes" (traced with the real shapes and dtypes, which
-    gave ``traced``, the pattern is another), or "check" (the author's check said no).
+    gave ``traced``, the pattern is another), "check" (the author's check said no), or "held back" (by whoever watches).
     """
 
     node: torch.fx.Node

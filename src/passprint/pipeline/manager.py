@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from typing import Any
 
 from torch.fx import Graph, GraphModule
@@ -19,7 +19,9 @@ from passprint.passes import (
     is_applicable_for_range,
     pass_context,
 )
+from passprint.passes.naming import name_of
 from passprint.pipeline import mounting
+from passprint.pipeline.alarm import alarm
 from passprint.pipeline.filters import Selection, current_selection, is_limited
 from passprint.pipeline.instruments.base import Instrument
 from passprint.pipeline.instruments.chosen import checked_instruments
@@ -34,7 +36,7 @@ from passprint.pipeline.members import (
     text_of,
 )
 from passprint.pipeline.order import check_complete, check_order, declared_by
-from passprint.pipeline.running import name_of, pipeline_run, run_pass, skip_pass
+from passprint.pipeline.running import pipeline_run, run_pass, skip_pass
 from passprint.pipeline.scheduler import run_partitioner, run_scheduler_pass
 from passprint.pipeline.slots import InSlot, slot_for
 from passprint.pipeline.spanning import find_hook, settle_hooks
@@ -169,12 +171,13 @@ class PassManager(CustomGraphPass):
             with pass_context(CompileRange.any()) as context:
                 context.is_inference = is_inference
                 pipeline._run(graph, context)
-            return
-        outer, context.is_inference = context.is_inference, is_inference
-        try:
-            pipeline._run(graph, context)
-        finally:
-            context.is_inference = outer
+        else:
+            outer, context.is_inference = context.is_inference, is_inference
+            try:
+                pipeline._run(graph, context)
+            finally:
+                context.is_inference = outer
+        alarm.graph_done(context)
 
     def _run(self, graph: Graph, context: PassContext) -> None:
         with pipeline_run(self, self._instruments, graph, context):
@@ -316,7 +319,8 @@ class PassManager(CustomGraphPass):
         self._check_complete()
         return {HOOKS[hook].slot: stage._in_slot(hook) for hook, stage in self.stages.items()}
 
-    def mounted(self, place: str = "after") -> AbstractContextManager[None]:
+    @contextmanager
+    def mounted(self, place: str = "after") -> Iterator[None]:
         """Within the ``with`` block, whatever this thread compiles runs this pipeline.
 
         Passes that were in a slot keep running, before this pipeline (``place="after"``) or after it (``"before"``);
@@ -325,7 +329,8 @@ class PassManager(CustomGraphPass):
         block if somebody else has taken the pipeline's place in between.
         """
         self._check_complete()
-        return mounting.mounted(self.stages, place)
+        with alarm.compile(), mounting.mounted(self.stages, place):
+            yield
 
     def install(self, place: str = "after") -> mounting.Installation:
         """Mount this pipeline for the whole process, until ``remove()`` of what is returned.

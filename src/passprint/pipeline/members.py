@@ -9,7 +9,7 @@ from torch.fx import Graph, GraphModule
 
 from passprint.errors import PipelineError
 from passprint.passes import BasePass, CompileRange, get_pass_context, is_applicable_for_range
-from passprint.pipeline.running import name_of
+from passprint.passes.naming import name_of
 from passprint.pipeline.torch_door import (
     HOOKS,
     CustomGraphModulePass,

@@ -8,8 +8,8 @@ from typing import Any
 
 from passprint.errors import PipelineError
 from passprint.passes import BasePass
+from passprint.passes.naming import name_of
 from passprint.pipeline.members import text_of
-from passprint.pipeline.running import name_of
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from passprint.errors import PassError
 from passprint.passes import CompileRange, PassContext, PatternPass, RewriteCounter, pass_context
 from passprint.passes.annotations import CannotCompute, fill_missing
-from passprint.passes.naming import kebab_case
+from passprint.passes.naming import name_of
 from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun
 from passprint.pipeline.instruments.chosen import from_environment
 from passprint.pipeline.instruments.session import Session, active
@@ -22,12 +22,6 @@ from passprint.pipeline.watching import Watch
 
 #: How many lines of the graph an error shows around the node to blame.
 _EXCERPT = 3
-
-
-def name_of(pass_: Any) -> str:
-    """What a pass is called in pipelines, errors and match counts."""
-    name = getattr(pass_, "name", None)
-    return name if isinstance(name, str) and name else kebab_case(type(pass_).__name__)
 
 
 @contextmanager
@@ -50,6 +44,7 @@ def pipeline_run(
         depth=len(session.within),
         graph_id=session.within[0].graph_id if session.within else active.next_graph(),
         hook=manager.hook,
+        parent=session.within[-1] if session.within else None,
     )
     session.within = (*session.within, run)
     token = active.enter(session)
@@ -108,6 +103,8 @@ def run_pass(pass_: Any, graph: torch.fx.Graph, context: PassContext) -> None:
 
 def _run(pass_: Any, name: str, graph: torch.fx.Graph, context: PassContext, watch: Watch | None) -> None:
     patterns_before = _patterns(context, name)
+    if watch is not None:
+        watch.begin()
     start = perf_counter()
     counter = RewriteCounter(graph, None if watch is None else watch.replaced)
     try:

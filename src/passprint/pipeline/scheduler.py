@@ -9,7 +9,7 @@ from torch.fx import GraphModule
 
 from passprint.errors import PassError
 from passprint.passes import CompileRange, current_pass_context, is_applicable_for_range
-from passprint.pipeline.running import name_of
+from passprint.passes.naming import name_of
 
 
 def run_scheduler_pass(pass_: Any, nodes: list[Any]) -> list[Any]:

@@ -14,12 +14,13 @@ Read against torch 2.11, 2.13 and 2.14 (run on 2.13). Where the versions differ:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch._inductor.custom_graph_pass import CustomGraphPass
 
 from passprint.passes.torch_door import (
@@ -38,10 +39,14 @@ __all__ = [
     "CustomPartitionerFn",
     "CustomSchedulerPass",
     "Hook",
+    "hint_of",
     "is_per_thread",
+    "on_real_tensors",
     "passes_in_slot",
     "put_for_process",
+    "same_size",
     "slots_holding",
+    "trace_artifact",
     "value_in_slot",
 ]
 
@@ -121,3 +126,60 @@ def is_per_thread() -> bool:
     from torch._inductor import config
 
     return isinstance(vars(config)["_config"]["post_grad_custom_post_pass"].user_override, ContextVar)
+
+
+def trace_artifact(name: str, text: Callable[[], str]) -> None:
+    """Add a text to torch's structured trace, so that ``tlparse`` shows it; free when tracing is off."""
+    torch._logging._internal.trace_structured(
+        "artifact",
+        metadata_fn=lambda: {"name": name, "encoding": "string"},
+        payload_fn=text,
+        expect_trace_id=False,
+    )
+
+
+def same_size(found: Any, expected: Any) -> bool:
+    """Whether two sizes or numbers are the same for all inputs, as far as torch can tell; no guard is added.
+
+    Two expressions of the same symbols that torch cannot compare count as the same when they are so for the example
+    that was traced. A size that only data tells is the same as any.
+    """
+    if not isinstance(found, _SYMBOLIC) and not isinstance(expected, _SYMBOLIC):
+        return bool(found == expected) or (found != found and expected != expected)
+    from torch.fx.experimental.symbolic_shapes import (
+        free_symbols,
+        has_free_unbacked_symbols,
+        statically_known_true,
+    )
+
+    if has_free_unbacked_symbols(found) or has_free_unbacked_symbols(expected):
+        return True
+    if statically_known_true(found == expected):
+        return True
+    if free_symbols(found) != free_symbols(expected):
+        return False
+    return bool(_hint(found) == _hint(expected) is not None)
+
+
+_SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
+
+
+def _hint(value: Any) -> Any:
+    return value.node.hint if isinstance(value, _SYMBOLIC) else value
+
+
+def hint_of(value: Any) -> int | float | bool | None:
+    """The number that stood for a symbolic one when the graph was traced; a number is its own."""
+    found: int | float | bool | None = _hint(value)
+    return found
+
+
+@contextmanager
+def on_real_tensors() -> Iterator[None]:
+    """Run operators on numbers in the middle of a compile: no fake mode, no tracing, no dispatch mode of others."""
+    from torch._guards import tracing
+    from torch._subclasses.fake_tensor import unset_fake_temporarily
+    from torch.utils._python_dispatch import _disable_current_modes
+
+    with tracing(None), unset_fake_temporarily(), _disable_current_modes():
+        yield

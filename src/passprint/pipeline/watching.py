@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 
 from passprint.passes import RewriteCounter
@@ -22,7 +19,11 @@ class Watch:
         self._limit = limit
         self._number = 0
         self._in_pattern = False
-        self._seconds = session.seconds if session is not None else 0.0
+        self._seconds = 0.0
+
+    def begin(self) -> None:
+        """The pass starts now."""
+        self._seconds = self._session.seconds if self._session is not None else 0.0
 
     def allows(self, pattern: str, node: torch.fx.Node) -> bool:
         """Whether a pattern may replace the match that ends in ``node``."""
@@ -40,9 +41,6 @@ class Watch:
         if self._session is not None:
             self._session.notify("after_rewrite", self._run, Rewrite(node, pattern, self._number))
 
-    def missed(self, matcher: Any, graph: torch.fx.Graph, rejections: Sequence[Any]) -> None:
-        """A pattern matched nothing here."""
-
     def replaced(self, old: torch.fx.Node, new: str) -> None:
         """A node was replaced through FX; within a pattern it is a part of that rewrite."""
         if self._in_pattern or self._session is None:
@@ -56,6 +54,11 @@ class Watch:
         """Write down what the pass did; the time that instruments took in between is not the pass's."""
         run = self._run
         run.changed, run.rewrites, run.patterns = counter.changed, rewrites, patterns
+        run.near_misses = {
+            key.removeprefix(f"{run.name}/"): miss
+            for key, miss in run.context.near_misses.items()
+            if key.startswith(f"{run.name}/")
+        }
         run.nodes_after = len(run.graph.nodes)
         listening = self._session.seconds - self._seconds if self._session is not None else 0.0
         run.seconds = max(0.0, seconds - listening)

@@ -17,7 +17,7 @@ class PipelineRun:
 
     ``pipeline``: the manager. ``label``: what reports call it: its name, or "pipeline". ``depth``: 0 for the manager
     that was called, 1 for one within it. ``graph_id`` counts the graphs of this process, from 0; it is the same for
-    nested managers. ``hook``: where in Inductor the pipeline runs.
+    nested managers. ``hook``: where in Inductor the pipeline runs. ``parent``: the run around it, if any.
     """
 
     pipeline: Any
@@ -27,6 +27,7 @@ class PipelineRun:
     depth: int
     graph_id: int
     hook: str
+    parent: PipelineRun | None = None
 
 
 @dataclass(eq=False)
@@ -36,7 +37,8 @@ class PassRun:
     Known before it runs: ``pass_``, ``name``, ``graph``, ``context``, ``within`` (the managers around it, outermost
     first), ``position`` (how many passes ran on this graph before it), ``nodes_before``.
     Known after: ``nodes_after``, ``changed`` (the graph differs in any way), ``rewrites``, ``patterns`` (matches by
-    pattern name, of a `PatternPass`), ``seconds`` (in the pass alone).
+    pattern name, of a `PatternPass`), ``near_misses`` (how close the patterns came that have not matched, by pattern
+    name), ``seconds`` (in the pass alone).
     """
 
     pass_: Any
@@ -50,6 +52,7 @@ class PassRun:
     changed: bool = False
     rewrites: int = 0
     patterns: dict[str, int] = field(default_factory=dict)
+    near_misses: dict[str, object] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property

@@ -18,7 +18,15 @@ from passprint.pipeline.registry import nearest
 VARIABLE = "PASSPRINT_INSTRUMENTS"
 
 #: Name → the module of this folder and the class in it. Modules are imported when an instrument is asked for.
-SHIPPED: dict[str, tuple[str, str]] = {}
+SHIPPED: dict[str, tuple[str, str]] = {
+    "timing": ("timing", "Timing"),
+    "statistics": ("statistics", "Statistics"),
+    "dump": ("dump", "Dump"),
+    "draw": ("draw", "Draw"),
+    "verify": ("verify", "Verify"),
+    "numerics": ("numerics", "Numerics"),
+    "reproduce": ("reproduce", "Reproduce"),
+}
 
 _MEMBER = re.compile(r"\s*([a-z][a-z0-9-]*)\s*(\{[^{}]*\})?\s*(?:,|$)")
 
