@@ -42,6 +42,9 @@ def explain_miss(store: Store, key: Key, label: str = "") -> Miss:
     graph of a piece), or else one with the same ``label``. "No entry at all" is an answer as well.
     """
     kind, of = key.root.name, _first(key)
+    unusable = store.why_not(key.digest)
+    if unusable is not None:
+        return Miss(kind, key.digest, label, f"it was stored, but could not be used: {unusable}")
     found = store.nearest(key)
     if found is not None and found[0].parts.get(of) == _digests(key).get(of):
         return _compared(kind, key, label, *found)
