@@ -91,7 +91,7 @@ def test_a_pipeline_without_identity_runs_and_is_not_cached(hook: str) -> None:
 def test_a_pipeline_compiles_what_its_passes_mounted_by_hand_do(hook: str) -> None:
     codes = []
     for pass_ in (SwapProducts(), at(hook, SwapProducts())):
-        options = {list(at(hook).options())[0]: pass_}
+        options = {next(iter(at(hook).options())): pass_}
         torch._dynamo.reset()
         with config.patch(force_disable_caches=True):
             _, (code,) = torch._inductor.utils.run_and_get_code(torch.compile(product, options=options), A, B)
