@@ -58,10 +58,10 @@ def _compared(kind: str, key: Key, label: str, entry: Entry, changes: list[Chang
     of = _first(key)
     differing = [name for name, digest in _digests(key).items() if entry.parts.get(name) != digest]
     if set(differing) <= _HOST:
-        reason = f"the same {of} is stored, but for another host: {_hosts(changes)}"
+        reason, detail = f"the same {of} is stored, but for another host", _hosts(changes)
     else:
-        reason = f"the same {of} is stored, but not with the same {', '.join(differing)}"
-    return Miss(kind, key.digest, label, reason, entry.digest, tuple(changes))
+        reason, detail = f"the same {of} is stored, but not with the same {', '.join(differing)}", ""
+    return Miss(kind, key.digest, label, reason, entry.digest, tuple(changes), detail)
 
 
 def _hosts(changes: list[Change]) -> str:
@@ -70,7 +70,8 @@ def _hosts(changes: list[Change]) -> str:
     has: list[str] = []
     other: list[str] = []
     for change in changes:
-        what = change.path.partition(" → ")[2].removeprefix("host → ").removesuffix(" → value")
+        what = change.path.partition(" → ")[2].removeprefix("host → ")
+        what = what.removesuffix(" → value").removesuffix(" → version")
         if what.startswith("cpu["):
             what = what[4:].partition("]")[0].strip("'\"")
             if change.kind != "changed":

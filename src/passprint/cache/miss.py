@@ -29,7 +29,8 @@ class Miss:
 
     ``kind`` is what was looked for (``"piece"``, ``"model"``), or ``"bypass"`` where the store was not asked;
     ``key`` is its digest, ``label`` what a person calls it, ``reason`` one sentence, ``nearest`` the digest of
-    the stored entry that it is compared with, and ``changes`` what differs from that one.
+    the stored entry that it is compared with, ``changes`` what differs from that one, and ``detail`` the same in
+    words where there are better ones.
     """
 
     kind: str
@@ -38,9 +39,12 @@ class Miss:
     reason: str
     nearest: str = ""
     changes: tuple[Change, ...] = ()
+    detail: str = ""
 
     def __str__(self) -> str:
         """The reason and the first changes, in one line."""
+        if self.detail:
+            return f"{self.reason}: {self.detail}"
         told = "; ".join(change_text(change) for change in self.changes[:_TOLD])
         more = f" and {len(self.changes) - _TOLD} more" if len(self.changes) > _TOLD else ""
         return f"{self.reason}: {told}{more}" if told else self.reason
@@ -54,6 +58,7 @@ class Miss:
             "reason": self.reason,
             "nearest": self.nearest,
             "changes": [change.to_dict() for change in self.changes],
+            "detail": self.detail,
         }
 
 
@@ -117,7 +122,15 @@ def _noted(form: Mapping[str, Any]) -> Noted:
         Change(row["path"], row["kind"], row["before"], row["after"], row.get("lines"))
         for row in form["changes"]
     )
-    miss = Miss(form["kind"], form["key"], form["label"], form["reason"], form["nearest"], changes)
+    miss = Miss(
+        kind=form["kind"],
+        key=form["key"],
+        label=form["label"],
+        reason=form["reason"],
+        nearest=form["nearest"],
+        changes=changes,
+        detail=form["detail"],
+    )
     return Noted(miss, float(form["at"]), form["run"], form["program"])
 
 

@@ -66,6 +66,7 @@ def _number(size: Any) -> int:
     return int(hint)
 
 
+@on_real_tensors()
 def _sample(value: torch.Tensor, generator: torch.Generator, largest: int) -> torch.Tensor:
     if value.layout is not torch.strided:
         raise CannotRun(f"an input has the layout {value.layout}")
@@ -90,10 +91,8 @@ def run_graph(graph: Graph, inputs: Sequence[Any], seed: int = 0) -> list[Any]:
     module = graph.owning_module
     if not isinstance(module, GraphModule):
         module = GraphModule(torch.nn.Module(), graph)
-    given = [
-        value.clone() if isinstance(value, torch.Tensor) and _dense(value) else value for value in inputs
-    ]
     with on_real_tensors(), torch.random.fork_rng(devices=[]), torch.no_grad():
+        given = [_copied(value) for value in inputs]
         torch.manual_seed(seed)
         try:
             result = _Runner(module, graph=graph).run(*given, enable_io_processing=False)
@@ -102,8 +101,12 @@ def run_graph(graph: Graph, inputs: Sequence[Any], seed: int = 0) -> list[Any]:
     return [*tree_leaves(result), *given]
 
 
-def _dense(value: torch.Tensor) -> bool:
-    return value.layout is torch.strided
+def _copied(value: Any) -> Any:
+    """A copy of a tensor with its strides."""
+    if not isinstance(value, torch.Tensor) or value.layout is not torch.strided:
+        return value
+    copy = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=value.device)
+    return copy.copy_(value)
 
 
 class _Runner(Interpreter):
@@ -146,6 +149,7 @@ def largest_difference(
     return worst
 
 
+@on_real_tensors()
 def _compare(
     name: str, before: Any, after: Any, tolerances: Mapping[torch.dtype, tuple[float, float]]
 ) -> Difference | None:
