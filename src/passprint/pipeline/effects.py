@@ -31,6 +31,29 @@ def effects_of(snapshot: Snapshot) -> list[Effect]:
     return [effect for record in snapshot.records if (effect := _effect(record, roots)) is not None]
 
 
+def draws_of(snapshot: Snapshot) -> list[str]:
+    """Inductor's draws of random numbers with the seed of each, sorted: their order does not matter, the seeds do."""
+    records = {record.node: record for record in snapshot.records}
+    draws = []
+    for record in snapshot.records:
+        if _schema_name(record.target) not in _DRAWS:
+            continue
+        seeds = [
+            records[node] for node in _nodes(record) if node in records and _schema_name(node.target) == _SEED
+        ]
+        numbers = ", ".join(str(seed.args[1]) for seed in seeds)
+        draws.append(f"{target_text(record.target)} with seed {numbers}")
+    return sorted(draws)
+
+
+_DRAWS = frozenset({"prims::inductor_random", "prims::inductor_randint"})
+_SEED = "prims::inductor_lookup_seed"
+
+
+def _schema_name(target: object) -> str:
+    return target._schema.name if isinstance(target, torch._ops.OpOverload) else ""
+
+
 def reads_and_writes(snapshot: Snapshot) -> dict[Node, tuple[tuple[str, int], ...]]:
     """For each node that reads memory that the graph writes to: which memory, and after how many writes to it."""
     roots = _Roots(snapshot)

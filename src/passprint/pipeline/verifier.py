@@ -299,6 +299,10 @@ def _writes(before: Checked, after: Checked, functional: bool) -> Iterator[Fault
         reason = f"the effects were: {told[0]}; and are: {told[1]}"
         yield Fault("effect", where, reason, "Keep writes, random numbers and checks, and their order")
         return
+    old_draws, draws = effects.draws_of(before.snapshot), effects.draws_of(after.snapshot)
+    if draws != old_draws:
+        reason = f"the draws of random numbers were ({'; '.join(old_draws)}) and are ({'; '.join(draws)})"
+        yield Fault("effect", None, reason, "Keep every draw, and give each the seed that it had")
     yield from _reads(before, after, then)
     yield from _sharing(before, after)
 

@@ -52,7 +52,7 @@ def capture_graphs(
         for argument, dimensions in dynamic.items():
             for dimension in dimensions:
                 mark_dynamic(given[argument], dimension)
-    compiled = compile_without_code(fn, {HOOKS[hook]: hooked}, whole)
+    compiled = compile_without_code(fn, {HOOKS[hook].slot: hooked}, whole)
     captured.result = compiled(*given)
     _differentiate(captured.result)
     return captured

@@ -34,7 +34,7 @@ def compile_without_code(
 
         compile_fx.view_to_reshape(module)
         mode = compile_fx.fake_tensor_prop(module, inputs)
-        with V.set_fake_mode(mode):
+        with V.set_fake_mode(mode), config.patch(patches):  # a backward graph is lowered later
             compile_fx._recursive_post_grad_passes(module, is_inference=options.get("is_inference", False))
 
         def run(arguments: list[Any]) -> Any:
