@@ -26,9 +26,8 @@ def with_sources(
     from passprint.identity import keep_sources
     from passprint.identity.sources import pack
 
-    sources = dict(key.sources)
-    for obj in objects:
-        sources.update(keep_sources(obj).sources)
+    together = list(objects)  # in one walk: passes share helpers
+    sources = {**key.sources, **(keep_sources(together).sources if together else {})}
     for part in key.root.children:
         if texts and part.name in texts:
             sources[part.digest] = pack(texts[part.name])
