@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from passprint.cache import CacheWarning, LocalStore, Miss, explain_miss, with_sources
+from passprint.cache.explain import host_words
 from passprint.cache.miss import JOURNAL_BYTES, Journal, last_run
 from passprint.identity import Change, Fingerprint, compose
 
@@ -128,6 +129,11 @@ def test_another_host(store: LocalStore, built: tuple[str, ...], here: tuple[str
     miss = explain_miss(store, key_of(cpu=here), "layer")
     assert str(miss) == f"the same graph is stored, but for another host: {said}"
     assert len(miss.changes) == len(set(built) ^ set(here))
+
+
+def test_features_as_lists_of_words() -> None:
+    assert host_words("sse avx2 avx512_f", "sse avx2") == "built for avx512_f, which this host lacks"
+    assert host_words("sse", "amx sse") == "this host has amx, which it was built without"
 
 
 def test_the_entry_itself_is_not_what_it_is_compared_with(store: LocalStore) -> None:
