@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from passprint.cache import Miss
+
 SCHEMA = 1
 
 Status = Literal["pending", "cold", "warm", "bypass"]
@@ -45,12 +47,14 @@ class CompileReport:
         seconds: by phase, in seconds: ``trace`` (Dynamo, up to the hand-over), ``partition``, ``identity`` (keys
             and passes), ``lookup`` (asking the store), ``compile``, ``store``, ``load``, ``total``.
         notes: reasons worth reading: why a piece was compiled, why the cache was bypassed.
+        misses: why each was compiled, with what differs from the nearest that was stored.
     """
 
     graphs: int = 0
     pieces_seen: list[PieceReport] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     notes: list[str] = field(default_factory=list)
+    misses: list[Miss] = field(default_factory=list)
 
     @property
     def status(self) -> Status:
@@ -131,6 +135,7 @@ class CompileReport:
             "seconds": dict(self.seconds),
             "matches": dict(self.matches),
             "notes": list(self.notes),
+            "misses": [miss.to_dict() for miss in self.misses],
             "each_piece": [{**vars(p), "matches": dict(p.matches)} for p in self.pieces_seen],
         }
 
