@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
@@ -10,7 +11,7 @@ from typing import Any, NoReturn
 import torch
 
 from passprint.cache.store import StoreSpec
-from passprint.compiler import inductor
+from passprint.compiler import builds, inductor
 from passprint.compiler.backend import Backend, PassesSpec, as_manager
 from passprint.compiler.record import CompileReport
 from passprint.compiler.regions import NotRepeatable
@@ -86,6 +87,8 @@ class Compiled:
         if self._varying is not None:
             self._varying.mark(args, kwargs)
         self._backend.handed_over_since = time.perf_counter()
+        if self._backend.report.graphs == 0 and _on_cpu(args, kwargs):
+            builds.prepare()
         try:
             with self._repeats:
                 result = self._call(*args, **kwargs)
@@ -144,6 +147,12 @@ class CompiledModule(torch.nn.Module):
             return super().__getattr__(name)
         except AttributeError:
             return getattr(super().__getattr__("_orig_mod"), name)
+
+
+def _on_cpu(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether the first tensor among the arguments is on the CPU; then its kernels will be C++."""
+    tensors = (value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor))
+    return all(tensor.device.type == "cpu" for tensor in itertools.islice(tensors, 1))
 
 
 class _Varying:
