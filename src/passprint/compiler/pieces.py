@@ -18,7 +18,7 @@ from passprint.compiler.builds import BackgroundBuilds
 from passprint.compiler.key import COMPILER, Environment, environment, piece_key
 from passprint.compiler.partition import Piece, extract, symbol_sources
 from passprint.compiler.record import CompileReport, Origin, PieceReport
-from passprint.compiler.structure import Structure, describe
+from passprint.compiler.structure import Structure, Texts, describe
 from passprint.errors import CacheError, CompileError
 from passprint.identity import Fingerprint
 from passprint.passes import CompileRange, pass_context
@@ -74,7 +74,7 @@ class PieceCompiler:
 
     def _job(self, piece: Piece, graph: _Graph, shared: Environment) -> _Job:
         start = time.perf_counter()
-        structure = describe(piece, graph.gm, graph.facts)
+        structure = describe(piece, graph.gm, graph.facts, graph.texts)
         key = piece_key(structure, shared)
         opaque = (*structure.opaque, *shared.opaque, *key.opaque)
         bypass = f"cannot be identified: {opaque[0]}" if opaque else None
@@ -252,6 +252,7 @@ class _Graph:
         self.device_types = sorted(devices or {"cpu"})
         self.guards_before = inductor.guard_count(self.shape_env)
         self.facts = inductor.symbol_facts(self.shape_env)
+        self.texts = Texts()
         self._symbols = symbol_sources(gm.graph)
 
     def symbol(self, name: str) -> torch.SymInt | None:
