@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from passprint.cache import LocalStore, Miss, explain_miss, with_sources
+from passprint.cache import CacheWarning, LocalStore, Miss, explain_miss, with_sources
 from passprint.cache.miss import JOURNAL_BYTES, Journal, last_run
 from passprint.identity import Change, Fingerprint, compose
 
@@ -136,6 +137,26 @@ def test_the_entry_itself_is_not_what_it_is_compared_with(store: LocalStore) -> 
     assert explain_miss(store, key_of(), "layer").nearest == key_of(passes="other").digest
 
 
+def test_an_entry_that_cannot_be_used_is_the_reason(store: LocalStore) -> None:
+    for harm, said in (
+        (lambda data: data[:-1], "damaged entry"),
+        (_newer, "the entry has the unknown format 999"),
+    ):
+        put(store, key_of())
+        record = store.root / "entries" / key_of().digest[:2] / key_of().digest
+        record.write_bytes(harm(record.read_bytes()))
+        mine = LocalStore(store.root)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CacheWarning)
+            assert mine.get(key_of().digest) is None
+        assert explain_miss(mine, key_of(), "layer").reason == f"it was stored, but could not be used: {said}"
+
+
+def _newer(data: bytes) -> bytes:
+    magic, _, rest = data.split(b" ", 2)
+    return b"%b 999 %b" % (magic, rest)
+
+
 def test_a_part_can_be_left_out_of_account(store: LocalStore) -> None:
     put(store, key_of(compiler="g++ 12"))
     put(store, key_of(compiler="g++ 13", passes="other"))
@@ -173,7 +194,7 @@ def test_a_miss_comes_back_from_the_journal(store: LocalStore) -> None:
 def test_processes_are_told_apart(store: LocalStore) -> None:
     store.missed(a_miss(1))
     program = (
-        "import sys; from passprint.cache import LocalStore, Miss\n"
+        "import sys; from passprint.cache import CacheWarning, LocalStore, Miss\n"
         "LocalStore(sys.argv[1]).missed(Miss('model', 'ab' * 32, 'Llama', 'because'))\n"
     )
     subprocess.run([sys.executable, "-c", program, str(store.root)], check=True)

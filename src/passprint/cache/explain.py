@@ -26,9 +26,8 @@ def with_sources(
     from passprint.identity import keep_sources
     from passprint.identity.sources import pack
 
-    sources = dict(key.sources)
-    for obj in objects:
-        sources.update(keep_sources(obj).sources)
+    together = list(objects)  # in one walk: passes share helpers
+    sources = {**key.sources, **(keep_sources(together).sources if together else {})}
     for part in key.root.children:
         if texts and part.name in texts:
             sources[part.digest] = pack(texts[part.name])
@@ -42,6 +41,9 @@ def explain_miss(store: Store, key: Key, label: str = "") -> Miss:
     graph of a piece), or else one with the same ``label``. "No entry at all" is an answer as well.
     """
     kind, of = key.root.name, _first(key)
+    unusable = store.why_not(key.digest)
+    if unusable is not None:
+        return Miss(kind, key.digest, label, f"it was stored, but could not be used: {unusable}")
     found = store.nearest(key)
     if found is not None and found[0].parts.get(of) == _digests(key).get(of):
         return _compared(kind, key, label, *found)

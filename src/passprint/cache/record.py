@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from passprint.cache.files import DamagedError
@@ -70,12 +70,7 @@ class Record:
 
     def same_content(self, other: Record) -> bool:
         """Whether both say the same, whenever they were written."""
-        return (self.key, self.tree, self.files, self.meta) == (
-            other.key,
-            other.tree,
-            other.files,
-            other.meta,
-        )
+        return replace(self, created=0.0) == replace(other, created=0.0)
 
     def encode(self) -> bytes:
         """The bytes of the record. Raises ``CacheError`` when ``meta`` is not plain JSON data."""

@@ -121,6 +121,9 @@ class Store(Protocol):
     def bypass(self, reason: str) -> None:
         """Count that something was compiled without asking the store."""
 
+    def why_not(self, digest: str) -> str | None:
+        """Why this process found an entry of this key but could not use it, or None where there was none."""
+
     def missed(self, miss: Miss) -> None:
         """Remember why something had to be compiled."""
 
@@ -160,6 +163,10 @@ class NoStore:
     def bypass(self, reason: str) -> None:
         """Counted for this process only."""
         self._bypassed[reason] += 1
+
+    def why_not(self, digest: str) -> str | None:
+        """Always None."""
+        return None
 
     def missed(self, miss: Miss) -> None:
         """Not remembered."""

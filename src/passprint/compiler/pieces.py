@@ -49,6 +49,7 @@ class PieceCompiler:
     _ready: dict[str, _Ready] = field(default_factory=dict)
     _held: list[Entry] = field(default_factory=list)
     _sources: Mapping[str, str] | None = None
+    _refused: dict[str, str] = field(default_factory=dict)
 
     def compile_all(self, gm: GraphModule, pieces: Sequence[Piece]) -> list[Runnable]:
         """One runnable per piece, in order."""
@@ -105,20 +106,18 @@ class PieceCompiler:
         return (self._load(entry, job), "store") if entry is not None else (None, "compiled")
 
     def _load(self, entry: Entry, job: _Job) -> _Ready | None:
-        """Make a stored entry runnable; one that cannot be is a miss with a note, never a failure."""
+        """Make a stored entry runnable; one that cannot be is a miss with a reason, never a failure."""
         guards = entry.meta["guards"]
         if not job.accepts(guards):
             entry.close()
-            self.report.notes.append(
-                f"{job.piece.label}: the stored piece was built for other sizes: {guards}"
-            )
+            self._refused[job.key.digest] = f"the stored piece was built for other sizes: {guards}"
             return None
         try:
             with self.report.phase("load"), inductor.timed("load"):
                 run = unpack(entry.meta["form"], entry, job.label)
         except (CacheError, OSError, ImportError) as error:
             entry.close()
-            self.report.notes.append(f"{job.piece.label}: the stored piece could not be loaded: {error}")
+            self._refused[job.key.digest] = f"the stored piece could not be loaded: {error}"
             return None
         self._held.append(entry)
         ready = _Ready(run, entry.meta["form"], guards, entry.meta["matches"])
@@ -135,7 +134,7 @@ class PieceCompiler:
             ready = self._load(entry, job) if entry is not None else None
             if ready is not None:
                 return ready, "store"
-            self._missed(job, explain_miss(self.store, self._with_sources(job), job.piece.label))
+            self._missed(job, self._explained(job))
             return self._compile(job), "compiled"
 
     def _compile(self, job: _Job) -> _Ready:
@@ -191,6 +190,13 @@ class PieceCompiler:
         return _Ready(run, packed.form, guards, matches)
 
     # -- why
+
+    def _explained(self, job: _Job) -> Miss:
+        """Why a piece is compiled: the entry that was found cannot be used, or what differs from the nearest."""
+        refused = self._refused.pop(job.key.digest, None)
+        if refused is not None:
+            return Miss("piece", job.key.digest, job.piece.label, refused)
+        return explain_miss(self.store, self._with_sources(job), job.piece.label)
 
     def _missed(self, job: _Job, miss: Miss) -> None:
         """Say why a piece is compiled: in the report, and in the store for ``passprint explain``."""
