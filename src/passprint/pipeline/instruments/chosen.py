@@ -26,6 +26,7 @@ SHIPPED: dict[str, tuple[str, str]] = {
     "verify": ("verify", "Verify"),
     "numerics": ("numerics", "Numerics"),
     "reproduce": ("reproduce", "Reproduce"),
+    "trail": ("trail", "Trail"),
 }
 
 _MEMBER = re.compile(r"\s*([a-z][a-z0-9-]*)\s*(\{[^{}]*\})?\s*(?:,|$)")
