@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -13,6 +13,8 @@ from passprint.cache.store import StoreSpec
 from passprint.compiler import inductor
 from passprint.compiler.backend import Backend, PassesSpec, as_manager
 from passprint.compiler.record import CompileReport
+from passprint.compiler.regions import NotRepeatable
+from passprint.compiler.repeat import RepeatedBlocks
 from passprint.errors import CompileError
 
 DynamicSpec = bool | Mapping[str, Sequence[int]] | None
@@ -69,6 +71,7 @@ class Compiled:
 
     def _prepare(self, model: Callable[..., Any], backend: Backend, dynamic: DynamicSpec) -> None:
         self._backend = backend
+        self._repeats = RepeatedBlocks(model)
         self._varying = _Varying(model, dynamic) if isinstance(dynamic, Mapping) else None
         whole = None if isinstance(dynamic, Mapping) else dynamic
         self._call = torch.compile(model, backend=backend, fullgraph=True, dynamic=whole)
@@ -84,7 +87,25 @@ class Compiled:
             self._varying.mark(args, kwargs)
         self._backend.handed_over_since = time.perf_counter()
         try:
-            return self._call(*args, **kwargs)
+            with self._repeats:
+                result = self._call(*args, **kwargs)
+            self.report.notes.extend(self._repeats.take_notes())
+            return result
+        except Exception as error:  # noqa: BLE001 - whatever tracing a block once meets, a trace in full decides
+            own = inductor.own_cause(error)
+            if (own and not isinstance(own, NotRepeatable)) or not self._repeats.give_up(error):
+                return self._failed(error)
+        try:
+            result = self._call(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - raised again
+            return self._failed(error)
+        self.report.notes.append(f"every block was traced: {self._repeats.refused}")
+        return result
+
+    def _failed(self, error: Exception) -> NoReturn:
+        """Raise what torch wrapped, or say that the model is not one graph."""
+        try:
+            raise error
         except inductor.trace_errors() as error:
             raise CompileError(
                 f"The model does not trace as one graph, which passprint.compile needs. Torch says:\n{error}"

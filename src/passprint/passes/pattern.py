@@ -99,6 +99,10 @@ class PatternPass(InductorPass):
             if miss is not None and not (isinstance(known, NearMiss) and known.matched >= miss.matched):
                 context.near_misses[key] = miss
 
+    def matchers(self) -> tuple[torch_door.Matcher, ...]:
+        """The patterns as they are looked for, in the order in which they are applied."""
+        return tuple(self._built().values())
+
     def _built(self) -> dict[str, torch_door.Matcher]:
         try:
             return self._matchers

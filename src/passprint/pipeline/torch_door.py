@@ -53,6 +53,7 @@ __all__ = [
     "symbols_of",
     "trace_artifact",
     "value_in_slot",
+    "without_caches",
 ]
 
 
@@ -124,6 +125,15 @@ def put_for_process(hook: str, value: object) -> None:
     slot = HOOKS[hook].slot
     vars(config)["_config"][slot].default = value
     setattr(config, slot, value)
+
+
+@contextmanager
+def without_caches() -> Iterator[None]:
+    """Compile as if nothing had ever been compiled, and keep nothing."""
+    from torch._inductor import config
+
+    with config.patch(force_disable_caches=True):
+        yield
 
 
 def is_per_thread() -> bool:

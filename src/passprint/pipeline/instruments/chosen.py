@@ -27,6 +27,7 @@ SHIPPED: dict[str, tuple[str, str]] = {
     "numerics": ("numerics", "Numerics"),
     "reproduce": ("reproduce", "Reproduce"),
     "trail": ("trail", "Trail"),
+    "overlaps": ("overlaps", "Overlaps"),
 }
 
 _MEMBER = re.compile(r"\s*([a-z][a-z0-9-]*)\s*(\{[^{}]*\})?\s*(?:,|$)")
