@@ -56,6 +56,8 @@ class PatternPass(InductorPass):
     if TYPE_CHECKING:
         _matchers: ClassVar[dict[str, torch_door.Matcher]]
 
+    asks_before_rewrites: ClassVar[bool] = True
+
     @abstractmethod
     def patterns(self) -> Sequence[Pattern]:
         """The patterns of this pass, in the order in which they are applied."""

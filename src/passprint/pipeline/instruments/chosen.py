@@ -26,6 +26,7 @@ SHIPPED: dict[str, tuple[str, str]] = {
     "verify": ("verify", "Verify"),
     "numerics": ("numerics", "Numerics"),
     "reproduce": ("reproduce", "Reproduce"),
+    "trail": ("trail", "Trail"),
     "overlaps": ("overlaps", "Overlaps"),
 }
 
