@@ -16,6 +16,7 @@ from passprint.compiler.backend import Backend, PassesSpec, as_manager
 from passprint.compiler.record import CompileReport
 from passprint.compiler.regions import NotRepeatable
 from passprint.compiler.repeat import RepeatedBlocks
+from passprint.compiler.sizes import RangeSpec, SizePlan
 from passprint.errors import CompileError
 
 DynamicSpec = bool | Mapping[str, Sequence[int]] | None
@@ -28,6 +29,8 @@ def compile(
     cache: StoreSpec = None,
     dynamic: DynamicSpec = None,
     split: str | Sequence[str] = "blocks",
+    compile_sizes: Sequence[int] | None = None,
+    ranges: Sequence[RangeSpec] | None = None,
 ) -> Compiled | CompiledModule:
     """Compile ``model`` so that equal blocks are compiled once and a later process loads what this one built.
 
@@ -42,6 +45,9 @@ def compile(
             False), or the dimensions that vary, by argument: ``{"input_ids": (1,)}``.
         split: where to cut the graph into pieces: ``"blocks"`` (repeated blocks), ``"attention"``, a list of op
             names, or ``"whole"``.
+        compile_sizes: sizes of the first varying dimension that get code of their own, as ``[8, 64]``.
+        ranges: ranges of it, both ends included, that do, as ``[(1, 512), (513, 8192)]``. The code for all sizes
+            stays beside them; passes are asked for each whether they apply (``is_applicable_for_range``).
 
     Returns:
         The compiled model. It is called as ``model`` is, gives ``model``'s attributes, and has a ``report``.
@@ -49,14 +55,14 @@ def compile(
     Raises:
         PipelineError: something in ``passes`` is not a pass.
         CacheError: the cache folder cannot be used.
-        CompileError: ``dynamic`` names an unknown argument; and at the first call, the model does not trace as
-            one graph (torch's reason is the cause).
+        CompileError: ``dynamic`` names an unknown argument, or ``compile_sizes`` or ``ranges`` are not sizes; and at
+            the first call, the model does not trace as one graph (torch's reason is the cause).
     """
     if not callable(model):
         raise CompileError(
             f"passprint.compile was given a {type(model).__name__}. Expected an nn.Module or a function."
         )
-    backend = Backend(as_manager(passes), cache, split)
+    backend = Backend(as_manager(passes), cache, split, SizePlan.of(compile_sizes, ranges))
     return (
         CompiledModule(model, backend, dynamic)
         if isinstance(model, torch.nn.Module)

@@ -19,11 +19,20 @@ from passprint.compiler.key import COMPILER, Environment, environment, piece_key
 from passprint.compiler.partition import Piece, extract, symbol_sources
 from passprint.compiler.record import CompileReport, Origin, PieceReport
 from passprint.compiler.structure import Structure, Texts, describe
+from passprint.compiler.variants import CannotSpecialise, specialise
 from passprint.errors import CacheError, CompileError
 from passprint.identity import Fingerprint
 from passprint.passes import CompileRange, pass_context
 from passprint.pipeline import PassManager
 from passprint.pipeline.alarm import alarm
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Code of its own for some sizes of one symbol of a graph."""
+
+    symbol: str
+    sizes: CompileRange
 
 
 @dataclass
@@ -56,30 +65,66 @@ class PieceCompiler:
     _refused: dict[str, str] = field(default_factory=dict)
 
     def compile_all(self, gm: GraphModule, pieces: Sequence[Piece]) -> list[Runnable]:
-        """One runnable per piece, in order. Kernels of a piece are built while the next pieces are lowered."""
+        """One runnable per piece, in order."""
+        return self.compile_variants(gm, pieces, ())[0]
+
+    def compile_variants(
+        self, gm: GraphModule, pieces: Sequence[Piece], variants: Sequence[Variant]
+    ) -> list[list[Runnable]]:
+        """One runnable per piece, in order, for all sizes and then for each variant.
+
+        Kernels of a piece are built while the next pieces are lowered. A piece without the varying size, or one that
+        cannot be specialised, is in a variant what it is for all sizes.
+        """
         graph = _Graph(gm)
         with self.report.phase("identity"), inductor.timed("identity"):
             shared = environment(self.manager, graph.device_types)
-            jobs = [self._job(piece, graph, shared) for piece in pieces]
-        with alarm.compile() as compiled, self._compiling(jobs):
-            results = [self._one(job) for job in jobs]
-            for ready, _ in results:
+            jobs = [[self._job(piece, graph, shared, v) for piece in pieces] for v in (None, *variants)]
+        with alarm.compile() as compiled, self._compiling([job for row in jobs for job in row]):
+            general = [self._one(job) for job in jobs[0]]
+            rows = [
+                general,
+                *([self._variant(*pair) for pair in zip(r, general, strict=True)] for r in jobs[1:]),
+            ]
+            for ready, _ in (result for row in rows for result in row):
                 if ready.finish is not None:
                     ready.finish()
-            for job, (ready, origin) in zip(jobs, results, strict=True):
-                self.report.pieces_seen.append(job.report(ready, origin))
-            for seen in self.report.pieces_seen:
+            told = [
+                [job.report(*result) for job, result in zip(*pair, strict=True)]
+                for pair in zip(jobs, rows, strict=True)
+            ]
+            self.report.pieces_seen.extend(told[0])
+            self.report.variants_seen.extend(piece for row in told[1:] for piece in row)
+            for seen in (*self.report.pieces_seen, *self.report.variants_seen):
                 compiled.add_matches(seen.matches)
-        return [_runnable(ready) for ready, _ in results]
+        return [[_runnable(ready) for ready, _ in row] for row in rows]
 
-    def _job(self, piece: Piece, graph: _Graph, shared: Environment) -> _Job:
+    def _job(self, piece: Piece, graph: _Graph, shared: Environment, variant: Variant | None) -> _Job:
         start = time.perf_counter()
         structure = describe(piece, graph.gm, graph.facts, graph.texts)
-        key = piece_key(structure, shared)
+        sizes = None
+        if variant is not None and variant.symbol in structure.symbols:
+            sizes = f"d{structure.symbols.index(variant.symbol)} in {variant.sizes}"
+        key = piece_key(structure, shared, sizes)
         opaque = (*structure.opaque, *shared.opaque, *key.opaque)
         bypass = f"cannot be identified: {opaque[0]}" if opaque else None
         symbols = [graph.symbol(name) for name in structure.symbols]
-        return _Job(piece, graph, structure, key, symbols, bypass, (time.perf_counter() - start) * 1e3)
+        took = (time.perf_counter() - start) * 1e3
+        return _Job(
+            piece, graph, structure, key, symbols, bypass, took, variant, specialised=sizes is not None
+        )
+
+    def _variant(self, job: _Job, general: tuple[_Ready, Origin]) -> tuple[_Ready, Origin]:
+        """The piece for some sizes, or what it is for all."""
+        if not job.specialised:
+            return general[0], "memory"
+        try:
+            return self._one(job)
+        except CannotSpecialise as error:
+            self.report.notes.append(
+                f"{job.piece.label} for sizes {job.sizes}: the general code serves, {error}"
+            )
+            return general[0], "memory"
 
     def _one(self, job: _Job) -> tuple[_Ready, Origin]:
         start = time.perf_counter()
@@ -157,7 +202,9 @@ class PieceCompiler:
         builds = BackgroundBuilds()
         with self.report.phase("compile"), inductor.timed("compile"):
             artifact, matches = self._run_inductor(job, builds)
-        guards = inductor.guards_since(job.graph.shape_env, job.graph.guards_before, job.symbols)
+        guards = None
+        if not job.specialised:
+            guards = inductor.guards_since(job.graph.shape_env, job.graph.guards_before, job.symbols)
         ready = _Ready(None, "unstored", guards, matches)
 
         def finish() -> None:
@@ -196,18 +243,20 @@ class PieceCompiler:
         serializable = job.bypass is None
         while True:
             gm = extract(job.piece, job.graph.gm)
-            inputs = [node.meta["example_value"] for node in job.piece.inputs]
+            inputs, fake_mode = job.inputs(gm)
             context = pass_context(job.compile_range)
             mounted = self.manager.mounted() if self.manager.passes else nullcontext()
             building = builds if job.graph.device_types == ["cpu"] else nullcontext()
             try:
                 with context as ctx, mounted, building:
                     artifact = inductor.compile_graph(
-                        gm, inputs, fake_mode=job.graph.fake_mode, serializable=serializable
+                        gm, inputs, fake_mode=fake_mode, serializable=serializable
                     )
             except inductor.NotSerializable:
                 serializable = False
                 continue
+            if job.specialised and inductor.guard_count(inductor.shape_env_of(inputs)):
+                raise CannotSpecialise("its code holds for a part of the range only")
             if artifact.reused:
                 self.report.notes.append(
                     f"{job.piece.label}: Inductor's own cache had it, so no pass ran and none is counted"
@@ -272,6 +321,8 @@ class _Job:
     symbols: Sequence[Any]
     bypass: str | None
     lookup_ms: float
+    variant: Variant | None
+    specialised: bool
 
     @property
     def label(self) -> str:
@@ -279,8 +330,30 @@ class _Job:
 
     @property
     def compile_range(self) -> CompileRange:
-        """The sizes that this piece is compiled for: the range of its first symbol, or all sizes."""
+        """The sizes that this piece is compiled for: the variant's, the range of its first symbol, or all sizes."""
+        if self.variant is not None and self.specialised:
+            return self.variant.sizes
         return inductor.size_range(self.symbols)
+
+    @property
+    def sizes(self) -> str | None:
+        """The variant that this piece belongs to, or None for the graph that serves all sizes."""
+        return None if self.variant is None else str(self.variant.sizes)
+
+    def inputs(self, gm: GraphModule) -> tuple[list[Any], Any]:
+        """The inputs to compile ``gm``, the extracted piece, for, and their fake mode.
+
+        Raises :class:`CannotSpecialise` for inputs that a variant cannot have.
+        """
+        values = [node.meta["example_value"] for node in self.piece.inputs]
+        if self.variant is None or not self.specialised:
+            return values, self.graph.fake_mode
+        made, fake_mode = specialise(values, self.variant.symbol, self.variant.sizes)
+        for node in gm.graph.nodes:
+            node.meta.pop("example_value", None)  # says sizes of the general graph
+        for node, value in zip(gm.graph.find_nodes(op="placeholder"), made, strict=True):
+            node.meta["example_value"] = value
+        return made, fake_mode
 
     def accepts(self, guards: str | None) -> bool:
         """Whether guards that were recorded for an equal piece hold here; they become guards of this trace."""
@@ -297,6 +370,7 @@ class _Job:
             bypass=ready.bypass,
             lookup_ms=self.lookup_ms,
             matches=ready.matches,
+            sizes=self.sizes,
         )
 
 
