@@ -1,4 +1,4 @@
-"""What the local store costs: a lookup of a small entry and of a larger one, a miss, a store.
+"""What the local store costs: a lookup of a small entry and of a larger one, a miss, a store, explaining, moving.
 
 Files are in the page cache, as when a server starts again. Each figure is the median of ``repeats`` runs. What
 cannot be avoided, reading and hashing the same files, stands beside it.
@@ -69,6 +69,16 @@ def run(repeats: int = REPEATS) -> dict[str, Any]:
             with store.compiling(absent_key.digest):
                 pass
 
+        graphs = [compose("piece", {"graph": f"{graph}{number}", "torch": "2.13.0"}) for number in range(200)]
+        crowded = LocalStore(folder + "/crowded")
+        for key in graphs:
+            crowded.put(key, {"wrapper.py": small["wrapper.py"]}, {"label": "layer"})
+        wanted = compose("piece", {"graph": f"{graph}7", "torch": "2.14.0"})
+        moved = Path(folder) / "moved"
+
+        def import_into_an_empty_cache(number: int) -> None:
+            LocalStore(f"{folder}/imported {number}").import_from(moved)
+
         floors = {
             name: [hashlib.sha256(data).hexdigest() for data in files.values()]
             for name, files in (("small", small), ("piece", piece))
@@ -87,6 +97,9 @@ def run(repeats: int = REPEATS) -> dict[str, Any]:
             "compiling(), nobody else there": _milliseconds(repeats, compiling),
             "put, 2 files, 26 kB": _milliseconds(few, put_new),
             "put, the same again": _milliseconds(few, lambda _: store.put(small_key, small)),
+            "nearest(), 200 entries": _milliseconds(few // 5, lambda _: crowded.nearest(wanted)),
+            "export_to(), 200 entries": _milliseconds(few // 5, lambda _: crowded.export_to(moved)),
+            "import_from(), 200 entries": _milliseconds(few // 10, import_into_an_empty_cache),
             "LocalStore(folder)": _milliseconds(repeats, lambda _: LocalStore(folder + "/cache")),
         }
     holds = medians["get, 2 files, 26 kB"] < GOAL_MS

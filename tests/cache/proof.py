@@ -8,6 +8,8 @@ loaded, nothing may crash, and what comes next must work. torch is not imported 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import json
 import os
 import random
@@ -20,10 +22,14 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from passprint.cache import CacheWarning, Entry, LocalStore
+import filelock  # noqa: F401  (a child that has become another user may not be able to read it)
+
+from passprint.cache import CacheWarning, Entry, LocalStore, files
+from passprint.errors import CacheError
 from passprint.identity import Fingerprint, compose
 
 REPEAT = 150
+_NOBODY = 65534
 
 
 def key_of(name: str) -> Fingerprint:
@@ -73,10 +79,14 @@ def exit_status(pid: int) -> int:
 
 
 def kills(root: Path, count: int, seed: int) -> dict[str, object]:
-    """``kill -9`` a process that stores, reads and sweeps, at ``count`` random moments."""
+    """``kill -9`` a process that stores, reads, imports and sweeps, at ``count`` random moments."""
     rng = random.Random(seed)
     names = [f"key {number}" for number in range(4)]
     found = wrong = 0
+    exporting, archive = LocalStore(root.parent / "exporting"), root.parent / "archive"
+    for name in names:
+        put(exporting, name, 0)
+    exporting.export_to(archive)
 
     def work(seed: int) -> None:
         own = random.Random(seed)
@@ -87,8 +97,11 @@ def kills(root: Path, count: int, seed: int) -> dict[str, object]:
             entry = store.get(name_digest[name])
             if entry is not None and not is_right(entry, name):
                 os._exit(3)
-            if own.random() < 0.1:
+            chance = own.random()
+            if chance < 0.1:
                 store.gc()
+            elif chance < 0.3:
+                store.import_from(archive)
 
     name_digest = {name: key_of(name).digest for name in names}
     for number in range(count):
@@ -245,9 +258,128 @@ def flips(root: Path, step: int) -> dict[str, object]:
     }
 
 
+def archives(root: Path, step: int) -> dict[str, object]:
+    """Flip one bit in each ``step`` bytes of an exported file in turn, and cut it there: nothing may be imported."""
+    store, other = LocalStore(root.parent / "exporting"), LocalStore(root)
+    path = root.parent / "archive"
+    put(store, "moved", 7)
+    put(other, "kept", 1)
+    store.export_to(path)
+    before = {file: file.read_bytes() for file in root.rglob("*") if file.is_file()}
+    whole, refused, accepted = path.read_bytes(), 0, 0
+    for place in range(0, len(whole), step):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << (place % 8)
+        for bad in (bytes(flipped), whole[:place]):
+            path.write_bytes(bad)
+            try:
+                other.import_from(path)
+            except CacheError:
+                refused += 1
+            else:
+                accepted += 1
+    after = {file: file.read_bytes() for file in root.rglob("*") if file.is_file()}
+    path.write_bytes(whole)
+    other.import_from(path)
+    with other.get(key_of("moved").digest) or contextlib.nullcontext() as entry:
+        moved = entry is not None and is_right(entry, "moved")
+    return {
+        "bytes": len(whole),
+        "flipped or cut": refused + accepted,
+        "refused": refused,
+        "accepted": accepted,
+        "cache unchanged": before == after,
+        "the whole one is imported": moved,
+        "ok": accepted == 0 and before == after and moved,
+    }
+
+
+def full_disk(root: Path, step: int) -> dict[str, object]:
+    """A disk that is full after each ``step`` bytes more: a warning, no entry, and nothing is left behind."""
+    real = files.write_all
+    total = sum(len(data) for data in files_of("a", 1).values()) + 4000 + 2 * step
+    stored = refused = wrong = left_behind = silent = 0
+    for room in range(0, total, step):
+        left = room
+
+        def until_full(fd: int, data: bytes) -> None:
+            nonlocal left
+            real(fd, data[:left])
+            left -= len(data)
+            if left < 0:
+                left = 0
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        store = LocalStore(root)
+        files.write_all = until_full
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", CacheWarning)
+                done = put(store, "a", room)
+        finally:
+            files.write_all = real
+        stored, refused, silent = (
+            stored + done,
+            refused + (not done),
+            silent + (not done and len(caught) != 1),
+        )
+        entry = store.get(key_of("a").digest)
+        wrong += (entry is not None) != done or (entry is not None and not is_right(entry, "a"))
+        if entry is not None:
+            entry.close()
+        left_behind += sum(1 for _ in root.rglob(".tmp-*"))
+        wrong += len(store.verify().problems)
+        store.clear()
+    return {
+        "disks": stored + refused,
+        "stored": stored,
+        "refused": refused,
+        "refused without one warning": silent,
+        "wrong": wrong,
+        "files left behind": left_behind,
+        "ok": not (wrong or left_behind or silent) and stored > 0 and refused > 0,
+    }
+
+
+def read_only(root: Path, count: int) -> dict[str, object]:
+    """Processes of a user who may only read: what is there is found, nothing is stored, nothing fails."""
+    names = [f"key {number}" for number in range(8)]
+    store = LocalStore(root)
+    for name in names:
+        put(store, name, 3)
+    os.chmod(root.parent, 0o755)
+    owner = _NOBODY if os.geteuid() == 0 else os.geteuid()
+    for path in [*root.rglob("*"), root]:
+        os.chown(path, owner, -1)
+        path.chmod(0o500 if path.is_dir() else 0o400)
+
+    def work() -> None:
+        if os.geteuid() == 0:
+            os.setgroups([])
+            os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+            os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+        mine = LocalStore(root)
+        for name in names:
+            with mine.compiling(key_of(name).digest, timeout=0) as entry:
+                if entry is None or not is_right(entry, name):
+                    raise SystemExit("what is there was not found")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", CacheWarning)
+            if put(mine, "new", 1) or mine.get(key_of("new").digest) is not None or len(caught) != 1:
+                raise SystemExit("something was stored, or nothing was said")
+        mine.bypass("a reason")
+        mine.verify()
+
+    failed = sum(exit_status(pid) != 0 for pid in [in_child(work) for _ in range(count)])
+    for path in [root, *root.rglob("*")]:
+        path.chmod(0o700)
+    return {"processes": count, "entries read": count * len(names), "failed": failed, "ok": failed == 0}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=["kills", "writers", "compile", "flips"])
+    choices = ["kills", "writers", "compile", "flips", "archives", "full disk", "read only"]
+    parser.add_argument("--only", choices=choices)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--writers", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=20)
@@ -260,6 +392,9 @@ def main() -> int:
         "writers, different keys": lambda root: writers(root, given.writers, False, given.rounds, given.seed),
         "compile once": lambda root: compile_once(root, given.writers),
         "flips": lambda root: flips(root, given.step),
+        "archives": lambda root: archives(root, given.step),
+        "full disk": lambda root: full_disk(root, given.step),
+        "read only": lambda root: read_only(root, given.writers),
     }
     results = {}
     for name, trial in trials.items():

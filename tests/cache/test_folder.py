@@ -179,3 +179,22 @@ def test_a_cache_removed_while_in_use_is_made_again(tmp_path: Path, waiting: boo
     entry = store.get(key_of("a").digest)
     assert entry is not None
     assert is_right(entry, "a")
+
+
+@needs_root
+def test_another_user_imports_what_was_exported(tmp_path: Path, open_to_all: Path) -> None:
+    exporting = LocalStore(tmp_path / "cache")
+    put(exporting, "a", 1)
+    exporting.export_to(open_to_all / "file")
+    (open_to_all / "file").chmod(0o644)
+    (open_to_all / "of nobody").mkdir(mode=0o700)
+    os.chown(open_to_all / "of nobody", NOBODY, -1)
+    import passprint.cache.moving  # noqa: F401  (the other user may not be able to read this installation)
+
+    def work() -> None:
+        store = LocalStore(open_to_all / "of nobody" / "cache")
+        assert store.import_from(open_to_all / "file").entries == (("piece", "a"),)
+        with store.get(key_of("a").digest) or pytest.fail("not imported") as entry:
+            assert is_right(entry, "a")
+
+    assert as_nobody(work) == 0

@@ -19,8 +19,15 @@ from .proof import is_right, key_of, put
 
 @pytest.mark.parametrize(
     "arguments",
-    [["kills", "--kills", "12", "--seed", "1"], ["writers", "--rounds", "3"], ["compile"]],
-    ids=["kill -9", "16 writers", "one compiles"],
+    [
+        ["kills", "--kills", "12", "--seed", "1"],
+        ["writers", "--rounds", "3"],
+        ["compile"],
+        ["archives", "--step", "211"],
+        ["full disk", "--step", "977"],
+        ["read only", "--writers", "2"],
+    ],
+    ids=["kill -9", "16 writers", "one compiles", "archives", "full disk", "read only"],
 )
 def test_proof(arguments: list[str]) -> None:
     """In a fresh interpreter without threads, so that it can fork."""

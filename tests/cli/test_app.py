@@ -34,7 +34,9 @@ def test_version(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().out == f"passprint {passprint.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["cache", "stats"], ["cache", "ls"], ["demo", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["cache", "stats"], ["cache", "ls"], ["explain"], ["demo", "--help"]]
+)
 def test_torch_is_not_imported_for(arguments: list[str], tmp_path: Path) -> None:
     program = (
         "import sys; from passprint.cli.app import run\n"

@@ -35,6 +35,11 @@ PACKAGES = (
     "rich",
     "sympy",
     "hypothesis",
+    "libcst",
+    "coverage",
+    "numpy",
+    "torch",
+    "transformers",
 )
 _SLOW_IMPORT = ("sympy.parsing.autolev", "networkx.tests", "hypothesis.extra", "setuptools._vendor")
 
@@ -83,26 +88,30 @@ def objects(packages: tuple[str, ...]) -> list[tuple[str, Any]]:
     return list(found.values())
 
 
+def _home(name: str, obj: Any) -> str:
+    """The module that an object is from; where it was found, if it does not say."""
+    module = getattr(obj, "__module__", None)
+    return module if isinstance(module, str) else name.partition(":")[0]
+
+
 def fuzz(packages: tuple[str, ...], count: int, seed: int, by_content: bool, limit: int = 60) -> Result:
-    """Fingerprint ``count`` objects drawn at random (every object once more when there are too few)."""
+    """Fingerprint ``count`` objects drawn at random, each once, module by module."""
     warnings.simplefilter("ignore")
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         pool = objects(packages)
-    chance = random.Random(seed)
-    chance.shuffle(pool)
-    memos: dict[str, Memo] = {}
+    drawn = random.Random(seed).sample(pool, min(count, len(pool)))
+    drawn.sort(key=lambda pair: _home(*pair))
+    memo, asked_for = Memo(), ""
     result = Result()
 
     def too_long(*_: object) -> None:
         raise TimeoutError
 
     signal.signal(signal.SIGALRM, too_long)
-    for index in range(count):
-        name, obj = pool[index % len(pool)]
-        module = name.partition(":")[0] if by_content else ""
-        memo = memos.get(module)
-        if memo is None:
-            memo = memos[module] = Memo(first_party=[module], limit=64)
+    for index, (name, obj) in enumerate(drawn):
+        module = _home(name, obj) if by_content else ""
+        if module != asked_for:
+            memo, asked_for = Memo(first_party=[module], limit=64), module
         signal.alarm(limit)
         started = time.perf_counter()
         try:
@@ -135,7 +144,7 @@ def main() -> None:
     parser.add_argument("--by-version", action="store_true", help="third-party code by version, as keys do")
     options = parser.parse_args()
     result = fuzz(tuple(options.packages), options.count, options.seed, not options.by_version)
-    print(dict(result.outcomes), "slowest", result.slowest)
+    print(sum(result.outcomes.values()), "objects:", dict(result.outcomes), "slowest", result.slowest)
     print("opaque because of:", result.reasons.most_common(12))
     for line in result.failures[:50]:
         print("FAILED", line)

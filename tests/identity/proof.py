@@ -100,7 +100,8 @@ def digests(folder: Path, module: str, names: list[str], texts: dict[str, str]) 
             found = {}
             for name in names:
                 if name in vars(loaded):
-                    found[name] = memo.fingerprint(vars(loaded)[name]).digest
+                    value = vars(loaded)[name]
+                    found[name] = memo.digest(value) or memo.fingerprint(value).digest
             with os.fdopen(write, "w") as pipe:
                 json.dump(found, pipe)
             status = 0

@@ -231,6 +231,12 @@ ROWS = [
         ),
     ),
     pair(
+        "class of which an object was copied",
+        "class target:\n    x = 1",
+        changed=("class target:\n    x = 2",),
+        same=("import copy\nclass target:\n    x = 1\ncopy.copy(target())",),
+    ),
+    pair(
         "container that holds itself",
         "target = [1]; target.append(target)",
         changed=(

@@ -158,3 +158,19 @@ def test_an_object_with_a_lock_inside_is_known() -> None:
     assert Memo().digest(one) == Memo().digest(other) is not None
     other.n = 2
     assert Memo().digest(one) != Memo().digest(other)
+
+
+class _Refuses:
+    def __getstate__(self) -> object:
+        raise RuntimeError("dictionary changed size during iteration")
+
+
+def test_a_getstate_that_raises_is_a_named_path() -> None:
+    refuses = _Refuses()
+
+    def function() -> object:
+        return refuses
+
+    (path,) = fingerprint(function, strict=False).opaque
+    assert path.endswith("_Refuses, whose __getstate__ raised RuntimeError")
+    assert "refuses" in path

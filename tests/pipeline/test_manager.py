@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch._inductor.custom_graph_pass import CustomGraphPass, CustomInferenceAwareGraphPass
+from torch._inductor.custom_graph_pass import CustomGraphPass
 from torch.fx import Graph
 
 from passprint import PipelineError
@@ -69,14 +69,6 @@ class Foreign(CustomGraphPass):
         return self.given
 
 
-class InferenceAware(CustomInferenceAwareGraphPass):
-    def __call__(self, graph: Graph, is_inference: bool) -> None:
-        return None
-
-    def uuid(self) -> Any:
-        return "aware"
-
-
 @graph_pass
 def as_function(graph: Graph) -> None:
     ran.append(("as-function", get_pass_context().compile_range))
@@ -112,7 +104,6 @@ def negations(count: int) -> Graph:
         ([print], "graph_pass"),
         (["first"], r"PassManager\.parse\('first'\)"),
         ("first", r"PassManager\.parse\('first'\)"),
-        ([InferenceAware()], "inference go into torch's slot"),
         (3, "list of passes"),
         (None, "list of passes"),
     ],

@@ -2,25 +2,57 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 from torch._inductor import config, custom_graph_pass
 
-from passprint.pipeline.torch_door import HOOKS
+from passprint.pipeline.torch_door import HOOKS, is_per_thread, put_for_process, value_in_slot
 
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_the_slot_is_where_it_was(hook: str) -> None:
-    assert hasattr(config, HOOKS[hook]), f"torch {torch.__version__} has no slot {HOOKS[hook]}"
+    assert hasattr(config, HOOKS[hook].slot), f"torch {torch.__version__} has no slot {HOOKS[hook].slot}"
 
 
-@pytest.mark.parametrize("name", ["CustomGraphPass", "CustomInferenceAwareGraphPass"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CustomGraphPass",
+        "CustomGraphModulePass",
+        "CustomInferenceAwareGraphPass",
+        "CustomSchedulerPass",
+        "CustomPartitionerFn",
+    ],
+)
 def test_the_base_class_is_where_it_was(name: str) -> None:
     assert hasattr(custom_graph_pass, name), f"torch {torch.__version__} has no {name}"
 
 
 def test_no_slot_is_forgotten() -> None:
-    """A new kind of graph hook in a newer torch shows here."""
-    found = {name for name in config.get_config_copy() if "custom_p" in name and name.endswith("pass")}
-    schedulers = {"_pre_fusion_custom_pass", "_post_fusion_custom_pass"}
-    assert found - schedulers == set(HOOKS.values())
+    """A new kind of hook in a newer torch shows here."""
+    found = {
+        name for name in config.get_config_copy() if "custom_p" in name and name[-4:] in ("pass", "r_fn")
+    }
+    assert found == {hook.slot for hook in HOOKS.values()}
+
+
+def seen_by_a_thread() -> object:
+    seen: list[object] = []
+    thread = threading.Thread(target=lambda: seen.append(value_in_slot("joint_pre")))
+    thread.start()
+    thread.join()
+    return seen[0]
+
+
+def test_a_thread_has_a_configuration_of_its_own_and_shares_what_is_put_for_the_process() -> None:
+    assert is_per_thread()
+    with config.patch(joint_custom_pre_pass=print):
+        assert seen_by_a_thread() is None
+    put_for_process("joint_pre", print)
+    try:
+        assert seen_by_a_thread() is value_in_slot("joint_pre") is print
+    finally:
+        put_for_process("joint_pre", None)
+    assert seen_by_a_thread() is value_in_slot("joint_pre") is None

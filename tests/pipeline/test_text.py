@@ -116,7 +116,7 @@ def test_what_the_text_says() -> None:
     text = "text-everything{eps=1e-05,dtype=torch.float16,mode='EXACT'},text-function"
     assert str(manager) == text
     assert PassManager.parse(text, passes=[text_function]) == manager
-    assert repr(manager) == f"PassManager.parse({text!r}, hook='post_grad_post')"
+    assert repr(manager) == f"PassManager.parse({text!r})"
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 
 from passprint.cache.entry import Entry
+from passprint.cache.explain import explain_miss, with_sources
 from passprint.cache.folder import CacheWarning
 from passprint.cache.local import LocalStore
 from passprint.cache.maintenance import Problem, Row, Swept, Verified
+from passprint.cache.miss import Miss
 from passprint.cache.store import Exported, Imported, Key, NoStore, Payload, Stats, Store, StoreSpec
 from passprint.errors import CacheError
 
@@ -22,6 +24,7 @@ __all__ = [
     "Imported",
     "Key",
     "LocalStore",
+    "Miss",
     "NoStore",
     "Payload",
     "Problem",
@@ -31,7 +34,9 @@ __all__ = [
     "StoreSpec",
     "Swept",
     "Verified",
+    "explain_miss",
     "open_store",
+    "with_sources",
 ]
 
 

@@ -1,19 +1,16 @@
 """Hits, misses, bypasses and stores, with their reasons, counted by all processes that use one cache.
 
 One line per event is appended to one file: ``KIND <tab> COUNT <tab> REASON``. When the file has grown, equal
-lines are added up; the result has the same form. Appending holds a shared lock and adding up an exclusive
-one, so no event is lost, and a killed process leaves at most one torn line, which is skipped.
+lines are added up; the result has the same form. A torn line, of a killed process, is skipped.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections import Counter
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from passprint.cache.files import FILE_MODE, try_lock, wait_lock, write_all, write_whole
+from passprint.cache.lines import Lines
 
 Kind = Literal["hit", "miss", "bypass", "store", "fail"]
 KINDS: Final[tuple[Kind, ...]] = ("hit", "miss", "bypass", "store", "fail")
@@ -24,8 +21,6 @@ FOLD_BYTES: Final = 1 << 16
 _MOST_REASONS: Final = 100
 _LONGEST_REASON: Final = 160
 _OTHER: Final = "(other reasons)"
-_TRIES: Final = 100
-_APPEND: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
 
 
 class Counters:
@@ -35,7 +30,7 @@ class Counters:
     """
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self._lines = Lines(path, FOLD_BYTES, lambda data: _print(_limit(_parse(data))))
         self.here: Counter[tuple[Kind, str]] = Counter()
         self._unwritten: Counter[tuple[Kind, str]] = Counter()
 
@@ -45,19 +40,13 @@ class Counters:
         self.here[kind, reason] += 1
         line = f"{kind}\t1\t{reason}\n".encode(errors="backslashreplace")
         try:
-            size = self._append(line)
+            self._lines.append(line)
         except OSError:
             self._unwritten[kind, reason] += 1
-            return
-        if size > FOLD_BYTES:
-            with contextlib.suppress(OSError):  # the file only stays longer
-                self._fold()
 
     def read(self) -> dict[Kind, dict[str, int]]:
         """All counts, by kind and by reason, the most frequent reason first."""
-        total = self._unwritten.copy()
-        with contextlib.suppress(OSError), open(self._path, "rb") as file:
-            total.update(_parse(file.read()))
+        total = self._unwritten + _parse(self._lines.read())
         return {
             kind: {reason: count for (of, reason), count in total.most_common() if of == kind}
             for kind in KINDS
@@ -67,33 +56,7 @@ class Counters:
         """Begin again at zero."""
         self.here.clear()
         self._unwritten.clear()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)
-
-    def _append(self, line: bytes) -> int:
-        """Append to the file and return its length then. Raises ``OSError`` when that is not possible."""
-        for _ in range(_TRIES):
-            fd = os.open(self._path, _APPEND, FILE_MODE)
-            try:
-                if not wait_lock(fd, exclusive=False, timeout=1.0):
-                    raise TimeoutError(f"{self._path} stays locked")
-                if os.fstat(fd).st_nlink == 0:  # added up and replaced since it was opened
-                    continue
-                write_all(fd, line)
-                return os.fstat(fd).st_size
-            finally:
-                os.close(fd)
-        raise TimeoutError(f"{self._path} is replaced all the time")
-
-    def _fold(self) -> None:
-        fd = os.open(self._path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
-        try:
-            if not try_lock(fd, exclusive=True) or os.fstat(fd).st_nlink == 0:
-                return  # someone appends or adds up at this moment; the next event tries again
-            data = os.pread(fd, os.fstat(fd).st_size, 0)
-            write_whole(self._path, _print(_limit(_parse(data))))
-        finally:
-            os.close(fd)
+        self._lines.remove()
 
 
 def total(counts: Mapping[Kind, Mapping[str, int]], kind: Kind) -> int:

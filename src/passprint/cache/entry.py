@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -74,11 +75,16 @@ class Entry:
 
     @property
     def key(self) -> Fingerprint:
-        """The whole key, read when first asked for. Raises ``CacheError`` when it is damaged."""
+        """The whole key with the sources that were kept, read when first asked for.
+
+        Raises ``CacheError`` when it is damaged.
+        """
         if self._key is None:
+            sources = self._record.sources
             try:
-                self._key = Fingerprint.from_dict(json.loads(self._load(self._record.tree)))
-            except (DamagedError, OSError, ValueError, KeyError, TypeError) as error:
+                tree, shared = self._load(self._record.tree), self._load(sources) if sources else b""
+                self._key = unpack_key(tree, shared)
+            except (DamagedError, OSError, ValueError, KeyError, TypeError, zlib.error) as error:
                 raise CacheError(
                     f"The key of entry {self.digest} {error}. Run: passprint cache verify --repair"
                 ) from error
@@ -153,6 +159,29 @@ class Entry:
 
     def _load(self, stored: StoredFile) -> bytes:
         return read_checked(sharded(self._room, stored.sha256), stored.size, stored.sha256)
+
+
+def pack_key(key: Fingerprint) -> tuple[bytes, bytes]:
+    """A key as two objects: its tree, and the sources of what the parts below its root reach (empty: none).
+
+    Texts of those parts themselves stay with the tree, so that equal passes have equal sources, stored once.
+    """
+    own = {part.digest for part in key.root.children}
+    sources = {digest: text for digest, text in sorted(key.sources.items()) if digest not in own}
+    texts = {digest: text for digest, text in key.sources.items() if digest in own}
+    tree = Fingerprint(key.digest, key.root, key.opaque, texts).to_dict()
+    return zlib.compress(_dump(tree), 1), _dump(sources) if sources else b""
+
+
+def unpack_key(tree: bytes, sources: bytes) -> Fingerprint:
+    """The key that ``pack_key`` was given. Raises ``ValueError``, ``KeyError``, ``TypeError``, ``zlib.error``."""
+    key = Fingerprint.from_dict(json.loads(zlib.decompress(tree)))
+    shared = json.loads(sources) if sources else {}
+    return Fingerprint(key.digest, key.root, key.opaque, {**shared, **key.sources})
+
+
+def _dump(data: object) -> bytes:
+    return json.dumps(data, separators=(",", ":")).encode()
 
 
 class _Files(Mapping[str, bytes]):

@@ -8,6 +8,7 @@
     ROOT/locks/abcd….lock        held while the key is compiled
     ROOT/locks/sweep             held shared by who stores, exclusively by who sweeps
     ROOT/counts                  hits, misses and their reasons
+    ROOT/misses                  the last misses, with what differed
 
 Objects are written before the record that names them, and everything appears under its name at once (by
 renaming), so a killed writer leaves files that no record names, and nothing that a reader can mistake. A
@@ -19,32 +20,29 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-import json
 import os
-import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from passprint.cache import maintenance
 from passprint.cache.counters import Counters
-from passprint.cache.entry import Entry
+from passprint.cache.entry import Entry, pack_key
 from passprint.cache.files import (
     FILE_MODE,
     DamagedError,
-    check_file,
     locked,
     open_file,
     read_fd,
     try_lock,
-    write_whole,
 )
-from passprint.cache.folder import check_digest, default_root, make_shard, prepare, revive, sharded, warn
-from passprint.cache.nearest import nearest_entry
+from passprint.cache.folder import check_digest, default_root, prepare, revive, sharded, warn
+from passprint.cache.miss import Journal, Miss
+from passprint.cache.nearest import entry_but_for, nearest_entry
 from passprint.cache.record import Record, StoredFile, UnknownFormatError, decode
 from passprint.cache.store import WAIT_SECONDS, Exported, Imported, Key, Payload, Stats
+from passprint.cache.writing import put_object, put_record, touch
 from passprint.errors import CacheError
 from passprint.identity import Change
 
@@ -54,7 +52,6 @@ _SWEEP_WAIT: Final = 30.0
 _OWN_SWEEP_WAIT: Final = (
     1.0  # a store that is due for a sweep does not wait long: the next one is due as well
 )
-_TOUCH_AFTER: Final = 60.0  # seconds: use is noted once a minute, not at every hit
 _SWEEP_EVERY: Final = 3600.0
 _LOW_WATER: Final = 0.9  # a sweep goes on to this share of the limit, so that not every store sweeps
 
@@ -63,6 +60,9 @@ class _Miss(str):
     """Why there is no entry."""
 
     __slots__ = ()
+
+
+_NO_ENTRY: Final = _Miss("no entry")
 
 
 class LocalStore:
@@ -81,7 +81,9 @@ class LocalStore:
         self._objects = f"{self.root}/objects"
         self._sweep_lock = f"{self.root}/locks/{maintenance.SWEEP}"
         self.counters = Counters(f"{self.root}/counts")
+        self.journal = Journal(f"{self.root}/misses")
         self._warned: set[str] = set()
+        self._unusable: dict[str, str] = {}
         self._stored_bytes = 0
 
     def __repr__(self) -> str:
@@ -97,8 +99,26 @@ class LocalStore:
         if isinstance(found, Entry):
             self.counters.add("hit")
             return found
-        self.counters.add("miss", found)
+        self._not_found(digest, found)
         return None
+
+    def get_but_for(self, key: Key, ignored: Collection[str]) -> Entry | None:
+        """The entry of ``key``, or else the newest whose key has the same parts but those ``ignored``, or None.
+
+        For a host that cannot have an opinion on a part: without a compiler, any compiler's kernels will do. Looks
+        through all records, so it is slow when there are many.
+        """
+        found = self._find(check_digest(key.digest))
+        if not isinstance(found, Entry):
+            near = entry_but_for(self.entries(), key, ignored)
+            other = self._find(near.digest) if near is not None else found
+            if isinstance(other, Entry):
+                self.counters.add("hit", f"without regard to {', '.join(sorted(ignored))}")
+                return other
+            self._not_found(key.digest, found)
+            return None
+        self.counters.add("hit")
+        return found
 
     def put(self, key: Key, files: Mapping[str, Payload], meta: Mapping[str, Any] | None = None) -> bool:
         """Store ``files`` and the JSON data ``meta`` under ``key``, in place of what was there.
@@ -107,25 +127,27 @@ class LocalStore:
         and no entry. Raises ``CacheError`` for a ``meta`` that is not JSON data and for an unreadable file.
         """
         contents = {name: _content(name, payload) for name, payload in files.items()}
-        tree = json.dumps(key.to_dict(), separators=(",", ":")).encode()
+        tree, sources = pack_key(key)
         record = Record(
             key=check_digest(key.digest),
             kind=key.root.name,
             parts={part.name: part.digest for part in key.root.children},
-            tree=_stored("key", tree),
-            files=tuple(_stored(name, data) for name, data in contents.items()),
+            tree=StoredFile.of("key", tree),
+            files=tuple(StoredFile.of(name, data) for name, data in contents.items()),
             meta=dict(meta or {}),
             created=time.time(),
+            sources=StoredFile.of("sources", sources) if sources else None,
         )
+        datas = [tree, *([sources] if sources else []), *contents.values()]
         encoded = record.encode()
         try:
             revive(self.root)
             with locked(self._sweep_lock, exclusive=False, timeout=_SWEEP_WAIT) as taken:
                 if not taken:
                     raise TimeoutError(errno.ETIMEDOUT, "a sweep of the cache does not end")
-                for stored, data in zip(record.objects, (tree, *contents.values()), strict=True):
-                    self._put_object(stored, data)
-                self._put_record(record, encoded)
+                for stored, data in zip(record.objects, datas, strict=True):
+                    put_object(self._objects, stored, data)
+                put_record(self._entries, record, encoded)
         except OSError as error:
             reason = error.strerror or str(error)
             self.counters.add("fail", reason)
@@ -173,6 +195,19 @@ class LocalStore:
     def bypass(self, reason: str) -> None:
         """Count that something was compiled without asking the store, and why."""
         self.counters.add("bypass", reason)
+
+    def why_not(self, digest: str) -> str | None:
+        """Why this process found an entry of this key but could not use it (damaged, another format), or None."""
+        return self._unusable.get(digest)
+
+    def _not_found(self, digest: str, miss: _Miss) -> None:
+        self.counters.add("miss", miss)
+        if miss != _NO_ENTRY:
+            self._unusable[digest] = str(miss)
+
+    def missed(self, miss: Miss) -> None:
+        """Remember why something had to be compiled, for ``passprint explain``. Never fails."""
+        self.journal.add(miss)
 
     def nearest(self, key: Key, label: str | None = None) -> tuple[Entry, list[Change]] | None:
         """The entry whose key has most in common with ``key``, and what differs (see ``nearest_entry``)."""
@@ -236,9 +271,7 @@ class LocalStore:
 
         with contextlib.suppress(OSError):  # importing says itself what is wrong with the folder
             revive(self.root)
-        brought = moving.import_entries(
-            self.root, Path(path), has=self._has, put_object=self._put_object, put_record=self._put_record
-        )
+        brought = moving.import_entries(self.root, Path(path), self._has)
         for _ in brought.entries:
             self.counters.add("store", "imported")
         self._stored_bytes += brought.bytes
@@ -257,7 +290,7 @@ class LocalStore:
         try:
             fd = _open_locked(path)
         except FileNotFoundError:
-            return _Miss("no entry")
+            return _NO_ENTRY
         except DamagedError as error:
             return self._damaged(path, digest, str(error))
         except OSError as error:
@@ -270,7 +303,7 @@ class LocalStore:
             entry = Entry(decode(read_fd(fd, status), digest), self._objects, fd)
             if check_files:
                 entry.check()
-                _touch(fd, status)
+                touch(fd, status)
         except UnknownFormatError as error:
             miss = _Miss(f"the entry has the unknown format {error}")
         except DamagedError as error:
@@ -297,42 +330,6 @@ class LocalStore:
                 os.unlink(path)
         self._warn(f"The cache entry {digest} of {self.root} is left out: it {reason}.")
         return _Miss("damaged entry")
-
-    def _put_object(self, stored: StoredFile, data: bytes) -> bool:
-        """Write an object, unless a whole one is there; whether it was written."""
-        path = sharded(self._objects, stored.sha256)
-        with contextlib.suppress(DamagedError, OSError):  # not there, or damaged: written (again)
-            check_file(path, stored.size, stored.sha256)
-            return False
-        make_shard(path)
-        write_whole(path, data)
-        return True
-
-    def _put_record(self, record: Record, encoded: bytes) -> None:
-        path = sharded(self._entries, record.key)
-        make_shard(path)
-        try:
-            fd = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
-        except FileNotFoundError:
-            write_whole(path, encoded)
-            return
-        except OSError:
-            os.unlink(path)  # a link, a folder: not ours; what cannot be removed is reported by the caller
-            write_whole(path, encoded)
-            return
-        try:
-            with contextlib.suppress(DamagedError, UnknownFormatError):
-                status = os.fstat(fd)
-                if decode(read_fd(fd, status), record.key).same_content(record):
-                    _touch(fd, status)
-                    return
-            if not try_lock(fd, exclusive=True):
-                # Someone uses the old entry: it keeps another name, so that a sweep sees what it needs.
-                with contextlib.suppress(OSError):  # it was removed meanwhile, or links are not possible here
-                    os.link(path, f"{path}{maintenance.REPLACED}{secrets.token_hex(6)}")
-            write_whole(path, encoded)
-        finally:
-            os.close(fd)
 
     def _sweep_if_due(self) -> None:
         if not self.limit_bytes:
@@ -363,13 +360,6 @@ def _open_locked(path: str) -> int | None:
     return None
 
 
-def _touch(fd: int, status: os.stat_result) -> None:
-    """Note that a record was used. Its modification time is the time of its last use."""
-    if abs(time.time() - status.st_mtime) > _TOUCH_AFTER:
-        with contextlib.suppress(OSError):
-            os.utime(fd)
-
-
 def _content(name: str, payload: Payload) -> bytes:
     if isinstance(payload, bytes):
         return payload
@@ -377,7 +367,3 @@ def _content(name: str, payload: Payload) -> bytes:
         return Path(payload).read_bytes()
     except OSError as error:
         raise CacheError(f"The file {name!r} cannot be stored: {payload} {error.strerror}.") from error
-
-
-def _stored(name: str, data: bytes) -> StoredFile:
-    return StoredFile(name, len(data), hashlib.sha256(data).hexdigest())

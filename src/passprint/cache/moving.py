@@ -13,8 +13,8 @@ from typing import Any, Final
 from passprint.cache.archive import Archive, write_archive
 from passprint.cache.entry import Entry
 from passprint.cache.files import locked
-from passprint.cache.record import Record, StoredFile
 from passprint.cache.store import Exported, Imported
+from passprint.cache.writing import put_object, put_record
 from passprint.errors import CacheError
 
 PIECES: Final = "pieces"
@@ -83,19 +83,12 @@ def export_entries(root: Path, path: Path, digests: Sequence[str]) -> Exported:
         lock.__exit__(None, None, None)
 
 
-def import_entries(
-    root: Path,
-    path: Path,
-    *,
-    has: Callable[[str], bool],
-    put_object: Callable[[StoredFile, bytes], bool],
-    put_record: Callable[[Record, bytes], None],
-) -> Imported:
+def import_entries(root: Path, path: Path, has: Callable[[str], bool]) -> Imported:
     """Bring what the archive ``path`` holds into the cache ``root``, when all of it was checked.
 
-    Whole entries that are there stay; damaged ones are healed. Objects come first and entries after those
-    that they need, so that an import that ends early leaves nothing that a reader can mistake. Raises
-    ``CacheError`` for an archive that is not whole and for a folder that cannot be written.
+    Entries that are there (``has`` says of which keys) stay; damaged ones are healed. Objects come first and
+    entries after those that they need, so that an import that ends early leaves nothing that a reader can
+    mistake. Raises ``CacheError`` for an archive that is not whole and for a folder that cannot be written.
     """
     brought: list[tuple[str, str]] = []
     counted: Counter[str] = Counter()
@@ -106,14 +99,14 @@ def import_entries(
                 if not taken:
                     raise OSError(errno.ETIMEDOUT, "a sweep of the cache does not end")
                 for stored, data in archive.objects():
-                    if put_object(stored, data):
+                    if put_object(f"{root}/objects", stored, data):
                         counted["objects"] += 1
                         counted["bytes"] += stored.size
                 for record, encoded in records:
                     if has(record.key):
                         counted["present"] += 1
                         continue
-                    put_record(record, encoded)
+                    put_record(f"{root}/entries", record, encoded)
                     brought.append((record.kind, str(record.meta.get("label", ""))))
         except OSError as error:
             raise CacheError(

@@ -9,13 +9,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from passprint.cache.files import DamagedError
 from passprint.errors import CacheError
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 _MAGIC: Final = b"passprint-entry"
 _DIGEST: Final = re.compile(rb"[0-9a-f]{64}")
@@ -33,6 +33,11 @@ class StoredFile:
     size: int
     sha256: str
 
+    @classmethod
+    def of(cls, name: str, data: bytes) -> StoredFile:
+        """The file of this name with these bytes."""
+        return cls(name, len(data), hashlib.sha256(data).hexdigest())
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -40,7 +45,8 @@ class Record:
 
     ``key`` is the digest of the key, ``kind`` the name of its root (``"piece"``), ``parts`` the digests of
     the named parts right below the root (enough to find near keys without reading their trees), ``tree`` the
-    object with the whole key, ``created`` seconds since 1970.
+    object with the whole key, ``sources`` the one with sources of code that the key is made of, if they were
+    kept, ``created`` seconds since 1970. Tree and sources serve to explain: a reader of files does not read them.
     """
 
     key: str
@@ -50,11 +56,12 @@ class Record:
     files: tuple[StoredFile, ...]
     meta: Mapping[str, Any]
     created: float
+    sources: StoredFile | None = None
 
     @property
     def objects(self) -> tuple[StoredFile, ...]:
-        """Everything that it names: the key's tree and the files."""
-        return (self.tree, *self.files)
+        """Everything that it names: the key's tree, its sources and the files."""
+        return (self.tree, *([self.sources] if self.sources else []), *self.files)
 
     @property
     def size(self) -> int:
@@ -63,12 +70,7 @@ class Record:
 
     def same_content(self, other: Record) -> bool:
         """Whether both say the same, whenever they were written."""
-        return (self.key, self.tree, self.files, self.meta) == (
-            other.key,
-            other.tree,
-            other.files,
-            other.meta,
-        )
+        return replace(self, created=0.0) == replace(other, created=0.0)
 
     def encode(self) -> bytes:
         """The bytes of the record. Raises ``CacheError`` when ``meta`` is not plain JSON data."""
@@ -80,6 +82,7 @@ class Record:
             "files": [_file_row(file) for file in self.files],
             "meta": dict(self.meta),
             "created": self.created,
+            **({"sources": _file_row(self.sources)} if self.sources else {}),
         }
         try:
             text = json.dumps(body, allow_nan=False).encode("ascii")
@@ -113,6 +116,7 @@ def decode(data: bytes, digest: str) -> Record:
             files=tuple(StoredFile(*row) for row in body["files"]),
             meta=body["meta"],
             created=body["created"],
+            sources=StoredFile(*body["sources"]) if "sources" in body else None,
         )
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedError(f"lacks what format {FORMAT} has: {error}") from error

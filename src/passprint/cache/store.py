@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 from passprint.cache.counters import Kind, total
 from passprint.cache.entry import Entry
+from passprint.cache.miss import Miss
 from passprint.identity import Change, Fingerprint
 
 Key: TypeAlias = Fingerprint
@@ -108,6 +109,9 @@ class Store(Protocol):
     def get(self, digest: str) -> Entry | None:
         """The entry of the key with this digest, whole and checked, or None (counted as a miss)."""
 
+    def get_but_for(self, key: Key, ignored: Collection[str]) -> Entry | None:
+        """The same for a key, or else an entry whose key has the same parts right below its root but those ignored."""
+
     def put(self, key: Key, files: Mapping[str, Payload], meta: Mapping[str, Any] | None = None) -> bool:
         """Store an entry, in place of one with this key; whether it was stored."""
 
@@ -116,6 +120,12 @@ class Store(Protocol):
 
     def bypass(self, reason: str) -> None:
         """Count that something was compiled without asking the store."""
+
+    def why_not(self, digest: str) -> str | None:
+        """Why this process found an entry of this key but could not use it, or None where there was none."""
+
+    def missed(self, miss: Miss) -> None:
+        """Remember why something had to be compiled."""
 
     def nearest(self, key: Key, label: str | None = None) -> tuple[Entry, list[Change]] | None:
         """The entry whose key has most in common with this one, and the parts that differ."""
@@ -137,6 +147,10 @@ class NoStore:
         self.bypass(self._REASON)
         return None
 
+    def get_but_for(self, key: Key, ignored: Collection[str]) -> Entry | None:
+        """Always None."""
+        return self.get(key.digest)
+
     def put(self, key: Key, files: Mapping[str, Payload], meta: Mapping[str, Any] | None = None) -> bool:
         """Always False."""
         return False
@@ -149,6 +163,13 @@ class NoStore:
     def bypass(self, reason: str) -> None:
         """Counted for this process only."""
         self._bypassed[reason] += 1
+
+    def why_not(self, digest: str) -> str | None:
+        """Always None."""
+        return None
+
+    def missed(self, miss: Miss) -> None:
+        """Not remembered."""
 
     def nearest(self, key: Key, label: str | None = None) -> tuple[Entry, list[Change]] | None:
         """Always None."""

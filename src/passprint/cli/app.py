@@ -11,6 +11,7 @@ import typer
 from passprint import __version__
 from passprint.cli.cache import cache_app
 from passprint.cli.demo import demo_command
+from passprint.cli.explain import explain_command
 from passprint.cli.identity import diff_command, fingerprint_command
 from passprint.cli.passes import passes_app
 from passprint.errors import PassprintError
@@ -44,6 +45,7 @@ def root(
 app.command("demo")(demo_command)
 app.command("fingerprint")(fingerprint_command)
 app.command("diff")(diff_command)
+app.command("explain")(explain_command)
 app.add_typer(passes_app, name="passes")
 app.add_typer(cache_app, name="cache")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from passprint.cache import LocalStore, Stats, Swept
+    from passprint.cache import LocalStore, Row, Stats, Swept
 
 cache_app = typer.Typer(
     help="Look at the cache of compiled artifacts, and look after it.", no_args_is_help=True
@@ -41,7 +41,7 @@ def stats(
     reset: Annotated[bool, typer.Option("--reset", help="Then set all counts to zero.")] = False,
 ) -> None:
     """Show what is held, and how often it was found, with the reasons."""
-    store = _open(folder)
+    store = open_folder(folder)
     found = store.stats()
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=2))
@@ -57,42 +57,18 @@ def ls(
     as_json: AsJson = False,
     first: Annotated[int, typer.Option("--first", "-n", min=0, help="Show so many rows; 0 shows all.")] = 30,
 ) -> None:
-    """List the entries, the most recently used first."""
-    from rich.table import Table
-    from rich.text import Text
+    """List the entries, the most recently used first; what an entry needs stands below it."""
+    from passprint.cache.moving import needs
 
-    from passprint.cli.console import console
-
-    store = _open(folder)
+    store = open_folder(folder)
     rows = store.ls()
-    shown = rows[:first] if first else rows
     if as_json:
+        shown = rows[:first] if first else rows
         typer.echo(json.dumps([asdict(row) for row in shown], indent=2))
         return
-    table = Table(
-        title=Text(f"{_many(len(rows), 'entry')} in {store.root}", style="bold"), title_justify="left"
-    )
-    table.add_column("key", style="cyan", no_wrap=True)
-    table.add_column("kind")
-    table.add_column("of", overflow="fold")
-    table.add_column("files", justify="right")
-    table.add_column("size", justify="right", no_wrap=True)
-    table.add_column("stored", justify="right", no_wrap=True)
-    table.add_column("used", justify="right", no_wrap=True)
-    for row in shown:
-        table.add_row(
-            row.digest[:16],
-            row.kind,
-            str(row.meta.get("label", "")),
-            str(row.files),
-            size_text(row.bytes),
-            _ago(row.created),
-            _ago(row.used),
-        )
-    out = console()
-    out.print(table)
-    if len(shown) < len(rows):
-        out.print(f"and {len(rows) - len(shown)} more (--first 0 shows all)", style="dim")
+    below = {digest for row in rows for digest in needs(row.meta)}
+    top = [row for row in rows if needs(row.meta) or row.digest not in below]
+    _print_entries(f"{many(len(rows), 'entry')} in {store.root}", top, rows, first)
 
 
 @cache_app.command()
@@ -108,7 +84,7 @@ def gc(
     """Remove garbage, and the least recently used entries above the size limit."""
     from passprint.cache.maintenance import parse_size
 
-    _print_swept(_open(folder).gc(parse_size(limit) if limit is not None else None))
+    _print_swept(open_folder(folder).gc(parse_size(limit) if limit is not None else None))
 
 
 @cache_app.command()
@@ -122,7 +98,7 @@ def verify(
 
     from passprint.cli.console import console
 
-    result = _open(folder).verify(repair=repair)
+    result = open_folder(folder).verify(repair=repair)
     if as_json:
         typer.echo(json.dumps(asdict(result), indent=2))
     else:
@@ -134,8 +110,8 @@ def verify(
                 soft_wrap=True,
             )
         extra = f", {result.unknown_format} of another format" if result.unknown_format else ""
-        extra += f", {_many(result.orphans, 'object')} that no entry names" if result.orphans else ""
-        out.print(f"Whole: {_many(result.entries, 'entry')} and {_many(result.objects, 'object')}{extra}.")
+        extra += f", {many(result.orphans, 'object')} that no entry names" if result.orphans else ""
+        out.print(f"Whole: {many(result.entries, 'entry')} and {many(result.objects, 'object')}{extra}.")
     if result.problems and not repair:
         raise typer.Exit(1)
 
@@ -143,7 +119,7 @@ def verify(
 @cache_app.command()
 def clear(folder: Folder = None) -> None:
     """Remove all entries but those that a running process holds."""
-    _print_swept(_open(folder).clear())
+    _print_swept(open_folder(folder).clear())
 
 
 @cache_app.command("export")
@@ -164,18 +140,18 @@ def export_command(
 
     from passprint.cli.console import console
 
-    store = _open(folder)
+    store = open_folder(folder)
     done = store.export_to(file, keys=key or (), labels=model or ())
     out = console()
     if not done.entries:
         out.print(Text(f"{store.root} holds no entry: the archive is empty.", style="yellow"), soft_wrap=True)
     out.print(
-        f"Wrote {_many(done.entries, 'entry')} and {_many(done.objects, 'object')} "
+        f"Wrote {many(done.entries, 'entry')} and {many(done.objects, 'object')} "
         f"({size_text(done.bytes)}) to {file}.",
         soft_wrap=True,
     )
     if done.left_out:
-        out.print(f"Left out {_many(done.left_out, 'entry')}: damaged, or of another format.", style="yellow")
+        out.print(f"Left out {many(done.left_out, 'entry')}: damaged, or of another format.", style="yellow")
 
 
 @cache_app.command("import")
@@ -192,19 +168,19 @@ def import_command(
 
     from passprint.cli.console import console
 
-    store = _open(folder)
+    store = open_folder(folder)
     done = store.import_from(file)
     out = console()
     for (kind, label), count in Counter(done.entries).items():
         times = f" ×{count}" if count > 1 else ""
         out.print(Text.assemble(("  + ", "green"), (f"{kind} ", "dim"), f"{label}{times}"), soft_wrap=True)
     out.print(
-        f"Brought {_many(len(done.entries), 'entry')} and {_many(done.objects, 'object')} "
+        f"Brought {many(len(done.entries), 'entry')} and {many(done.objects, 'object')} "
         f"({size_text(done.bytes)}) to {store.root}.",
         soft_wrap=True,
     )
     if done.present:
-        out.print(f"{_many(done.present, 'entry')} there already.", style="dim")
+        out.print(f"{many(done.present, 'entry')} there already.", style="dim")
 
 
 def size_text(count: int) -> str:
@@ -217,10 +193,48 @@ def size_text(count: int) -> str:
     return f"{value:.1f} TiB"
 
 
-def _open(folder: Path | None) -> LocalStore:
+def open_folder(folder: Path | None) -> LocalStore:
+    """The store that the option ``--dir`` means."""
     from passprint.cache import LocalStore
 
     return LocalStore(folder)
+
+
+def _print_entries(title: str, top: Sequence[Row], rows: Sequence[Row], first: int) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from passprint.cache.moving import needs
+    from passprint.cli.console import console
+
+    table = Table(title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False)
+    table.add_column("of", overflow="fold")
+    table.add_column("kind", style="dim", no_wrap=True)
+    table.add_column("key", style="cyan", no_wrap=True)
+    for name in ("files", "size", "stored", "used"):
+        table.add_column(name, justify="right", no_wrap=True)
+    by_digest = {row.digest: row for row in rows}
+
+    def add(row: Row, lead: str, style: str, times: int = 1) -> None:
+        label = Text.assemble((lead, "dim"), (str(row.meta.get("label", "")), style))
+        label.append(f" ×{times}" if times > 1 else "", "dim")
+        kind = " ".join(str(part) for part in (row.kind, row.meta.get("form", "")) if part)
+        ages = [ago_text(row.created), ago_text(row.used)]
+        table.add_row(label, kind, row.digest[:16], str(row.files), size_text(row.bytes), *ages)
+
+    for row in top[:first] if first else top:
+        needed = Counter(str(digest) for digest in row.meta.get("pieces", ()) if needs(row.meta))
+        add(row, "", "bold" if needed else "")
+        for number, (digest, times) in enumerate(needed.items(), 1):
+            lead = "└ " if number == len(needed) else "├ "
+            if digest in by_digest:
+                add(by_digest[digest], lead, "", times)
+            else:
+                table.add_row(Text.assemble((lead, "dim"), ("gone", "red")), "", digest[:16], *[""] * 4)
+    out = console()
+    out.print(table)
+    if first and len(top) > first:
+        out.print(f"and {len(top) - first} more (--first 0 shows all)", style="dim")
 
 
 def _print_stats(found: Stats) -> None:
@@ -270,19 +284,23 @@ def _print_swept(swept: Swept) -> None:
 
     out = console()
     out.print(
-        f"Removed {_many(swept.entries, 'entry')} and {_many(swept.objects, 'object')} ({size_text(swept.bytes)}); "
+        f"Removed {many(swept.entries, 'entry')} and {many(swept.objects, 'object')} ({size_text(swept.bytes)}); "
         f"{size_text(swept.left_bytes)} left."
     )
     if swept.in_use:
-        out.print(f"Kept {_many(swept.in_use, 'entry')} that a running process uses.", style="yellow")
+        out.print(f"Kept {many(swept.in_use, 'entry')} that a running process uses.", style="yellow")
 
 
-def _many(count: int, noun: str) -> str:
+def many(count: int, noun: str) -> str:
+    """A number with its noun: ``1 entry``, ``2 entries``."""
+    if noun.endswith("ss"):
+        return f"{count:,} {noun if count == 1 else noun + 'es'}"
     plural = noun if count == 1 else f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"
     return f"{count:,} {plural}"
 
 
-def _ago(moment: float) -> str:
+def ago_text(moment: float) -> str:
+    """How long ago a moment (seconds since 1970) is: ``3 min ago``."""
     seconds = max(0.0, time.time() - moment)
     for size, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
         if seconds >= size:

@@ -17,7 +17,7 @@ from passprint.errors import PipelineError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from passprint.passes import InductorPass
+    from passprint.passes import BasePass
 
 passes_app = typer.Typer(
     help="Look at the graph passes that can be named in a pipeline.", no_args_is_help=True
@@ -118,7 +118,7 @@ def show_command(
     )
 
 
-def describe(kind: type[InductorPass]) -> Description:
+def describe(kind: type[BasePass]) -> Description:
     """What there is to tell about a pass class."""
     from passprint.passes.library import DEFAULT
 
@@ -135,7 +135,7 @@ def describe(kind: type[InductorPass]) -> Description:
         about=" ".join(doc.split("\n\n")[0].split()) if doc else "(no docstring)",
         doc=doc or "(no docstring)",
         options=[_option(field) for field in dataclasses.fields(kind) if field.init],
-        hook=_default_hook(),
+        hook=_hooks_of(kind)[0],
         place=DEFAULT.index(kind) + 1 if kind in DEFAULT else None,
         source=source,
         line=line,
@@ -155,10 +155,12 @@ def _signature(option: Option) -> str:
     return option.name if option.default is None else f"{option.name}={option.default}"
 
 
-def _default_hook() -> str:
-    from passprint.pipeline import PassManager
+def _hooks_of(kind: type[BasePass]) -> list[str]:
+    """Where a pass may run, the place where it runs if nothing is said first."""
+    from passprint.pipeline.members import hooks_for
+    from passprint.pipeline.torch_door import DEFAULT_HOOK
 
-    return PassManager([]).hook
+    return sorted(hooks_for(kind), key=lambda hook: hook != DEFAULT_HOOK)
 
 
 def _facts(one: Description) -> Table:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from passprint.compiler import inductor
+from passprint.compiler.elf import portable_library
 from passprint.compiler.kernels import load_kernel, run_wrapper
 from passprint.compiler.stitched import Runnable
 from passprint.compiler.wrapper import KERNEL_LOADER, Wrapper, kernel_names, make_portable
@@ -55,6 +56,13 @@ class Packed:
         if isinstance(content, bytes):
             raise CacheError(f"{name} has no path: it is held in memory")
         return content
+
+    def portable(self) -> dict[str, bytes]:
+        """The files as they are stored: libraries without what only the machine that built them can use."""
+        return {
+            name: portable_library(content) if isinstance(content, Path) else content
+            for name, content in self.files.items()
+        }
 
 
 # ---- pack -----------------------------------------------------------------------------------------------

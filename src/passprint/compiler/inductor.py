@@ -227,7 +227,7 @@ def torch_settings() -> dict[str, object]:
             "git": torch.version.git_version,
             "python": sys.implementation.cache_tag,
         },
-        "inductor config": inductor.save_config_portable(),
+        "inductor config": {k: v for k, v in inductor.save_config_portable().items() if k != "cpp.cxx"},
         "functorch config": functorch.save_config_portable(),
         "modes": {
             "grad": torch.is_grad_enabled(),
@@ -269,12 +269,11 @@ def mounted_slots() -> dict[str, object]:
 
 
 def host_capabilities(device_types: Sequence[str]) -> dict[str, object]:
-    """What generated code may rely on: instruction set and C++ compiler, or the GPU's model."""
+    """What generated code may rely on: the instruction set, or the GPU's model."""
     host: dict[str, object] = {}
     if "cpu" in device_types:
         host["cpu"] = {k: v for k, v in sorted(torch.cpu.get_capabilities().items()) if v}
         host["cpu capability"] = torch.backends.cpu.get_cpu_capability()
-        host["c++ compiler"] = _compiler_version()
     if "cuda" in device_types and torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(torch.cuda.current_device())
         host["gpu"] = {
@@ -284,14 +283,33 @@ def host_capabilities(device_types: Sequence[str]) -> dict[str, object]:
             "cuda": torch.version.cuda,
             "hip": torch.version.hip,
         }
-    host["environment"] = {
-        k: v for k, v in sorted(os.environ.items()) if k.startswith(_ENVIRONMENT) and k not in _LOCATIONS
-    }
+    host["environment"] = _environment(_ENVIRONMENT)
     return host
 
 
-_ENVIRONMENT = ("TORCHINDUCTOR_", "TRITON_", "OMP_", "KMP_", "CXX", "CPPFLAGS", "CXXFLAGS", "LDFLAGS")
+_ENVIRONMENT = ("TORCHINDUCTOR_", "TRITON_", "OMP_", "KMP_")
+_COMPILER_ENVIRONMENT = ("CXX", "CPPFLAGS", "LDFLAGS")
 _LOCATIONS = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TRITON_HOME", "TRITON_DUMP_DIR")
+
+
+def _environment(prefixes: tuple[str, ...]) -> dict[str, str]:
+    return {k: v for k, v in sorted(os.environ.items()) if k.startswith(prefixes) and k not in _LOCATIONS}
+
+
+def cpp_compiler() -> dict[str, object]:
+    """The C++ compiler that kernels are built with, and what it is told by the environment.
+
+    A host without one may load what any compiler built (:func:`has_compiler`).
+    """
+    return {"version": _compiler_version(), "environment": _environment(_COMPILER_ENVIRONMENT)}
+
+
+def has_compiler() -> bool:
+    """Whether kernels can be built here."""
+    return _compiler_version() != _NO_COMPILER
+
+
+_NO_COMPILER = "no compiler"
 
 
 def _compiler_version() -> str:
@@ -302,7 +320,7 @@ def _compiler_version() -> str:
     configured = config.cpp.cxx
     names = configured if isinstance(configured, (tuple, list)) else (configured,)
     found = next((path for path in (shutil.which(name) for name in names if name) if path), None)
-    return _first_line(found, os.stat(found).st_mtime_ns) if found else "no compiler"
+    return _first_line(found, os.stat(found).st_mtime_ns) if found else _NO_COMPILER
 
 
 @cache

@@ -14,8 +14,12 @@ from passprint.errors import PipelineError
 from passprint.identity import Fingerprint, canonical, compose, default_memo
 from passprint.pipeline import PassManager
 
-FORMAT = 1
+FORMAT = 2
 """Raised when what is stored for a piece, or how it runs, changes in a way that old entries do not follow."""
+
+
+COMPILER = "c++ compiler"
+"""The part of a key that a host without a compiler has no say in: what any compiler built will do there."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ def environment(manager: PassManager, device_types: Sequence[str]) -> Environmen
         "passes of others": compose("passes of others", mounted),
         "torch": compose("torch", inductor.torch_settings()),
         "host": compose("host", inductor.host_capabilities(device_types)),
+        COMPILER: compose(COMPILER, inductor.cpp_compiler() if "cpu" in device_types else {}),
         "passprint": compose("passprint", {"format": FORMAT, "code": _own_code()}),
     }
     return Environment(parts, tuple(opaque))

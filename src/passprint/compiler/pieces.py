@@ -12,15 +12,15 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
-from passprint.cache import Entry, Store
+from passprint.cache import Entry, Miss, Store, explain_miss, with_sources
 from passprint.compiler import inductor
 from passprint.compiler.artifact import Packed, Runnable, boxed, pack, unpack
-from passprint.compiler.key import Environment, environment, piece_key
+from passprint.compiler.key import COMPILER, Environment, environment, piece_key
 from passprint.compiler.partition import Piece, extract, symbol_sources
 from passprint.compiler.record import CompileReport, Origin, PieceReport
 from passprint.compiler.structure import Structure, describe
 from passprint.errors import CacheError
-from passprint.identity import Change, Fingerprint
+from passprint.identity import Fingerprint
 from passprint.passes import CompileRange, pass_context
 from passprint.pipeline import PassManager
 from passprint.pipeline.alarm import alarm
@@ -52,6 +52,8 @@ class PieceCompiler:
     _held: list[Entry] = field(default_factory=list)
     latest: list[tuple[PieceReport, Mapping[str, bytes | Path]]] = field(default_factory=list)
     """The pieces of the latest graph, in order, each with the files that it runs from (none if it is not stored)."""
+    _sources: Mapping[str, str] | None = None
+    _refused: dict[str, str] = field(default_factory=dict)
 
     def compile_all(self, gm: GraphModule, pieces: Sequence[Piece]) -> list[Runnable]:
         """One runnable per piece, in order."""
@@ -102,24 +104,25 @@ class PieceCompiler:
         if job.bypass:
             return None, "compiled"
         with self.report.phase("lookup"), inductor.timed("lookup"):
-            entry = self.store.get(job.key.digest)
+            if inductor.has_compiler():
+                entry = self.store.get(job.key.digest)
+            else:
+                entry = self.store.get_but_for(job.key, {COMPILER})
         return (self._load(entry, job), "store") if entry is not None else (None, "compiled")
 
     def _load(self, entry: Entry, job: _Job) -> _Ready | None:
-        """Make a stored entry runnable; one that cannot be is a miss with a note, never a failure."""
+        """Make a stored entry runnable; one that cannot be is a miss with a reason, never a failure."""
         guards = entry.meta["guards"]
         if not job.accepts(guards):
             entry.close()
-            self.report.notes.append(
-                f"{job.piece.label}: the stored piece was built for other sizes: {guards}"
-            )
+            self._refused[job.key.digest] = f"the stored piece was built for other sizes: {guards}"
             return None
         try:
             with self.report.phase("load"), inductor.timed("load"):
                 run = unpack(entry.meta["form"], entry, job.label)
         except (CacheError, OSError, ImportError) as error:
             entry.close()
-            self.report.notes.append(f"{job.piece.label}: the stored piece could not be loaded: {error}")
+            self._refused[job.key.digest] = f"the stored piece could not be loaded: {error}"
             return None
         self._held.append(entry)
         files = {name: entry.path(name) for name in entry.files}
@@ -137,7 +140,7 @@ class PieceCompiler:
             ready = self._load(entry, job) if entry is not None else None
             if ready is not None:
                 return ready, "store"
-            self.report.notes.append(f"{job.piece.label}: {explain_miss(self.store, job.key)}")
+            self._missed(job, self._explained(job))
             return self._compile(job), "compiled"
 
     def _compile(self, job: _Job) -> _Ready:
@@ -148,7 +151,7 @@ class PieceCompiler:
         if artifact.payload is None:
             reason = job.bypass or "torch cannot serialize what it compiled from this graph"
             self.store.bypass(reason)
-            self.report.notes.append(f"{job.piece.label}: not cached, {reason}")
+            self._missed(job, Miss("bypass", job.key.digest, job.piece.label, f"not cached, {reason}"))
             ready = _Ready(boxed(artifact.call), "unstored", guards, matches, reason)
         else:
             ready = self._store(job, pack(artifact.payload), guards, matches)
@@ -187,29 +190,36 @@ class PieceCompiler:
                 "label": job.piece.label,
                 "nodes": len(job.piece.nodes),
             }
-            self.store.put(job.key, packed.files, meta)
+            stored = packed.portable()
+            self.store.put(self._with_sources(job), stored, meta)
         with self.report.phase("load"), inductor.timed("load"):
             run = unpack(packed.form, packed, job.label)
-        return _Ready(run, packed.form, guards, matches, files=packed.files)
+        return _Ready(run, packed.form, guards, matches, files=stored)
 
+    # -- why
 
-def explain_miss(store: Store, key: Fingerprint) -> str:
-    """Why the store has nothing for ``key``: the parts in which the nearest entry differs, down to the function."""
-    found = store.nearest(key)
-    if found is None:
-        return "nothing like it is stored"
-    entry, changes = found
-    differing = [part.name for part in key.root.children if entry.parts.get(part.name) != part.digest]
-    if "graph" in differing:
-        return "no entry has this graph"
-    told = "; ".join(_told(change) for change in changes[:3])
-    more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
-    return f"the same graph is stored, but not with the same {', '.join(differing)}: {told}{more}"
+    def _explained(self, job: _Job) -> Miss:
+        """Why a piece is compiled: the entry that was found cannot be used, or what differs from the nearest."""
+        refused = self._refused.pop(job.key.digest, None)
+        if refused is not None:
+            return Miss("piece", job.key.digest, job.piece.label, refused)
+        return explain_miss(self.store, self._with_sources(job), job.piece.label)
 
+    def _missed(self, job: _Job, miss: Miss) -> None:
+        """Say why a piece is compiled: in the report, and in the store for ``passprint explain``."""
+        self.report.misses.append(miss)
+        self.report.notes.append(f"{job.piece.label}: {miss}")
+        self.store.missed(miss)
 
-def _told(change: Change) -> str:
-    text = str(change)
-    return text if len(text) <= 240 else f"{text[:240]}…"
+    def _with_sources(self, job: _Job) -> Fingerprint:
+        """The key with the texts of its parts and the sources of the passes, so that lines can be compared."""
+        if self._sources is None:
+            with self.report.phase("sources"):
+                self._sources = with_sources(job.key, self.manager.passes).sources
+        known = Fingerprint(job.key.digest, job.key.root, job.key.opaque, self._sources)
+        structure = job.structure
+        texts = {"graph": structure.graph, "inputs": structure.inputs, "symbols": structure.facts}
+        return with_sources(known, texts=texts)
 
 
 class _Graph:

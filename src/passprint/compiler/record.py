@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from passprint.cache import Miss
+
 SCHEMA = 1
 
 Status = Literal["pending", "cold", "warm", "bypass"]
@@ -49,6 +51,7 @@ class CompileReport:
             ``partition``, ``compile``, ``store``, ``load``, ``total``.
         notes: reasons worth reading: why a piece was compiled, why the cache was bypassed.
         traced_because: for each trace that a stored program could have spared, why none of them served.
+        misses: why each was compiled, with what differs from the nearest that was stored.
     """
 
     graphs: int = 0
@@ -58,6 +61,7 @@ class CompileReport:
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     notes: list[str] = field(default_factory=list)
     traced_because: list[str] = field(default_factory=list)
+    misses: list[Miss] = field(default_factory=list)
 
     @property
     def status(self) -> Status:
@@ -141,6 +145,7 @@ class CompileReport:
             "matches": dict(self.matches),
             "notes": list(self.notes),
             "traced_because": list(self.traced_because),
+            "misses": [miss.to_dict() for miss in self.misses],
             "each_piece": [{**vars(p), "matches": dict(p.matches)} for p in self.pieces_seen],
         }
 

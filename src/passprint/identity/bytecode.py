@@ -67,6 +67,7 @@ _SMALL_INT = _OP.get("LOAD_SMALL_INT", -1)
 _LOCAL_LOADS = frozenset(_codes("LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_FAST_BORROW", "LOAD_FAST_AND_CLEAR"))
 _LOCAL_PAIRS = frozenset(_codes("LOAD_FAST_LOAD_FAST", "LOAD_FAST_BORROW_LOAD_FAST_BORROW"))
 _LOCAL_STORES = frozenset(_codes("STORE_FAST"))
+_LOCAL_USES = frozenset(opcode.haslocal) - _LOCAL_STORES
 _SIMPLE_LOADS = frozenset((_LOAD_CONST, _SMALL_INT, *_LOCAL_LOADS, *_NAME_SHIFTS))
 _NULLS = frozenset(_codes("PUSH_NULL", "NULL"))
 _CALLS = frozenset(_codes("PRECALL", "CALL"))
@@ -153,6 +154,8 @@ def _read_chains(code: CodeType, ops: bytes, args: bytes) -> dict[tuple[str, ...
 
 def _instructions(code: CodeType, ops: bytes, args: bytes) -> list[tuple[int, int]]:
     """Every opcode with its whole argument; caches and argument prefixes are left out."""
+    if _EXTENDED not in ops:
+        return [(op, arg) for op, arg in zip(ops, args, strict=True) if op]
     found = []
     high = 0
     for op, arg in zip(ops, args, strict=True):
@@ -184,21 +187,19 @@ def _uses_of_local(
     if not name or name in code.co_cellvars:
         return ((),)
     found: dict[tuple[str, ...], None] = {}
-    for position, (op, arg) in enumerate(steps):
-        if op in _LOCAL_LOADS and arg == variable:
-            found[_attributes_after(code, steps, position + 1)[0]] = None
+    for position in [at for at, (op, _) in enumerate(steps) if op in _LOCAL_USES]:
+        op, arg = steps[position]
+        if op in _LOCAL_LOADS:
+            if arg == variable:
+                found[_attributes_after(code, steps, position + 1)[0]] = None
         elif op in _LOCAL_PAIRS:
             if arg >> 4 == variable:
                 found[()] = None
             if arg & 15 == variable:
                 found[_attributes_after(code, steps, position + 1)[0]] = None
-        elif op not in _LOCAL_STORES and _names_local(op) and variable in (arg, arg >> 4, arg & 15):
+        elif variable in (arg, arg >> 4, arg & 15):
             found[()] = None
     return tuple(found)
-
-
-def _names_local(op: int) -> bool:
-    return op in opcode.haslocal
 
 
 def _read_imports(code: CodeType, steps: list[tuple[int, int]]) -> list[ImportRef]:

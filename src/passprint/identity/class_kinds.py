@@ -32,6 +32,7 @@ _UNCOUNTED = frozenset(
         "__firstlineno__",
         "__static_attributes__",
         "__classdictcell__",
+        "__slotnames__",  # what copyreg notes on a class when an object of it is copied or pickled
         "__abstractmethods__",
         "_abc_impl",
         IGNORE,

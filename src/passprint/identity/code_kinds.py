@@ -57,8 +57,7 @@ def _generated_leaf(walk: Walk, function: FunctionType) -> bytes | None:
     defaults = function.__defaults__ or ()
     if function.__dict__ or function.__kwdefaults__ or not is_flat(defaults):
         return None
-    if defaults:
-        walk.slots.refer(function)
+    walk.slots.refer(function)
     return frame(b"G", encode_text(function.__name__) + canonical(defaults))
 
 

@@ -136,8 +136,14 @@ def _expand_declared(walk: Walk, value: Any, node: Node) -> None:
 
 def _expand_with_getstate(walk: Walk, value: Any, node: Node) -> None:
     walk.slots.never()
+    try:
+        state = value.__getstate__()
+    except Exception as error:  # noqa: BLE001  (it is the class's own code, and may raise anything)
+        walk.mark_opaque(
+            node, f"{type(value).__qualname__}, whose __getstate__ raised {type(error).__name__}"
+        )
+        return
     _add_class(walk, value, node)
-    state = value.__getstate__()
     node.add("", "state", walk.child(state), state)
 
 

@@ -16,9 +16,28 @@ from torch.fx.node import map_arg
 
 from passprint.passes import torch_door
 
+#: What torch raises where a size depends on data: the operator may be right, and nobody can tell.
+_UNKNOWN = frozenset(
+    {
+        "DataDependentOutputException",
+        "DynamicOutputShapeException",
+        "GuardOnDataDependentSymNode",
+        "NotImplementedError",
+        "UnsupportedFakeTensorException",
+    }
+)
+
 
 class CannotCompute(Exception):
-    """An annotation cannot be computed: something that it depends on has none, or the operator refuses."""
+    """An annotation cannot be computed. ``is_unknown``: the operator may be right all the same."""
+
+    def __init__(self, message: str, *, is_unknown: bool = False) -> None:
+        super().__init__(message)
+        self.is_unknown = is_unknown
+
+
+class NotAnnotated(CannotCompute):
+    """Something that an annotation depends on has none."""
 
 
 def mode_of(graph: Graph) -> Any | None:
@@ -43,7 +62,7 @@ def annotation_of(node: Node, mode: Any) -> Any:
         for name in str(node.target).split("."):
             value = getattr(value, name)
         return torch_door.as_fake(mode, value)
-    raise CannotCompute(f"{node.name} has no meta['val']")
+    raise NotAnnotated(f"{node.name} has no meta['val']")
 
 
 def compute(node: Node, mode: Any, value_of: Callable[[Node], Any] | None = None) -> Any:
@@ -58,7 +77,9 @@ def compute(node: Node, mode: Any, value_of: Callable[[Node], Any] | None = None
     try:
         return node.target(*args, **kwargs)
     except Exception as error:
-        raise CannotCompute(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
+        first = next(iter(str(error).strip().splitlines()), "")
+        kind = type(error).__name__
+        raise CannotCompute(f"{kind}: {first}", is_unknown=kind in _UNKNOWN) from error
 
 
 def fill_missing(graph: Graph) -> list[Node]:

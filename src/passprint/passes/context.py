@@ -71,7 +71,6 @@ class PassContext:
     ``watch``: who follows single rewrites, or None; the pass manager's as well.
     ``near_misses``: how close patterns came that have not matched, by ``"pass-name/pattern-name"``.
     ``is_inference``: whether the graph is compiled for inference, where torch says so (its post-grad hooks), or None.
-    ``rewrites_left``: how many rewrites may still be made, where a limit is set (`passprint.pipeline.selected`).
     """
 
     compile_range: CompileRange
@@ -79,7 +78,6 @@ class PassContext:
     watch: RewriteWatch | None = None
     near_misses: dict[str, object] = field(default_factory=dict)
     is_inference: bool | None = None
-    rewrites_left: int | None = None
 
     def count(self, name: str, matches: int) -> None:
         """Add ``matches`` under ``name``."""

@@ -6,6 +6,7 @@ with the name that moved when a newer torch no longer has what stands here.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -97,15 +98,21 @@ def fake_mode_of(value: Any) -> FakeTensorMode | None:
 def propagating(mode: FakeTensorMode) -> Iterator[None]:
     """Compute values in ``mode`` without leaving a trace: no guard is added, no tracing context is asked.
 
-    Symbols for sizes that only the data tells are not made anew where torch can tell that they are the same.
+    An operator that refuses its arguments is not logged: who asked is told by the exception.
     """
     from torch._guards import tracing
 
     shape_env: Any = mode.shape_env
     quiet = shape_env.suppress_guards() if shape_env is not None else nullcontext()
     unbacked = shape_env.ignore_fresh_unbacked_symbols() if shape_env is not None else nullcontext()
-    with tracing(None), mode, quiet, unbacked:
-        yield
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with tracing(None), mode, quiet, unbacked:
+            yield
+    finally:
+        log.setLevel(level)
 
 
 class Matcher:

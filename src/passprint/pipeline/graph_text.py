@@ -3,35 +3,54 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch.fx import Graph, Node
+from torch.fx.node import map_arg
 
 
 def graph_text(graph: Graph) -> str:
     """``name = target(arguments)  # float32[2, s0] (s0, 1)`` for every node, with what it is annotated with."""
-    return "\n".join(node_text(node) for node in graph.nodes) + "\n"
+    return "\n".join(line_of(node) for node in graph.nodes) + "\n"
 
 
-def node_text(node: Node) -> str:
+def structure_text(graph: Graph) -> str:
+    """The graph without the names that FX makes up: equal for two graphs that do the same in the same order."""
+    numbers: dict[Node, str] = {}
+    lines = []
+    for node in graph.nodes:
+        args, kwargs = map_arg((node.args, dict(node.kwargs)), numbers.__getitem__)
+        numbers[node] = f"%{len(numbers)}"
+        target = "" if node.op == "placeholder" else target_text(node.target)
+        lines.append(f"{node.op} {target} {_argument(args)} {kwargs}")
+    return "\n".join(lines)
+
+
+def line_of(node: Node) -> str:
     """One line of `graph_text`."""
-    arguments = [_argument(value) for value in node.args]
-    arguments += [f"{key}={_argument(value)}" for key, value in node.kwargs.items()]
-    if node.op in ("placeholder", "get_attr"):
-        line = f"{node.name} = {node.op} {node.target}"
-    elif node.op == "output":
+    return node_text(node.name, node.op, node.target, node.args, node.kwargs, node.meta)
+
+
+def node_text(name: str, op: str, target: Any, args: Any, kwargs: Any, meta: Mapping[str, Any]) -> str:
+    """One line of `graph_text`, of the parts of a node."""
+    arguments = [_argument(value) for value in args]
+    arguments += [f"{key}={_argument(value)}" for key, value in kwargs.items()]
+    if op in ("placeholder", "get_attr"):
+        line = f"{name} = {op} {target}"
+    elif op == "output":
         return f"return {', '.join(arguments)}"
     else:
-        line = f"{node.name} = {target_text(node)}({', '.join(arguments)})"
-    return f"{line}  # {value_text(node.meta['val'])}" if "val" in node.meta else line
+        line = f"{name} = {target_text(target)}({', '.join(arguments)})"
+    return f"{line}  # {value_text(meta['val'])}" if "val" in meta else line
 
 
-def target_text(node: Node) -> str:
+def target_text(target: Any) -> str:
     """What a node calls, in short."""
-    if isinstance(node.target, torch._ops.OpOverload):
-        return str(node.target)
-    return str(getattr(node.target, "__name__", node.target))
+    return (
+        str(target) if isinstance(target, torch._ops.OpOverload) else str(getattr(target, "__name__", target))
+    )
 
 
 def value_text(value: Any) -> str:

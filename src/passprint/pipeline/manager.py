@@ -2,104 +2,206 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import copy
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import torch
+from torch.fx import Graph, GraphModule
 
 from passprint.errors import PipelineError
 from passprint.identity import Fingerprint, compose, default_memo
 from passprint.passes import (
+    BasePass,
     CompileRange,
-    InductorPass,
     PassContext,
     current_pass_context,
     is_applicable_for_range,
     pass_context,
 )
 from passprint.passes.naming import name_of
+from passprint.pipeline import mounting
 from passprint.pipeline.alarm import alarm
+from passprint.pipeline.filters import Selection, current_selection, is_limited
 from passprint.pipeline.instruments.base import Instrument
 from passprint.pipeline.instruments.chosen import checked_instruments
 from passprint.pipeline.limits import limit_text
-from passprint.pipeline.mounting import chain
+from passprint.pipeline.members import (
+    Member,
+    as_graph_pass,
+    as_members,
+    check_member,
+    check_partitioners,
+    has_default_uuid,
+    text_of,
+)
+from passprint.pipeline.order import check_complete, check_order, declared_by
 from passprint.pipeline.running import pipeline_run, run_pass, skip_pass
+from passprint.pipeline.scheduler import run_partitioner, run_scheduler_pass
+from passprint.pipeline.slots import InSlot, slot_for
+from passprint.pipeline.spanning import find_hook, settle_hooks
 from passprint.pipeline.torch_door import (
+    DEFAULT_HOOK,
     HOOKS,
     CustomGraphPass,
     CustomInferenceAwareGraphPass,
-    passes_in_slot,
-    slot_holding,
+    Hook,
 )
 
 
 class PassManager(CustomGraphPass):
-    """Passes in the order in which they run, at one of Inductor's hooks.
+    """Passes in the order in which they run, at one of Inductor's hooks or at several.
 
-    ``passes``: pass objects; managers may be nested, and any ``CustomGraphPass`` may be among them.
-    ``hook``: "pre_grad", "joint_pre", "joint_post", "post_grad_pre" or "post_grad_post".
+    ``passes``: pass objects; managers may be nested, and torch's own kinds of passes may be among them. Managers that
+    each name another hook make one pipeline that spans these hooks.
+    ``hook``: "pre_grad", "joint_pre", "joint_post", "partitioner", "post_grad_pre", "post_grad_post" (also where
+    nothing is said), "scheduler_pre" or "scheduler_post".
     ``instruments``: objects that watch it run (see `passprint.instruments`), or their names as text.
-    Raises PipelineError for a member that is not a pass and for an unknown hook. A manager does not change.
+
+    Raises PipelineError for a member that is not a pass or cannot run at the hook, for an unknown hook, and
+    for an order
+    that the passes' own declarations forbid. A manager does not change.
     """
 
     def __init__(
         self,
-        passes: Iterable[CustomGraphPass] = (),
+        passes: Iterable[Member] = (),
         *,
-        hook: str = "post_grad_post",
+        hook: str | None = None,
         instruments: Iterable[Instrument] = (),
     ) -> None:
-        if hook not in HOOKS:
-            raise PipelineError(f"there is no hook called {hook!r}; it must be one of {', '.join(HOOKS)}")
-        self._passes = _checked(passes)
-        self._hook = hook
+        members = as_members(passes)
         self._instruments = checked_instruments(instruments)
         self._changing = tuple(one for one in self._instruments if one.changes_graph)
-        self._own = tuple(pass_ for pass_ in self._passes if _has_default_uuid(pass_))
+        self._named_hook = None if hook is None else find_hook(hook).name
+        inner = {at: member for at, member in enumerate(members) if isinstance(member, PassManager)}
+        hooks = settle_hooks(
+            self._named_hook, len(members), {at: one._hook_names() for at, one in inner.items()}
+        )
+        self._hook: Hook | None = HOOKS[hooks[0] or DEFAULT_HOOK] if len(hooks) == 1 else None
+        if len(hooks) == 1:
+            self._named_hook = hooks[0]
+        self._passes = tuple(self._adopted(member, at) for at, member in enumerate(members))
+        self._steps = tuple(as_graph_pass(member) for member in self._passes)
+        self._own = tuple(member for member in self._passes if has_default_uuid(member))
         self._known: tuple[tuple[object, ...], str] | None = None
+        self._skipped: tuple[Any, ...] = ()
+        self._reduced: dict[Selection, PassManager] = {}
+        self._slots: dict[str, InSlot] = {}
+        self._is_complete = False
+        if self._hook is not None and self._hook.takes == "joint module":
+            check_partitioners(tuple(self._leaves()))
+        check_order([declared_by(member) for member in self._leaves()])
+
+    def _adopted(self, member: Any, position: int) -> Any:
+        if not isinstance(member, PassManager):
+            check_member(member, position, self._hook or HOOKS[DEFAULT_HOOK])
+            return member
+        if self._hook is None:
+            heard = (*self._instruments, *member._instruments)
+            return member._with(instruments=heard) if self._instruments else member
+        return member if member._hook is self._hook else member._with(hook=self._hook.name)
+
+    # -- what it is
 
     @property
-    def passes(self) -> tuple[CustomGraphPass, ...]:
-        """The members, in order."""
+    def passes(self) -> tuple[Any, ...]:
+        """The members, in order. Of a pipeline that spans hooks, one manager for each hook."""
         return self._passes
 
     @property
-    def hook(self) -> str:
-        """Where in Inductor the pipeline runs."""
-        return self._hook
+    def hook(self) -> str | None:
+        """Where in Inductor the pipeline runs; None for one that spans several hooks."""
+        return None if self._hook is None else self._hook.name
+
+    @property
+    def hooks(self) -> tuple[str, ...]:
+        """Where in Inductor the pipeline runs, in the order in which Inductor comes there."""
+        return tuple(self.stages)
+
+    @property
+    def stages(self) -> dict[str, PassManager]:
+        """By hook, the part of the pipeline that runs there; a pipeline at one hook is its own part."""
+        if self._hook is not None:
+            return {self._hook.name: self}
+        return {stage._hook.name: stage for stage in self._passes}
 
     @property
     def instruments(self) -> tuple[Instrument, ...]:
         """What watches this manager, beside what the environment asks for."""
         return self._instruments
 
+    @property
+    def asks_for_inference(self) -> bool:
+        """Whether a member wants to know if the graph is compiled for inference."""
+        return any(isinstance(member, CustomInferenceAwareGraphPass) for member in self._leaves())
+
+    def _hook_names(self) -> tuple[str | None, ...]:
+        return (self._named_hook,) if self._hook is not None else tuple(self.hooks)
+
+    def _leaves(self) -> Iterator[Any]:
+        for member in self._passes:
+            if isinstance(member, PassManager):
+                yield from member._leaves()
+            else:
+                yield member
+
     # -- running
 
-    def __call__(self, graph: torch.fx.Graph) -> None:
+    def __call__(self, graph: Graph) -> None:
         """Run the passes on ``graph``, but for those whose range does not apply; raises PassError.
 
-        Outside a `pass_context` the graph counts as compiled for any size.
+        Outside a `pass_context` the graph counts as compiled for any size. Raises PipelineError for a pipeline that
+        does not run on one graph.
         """
+        self.run(graph)
+
+    def run(self, graph: Graph, *, is_inference: bool | None = None) -> None:
+        """As a call; ``is_inference`` is what passes are told that ask for it."""
+        if self._hook is None or self._hook.takes != "graph":
+            raise PipelineError(
+                f"the pipeline {str(self)!r} runs at {' and '.join(self.hooks)}, so it cannot be called with "
+                "one graph. Mount it "
+                "(manager.options(), manager.mounted()), or run one of manager.stages"
+            )
+        self._check_complete()
+        pipeline = self._selected()
         context = current_pass_context()
-        if context is not None:
-            self._run(graph, context)
-        else:
+        if context is None:
             with pass_context(CompileRange.any()) as context:
-                self._run(graph, context)
+                context.is_inference = is_inference
+                pipeline._run(graph, context)
+        else:
+            outer, context.is_inference = context.is_inference, is_inference
+            try:
+                pipeline._run(graph, context)
+            finally:
+                context.is_inference = outer
         alarm.graph_done(context)
 
-    run = __call__
-
-    def _run(self, graph: torch.fx.Graph, context: PassContext) -> None:
+    def _run(self, graph: Graph, context: PassContext) -> None:
         with pipeline_run(self, self._instruments, graph, context):
-            for pass_ in self._passes:
+            for left_out in self._skipped:
+                skip_pass(left_out, "it is not selected")
+            for pass_ in self._steps:
                 if isinstance(pass_, PassManager):
                     pass_._run(graph, context)
                 elif is_applicable_for_range(pass_, context.compile_range):
                     run_pass(pass_, graph, context)
                 else:
                     skip_pass(pass_, f"it does not apply to sizes {context.compile_range}")
+
+    def run_on_nodes(self, nodes: list[Any]) -> list[Any]:
+        """Run a pipeline of one of the scheduler's hooks; returns the nodes as they are to go on."""
+        for pass_ in self._selected()._leaves():
+            nodes = run_scheduler_pass(pass_, nodes)
+        return nodes
+
+    def partition(
+        self, gm: GraphModule, joint_inputs: Sequence[object], **kwargs: Any
+    ) -> tuple[GraphModule, GraphModule]:
+        """Cut a joint graph into forward and backward with the pipeline's partitioner; with torch's if it has none."""
+        return run_partitioner(tuple(self._selected()._leaves()), gm, joint_inputs, kwargs)
 
     # -- identity
 
@@ -108,27 +210,41 @@ class PassManager(CustomGraphPass):
 
         Asked again, it only asks the members whether they are what they were.
         """
+        if is_limited() and limit_text():
+            return None
+        return self._selected()._uuid()
+
+    def _uuid(self) -> str | None:
         parts = self._uuids()
         if parts is None:
             return None
         known = self._known
         if known is None or known[0] != parts:
-            known = self._known = (parts, self.identity().digest)
+            known = self._known = (parts, self._identity().digest)
         return known[1]
 
     def identity(self) -> Fingerprint:
         """The pipeline as named parts: the hook, the range of the active context, the order, and every pass.
 
-        ``opaque`` of the result lists what cannot be identified. Raises PipelineError when a pass that brings its
-        own uuid has none, and while ``PASSPRINT_LIMIT`` is set.
+        A pipeline that spans hooks has one part for each. Passes that are not selected (`passprint.pipeline.selected`)
+        do not count. ``opaque`` of the result lists what cannot be identified. Raises PipelineError when a pass that
+        brings its own uuid has none, and while ``PASSPRINT_LIMIT`` is set.
         """
-        if limit_text():
+        if is_limited() and limit_text():
             raise PipelineError(
                 f"PASSPRINT_LIMIT={limit_text()} leaves out rewrites by a count over the whole process, which no key "
                 "describes, so nothing is cached; unset it to cache again"
             )
+        return self._selected()._identity()
+
+    def _identity(self) -> Fingerprint:
+        return compose("pipeline", self._identity_parts())
+
+    def _identity_parts(self) -> dict[str, object]:
+        if self._hook is None:
+            return {hook: stage.identity() for hook, stage in self.stages.items()}
         parts: dict[str, object] = {
-            "hook": self._hook,
+            "hook": self._hook.name,
             "range": _active_range(),
             "order": tuple(name_of(pass_) for pass_ in self._passes),
         }
@@ -136,11 +252,9 @@ class PassManager(CustomGraphPass):
             parts[f"{position} {name_of(pass_)}"] = _identity_of(pass_)
         for instrument in self._changing:
             parts[f"instrument {instrument.name}"] = default_memo().fingerprint(instrument)
-        return compose("pipeline", parts)
+        return parts
 
     def _uuids(self) -> tuple[object, ...] | None:
-        if limit_text():
-            return None
         digests = default_memo().digests((*self._own, *self._changing))
         if None in digests:
             for pass_, digest in zip(self._own, digests, strict=False):
@@ -150,13 +264,17 @@ class PassManager(CustomGraphPass):
         if len(self._own) == len(self._passes):
             return (_active_range(), *digests)
         ours = iter(digests)
-        uuids = [next(ours) if _has_default_uuid(pass_) else pass_.uuid() for pass_ in self._passes]
+        uuids = [next(ours) if has_default_uuid(pass_) else self._uuid_of(pass_) for pass_ in self._passes]
         return (_active_range(), *uuids, *ours) if all(uuids) else None
+
+    def _uuid_of(self, pass_: Any) -> Any:
+        # inside a hook's pipeline what is selected has been settled already
+        return pass_._uuid() if isinstance(pass_, PassManager) and self._hook is not None else pass_.uuid()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PassManager):
             return NotImplemented
-        return self._passes == other._passes and self._hook == other._hook
+        return type(self) is type(other) and self._passes == other._passes and self._hook == other._hook
 
     def __hash__(self) -> int:
         return hash((self._hook, tuple(map(name_of, self._passes))))
@@ -164,45 +282,130 @@ class PassManager(CustomGraphPass):
     # -- text
 
     def __str__(self) -> str:
+        if self._hook is None:
+            return ",".join(f"{HOOKS[hook].text}({stage._body()})" for hook, stage in self.stages.items())
+        return self._body() if self._hook.name == DEFAULT_HOOK else f"{self._hook.text}({self._body()})"
+
+    def _body(self) -> str:
         return ",".join(
-            f"({pass_})" if isinstance(pass_, PassManager) else _text_of(pass_) for pass_ in self._passes
+            pass_._own_text() if isinstance(pass_, PassManager) else text_of(pass_) for pass_ in self._passes
         )
 
+    def _own_text(self) -> str:
+        """The text of this manager inside another one."""
+        return f"({self._body()})"
+
     def __repr__(self) -> str:
-        return f"PassManager.parse({str(self)!r}, hook={self._hook!r})"
+        return f"PassManager.parse({str(self)!r})"
 
     @classmethod
-    def parse(
-        cls, text: str, *, hook: str = "post_grad_post", passes: Iterable[InductorPass] = ()
-    ) -> PassManager:
-        """The pipeline that ``text`` spells: ``"fuse-rms-norm{eps=1e-05},noop-elimination"``.
+    def parse(cls, text: str, *, hook: str | None = None, passes: Iterable[BasePass] = ()) -> PassManager:
+        """The pipeline that ``text`` spells: ``"fuse-rms-norm{eps=1e-05},fixed-point(max=4){fold-reshapes}"``.
 
+        ``hook``: where it runs, unless the text says so itself: ``"pre-grad(…),post-grad-post(…)"``.
         Names are looked up in the registry, and first among ``passes``, objects that no class stands for
         (such as functions made passes by `graph_pass`). Raises PipelineError with a caret under the mistake.
         """
         from passprint.pipeline.text import parse_pipeline
 
-        return parse_pipeline(
-            text, lambda members: cls(members, hook=hook), {pass_.name: pass_ for pass_ in passes}
-        )
+        manager = parse_pipeline(text, hook, {pass_.name: pass_ for pass_ in passes})
+        manager._check_complete()
+        return manager
 
     # -- mounting
 
     def options(self) -> dict[str, Any]:
         """For ``torch.compile(model, options=manager.options())``: this pipeline, for that call only."""
-        return {HOOKS[self._hook]: self}
+        self._check_complete()
+        return {HOOKS[hook].slot: stage._in_slot(hook) for hook, stage in self.stages.items()}
 
     @contextmanager
-    def mounted(self) -> Iterator[None]:
+    def mounted(self, place: str = "after") -> Iterator[None]:
         """Within the ``with`` block, whatever this thread compiles runs this pipeline.
 
-        Passes that were in the slot keep running, before this pipeline; after the block they stand there
-        alone again. torch compiles at the first call of a compiled function: it belongs in the block.
+        Passes that were in a slot keep running, before this pipeline (``place="after"``) or after it (``"before"``);
+        after the block they stand there alone again. torch compiles at the first call of a compiled function: it
+        belongs in the block. Raises PipelineError where a slot takes one party only and is taken, and at the end of the
+        block if somebody else has taken the pipeline's place in between.
         """
-        with alarm.compile(), slot_holding(self._hook, chain((*passes_in_slot(self._hook), self))):
+        self._check_complete()
+        with alarm.compile(), mounting.mounted(self.stages, place):
             yield
 
-    def __iter__(self) -> Iterator[CustomGraphPass]:
+    def install(self, place: str = "after") -> mounting.Installation:
+        """Mount this pipeline for the whole process, until ``remove()`` of what is returned.
+
+        Every thread runs it that has not put something into the slots itself. Raises as `mounted` does.
+        """
+        self._check_complete()
+        return mounting.Installation(self.stages, place)
+
+    def _in_slot(self, hook: str) -> InSlot:
+        # one object for one manager: torch compiles again for options that are not equal
+        if hook not in self._slots:
+            self._slots[hook] = slot_for(self, HOOKS[hook])
+        return self._slots[hook]
+
+    def _check_complete(self) -> None:
+        # Only here and not when it is built: what a member requires may stand in the pipeline that it is put into.
+        if not self._is_complete:
+            check_complete([declared_by(member) for member in self._leaves()])
+            self._is_complete = True
+
+    # -- variants
+
+    def _selected(self) -> PassManager:
+        """This pipeline without what the selection in force leaves out."""
+        selection = current_selection()
+        if selection is None:
+            return self
+        if selection not in self._reduced:
+            names = [name_of(leaf) for leaf in self._leaves()]
+            selection.warn_of_unknown(names)
+            numbers: dict[str, int] = {}
+            self._reduced[selection] = self._reduce(selection, numbers) if self._hook is not None else self
+        return self._reduced[selection]
+
+    def _reduce(self, selection: Selection, numbers: dict[str, int]) -> PassManager:
+        kept: list[Any] = []
+        skipped: list[Any] = []
+        for member in self._passes:
+            if isinstance(member, PassManager):
+                inner = member._reduce(selection, numbers)
+                (kept if inner._passes else skipped).append(inner)
+                continue
+            name = name_of(member)
+            numbers[name] = numbers.get(name, 0) + 1
+            (kept if selection.takes(name, numbers[name]) else skipped).append(member)
+        if not skipped and all(mine is theirs for mine, theirs in zip(kept, self._passes, strict=True)):
+            return self
+        reduced = self._with(members=kept)
+        reduced._skipped = tuple(skipped)
+        return reduced
+
+    def _with(
+        self,
+        *,
+        members: Sequence[Any] | None = None,
+        hook: str | None = None,
+        instruments: Iterable[Instrument] | None = None,
+    ) -> PassManager:
+        """A copy with other members, at another hook, or watched by others; its order has been checked before."""
+        other = copy.copy(self)
+        if hook is not None:
+            other._hook, other._named_hook = HOOKS[hook], hook
+        if instruments is not None:
+            other._instruments = tuple(dict.fromkeys(instruments))
+            other._changing = tuple(one for one in other._instruments if one.changes_graph)
+        other._passes = tuple(
+            other._adopted(member, at)
+            for at, member in enumerate(self._passes if members is None else members)
+        )
+        other._steps = tuple(as_graph_pass(member) for member in other._passes)
+        other._own = tuple(member for member in other._passes if has_default_uuid(member))
+        return other
+
+    def __iter__(self) -> Iterator[Any]:
         return iter(self._passes)
 
     def __len__(self) -> int:
@@ -213,50 +416,13 @@ class PassManager(CustomGraphPass):
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_known": None}
+        return {**vars(self), "_known": None, "_reduced": {}, "_slots": {}}
 
 
-def _checked(passes: object) -> tuple[CustomGraphPass, ...]:
-    if isinstance(passes, str):
-        raise PipelineError(
-            f"a PassManager was given the text {passes!r}; it expects pass objects. "
-            f"Write PassManager.parse({passes!r})"
-        )
-    if not isinstance(passes, Iterable):
-        raise PipelineError(
-            f"a PassManager was given {passes!r} ({type(passes).__name__}); it expects a list of passes, as "
-            "in PassManager([FuseRMSNorm(), NoopElimination()])"
-        )
-    members = tuple(passes)
-    for position, member in enumerate(members):
-        if not isinstance(member, CustomGraphPass) or isinstance(member, CustomInferenceAwareGraphPass):
-            raise PipelineError(
-                f"member {position} of a PassManager is {member!r} ({type(member).__name__}), which is not a "
-                f"pass. Expected an instance of InductorPass (or of CustomGraphPass): {_advice(member)}"
-            )
-    return members
-
-
-def _advice(member: object) -> str:
-    if isinstance(member, CustomInferenceAwareGraphPass):
-        return "passes that torch tells whether it compiles for inference go into torch's slot themselves"
-    if isinstance(member, type) and issubclass(member, CustomGraphPass):
-        return f"give an instance, {member.__name__}()"
-    if isinstance(member, str):
-        return f"for text, write PassManager.parse({member!r})"
-    if callable(member):
-        return "turn a function into a pass with @passprint.graph_pass or CallableInductorPass(function)"
-    return "write a class with __call__(self, graph) that inherits from passprint.InductorPass"
-
-
-def _has_default_uuid(pass_: object) -> bool:
-    return isinstance(pass_, InductorPass) and type(pass_).uuid is InductorPass.uuid
-
-
-def _identity_of(pass_: CustomGraphPass) -> object:
+def _identity_of(pass_: Any) -> object:
     if isinstance(pass_, PassManager):
-        return pass_.identity()
-    if _has_default_uuid(pass_):
+        return pass_._identity()
+    if has_default_uuid(pass_):
         return default_memo().fingerprint(pass_)
     uuid = pass_.uuid()
     if not uuid:
@@ -270,7 +436,3 @@ def _identity_of(pass_: CustomGraphPass) -> object:
 def _active_range() -> str:
     context = current_pass_context()
     return str(context.compile_range if context is not None else CompileRange.any())
-
-
-def _text_of(pass_: CustomGraphPass) -> str:
-    return str(pass_) if isinstance(pass_, InductorPass) else name_of(pass_)

@@ -13,16 +13,21 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import entry_points
 
 from passprint.errors import PipelineError
-from passprint.passes import CallableInductorPass, InductorPass
+from passprint.passes import BasePass, CallableInductorPass
+from passprint.pipeline.torch_door import HOOKS
 
 #: Installed packages name their pass classes in this entry point group.
 ENTRY_POINTS = "passprint.passes"
 
+#: What a pipeline's text calls a group that repeats; no pass can have this name, nor that of a hook.
+FIXED_POINT = "fixed-point"
 
-Claims = dict[str, list[type[InductorPass]]]
+RESERVED = frozenset({FIXED_POINT, *(hook.text for hook in HOOKS.values())})
+
+Claims = dict[str, list[type[BasePass]]]
 
 
-def list_passes() -> dict[str, type[InductorPass]]:
+def list_passes() -> dict[str, type[BasePass]]:
     """Every known pass class by its name, sorted; raises PipelineError when two classes claim one name.
 
     A class is known once it exists. Defining it again (a notebook cell, a reload) replaces it. Classes that
@@ -37,7 +42,7 @@ def pass_names() -> list[str]:
     return sorted(_claims())
 
 
-def get_pass(name: str) -> type[InductorPass]:
+def get_pass(name: str) -> type[BasePass]:
     """The pass class called ``name``; raises PipelineError when there is none, or more than one."""
     claims = _undisputed(name)
     if name not in claims:
@@ -64,11 +69,23 @@ def _undisputed(name: str | None) -> Claims:
         claims = _claims()
     for disputed in _disputed(claims, name):
         raise PipelineError(
-            f"the pass name {disputed!r} is claimed by "
-            + " and by ".join(f"{owner.__module__}.{owner.__qualname__}" for owner in claims[disputed])
-            + '. Give one of them another: name: ClassVar[str] = "another-name"'
+            f"the pass name {disputed!r} is claimed by {' and by '.join(map(_owner, claims[disputed]))}"
+            '. Give one of them another: name: ClassVar[str] = "another-name"'
+        )
+    for reserved in RESERVED & set(claims) & ({name} if name is not None else RESERVED):
+        raise PipelineError(
+            f"the pass name {reserved!r} of {_owner(claims[reserved][0])} has a meaning of its own in a "
+            "pipeline's text. Give "
+            'the pass another: name: ClassVar[str] = "another-name"'
         )
     return claims
+
+
+def _owner(kind: type[BasePass]) -> str:
+    """A class with its module, and with the package that offers it, if one does."""
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    package = _load_everything().get(name)
+    return name if package is None else f"{name} (of the package {package})"
 
 
 def _disputed(claims: Claims, name: str | None) -> list[str]:
@@ -76,7 +93,7 @@ def _disputed(claims: Claims, name: str | None) -> list[str]:
 
 
 def _claims() -> Claims:
-    every = _subclasses(InductorPass)  # type: ignore[type-abstract]
+    every = _subclasses(BasePass)
     latest = {(found.__module__, found.__qualname__): found for found in every}
     claims: Claims = {}
     for found in latest.values():
@@ -84,7 +101,7 @@ def _claims() -> Claims:
     return claims
 
 
-def _subclasses(base: type[InductorPass]) -> Iterator[type[InductorPass]]:
+def _subclasses(base: type[BasePass]) -> Iterator[type[BasePass]]:
     for found in base.__subclasses__():
         if not (inspect.isabstract(found) or found.__name__.startswith("_") or found is CallableInductorPass):
             yield found
@@ -92,19 +109,34 @@ def _subclasses(base: type[InductorPass]) -> Iterator[type[InductorPass]]:
 
 
 @functools.cache
-def _load_everything() -> None:
-    """Import what may define passes; once, because asking every installed package takes milliseconds."""
+def _load_everything() -> dict[str, str]:
+    """Import what may define passes; once, because asking every installed package takes milliseconds.
+
+    Returns which package offers which class, by the class's full name.
+    """
     from passprint.passes import library
 
     for module in pkgutil.iter_modules(library.__path__, f"{library.__name__}."):
         importlib.import_module(module.name)
+    offered: dict[str, str] = {}
     for entry in entry_points(group=ENTRY_POINTS):
+        owner = entry.dist.name if entry.dist is not None else "an installed package"
         try:
-            entry.load()
+            found = entry.load()
         except (ImportError, AttributeError) as error:
-            owner = entry.dist.name if entry.dist is not None else "an installed package"
             warnings.warn(
                 f"{owner} offers the pass {entry.name!r} as {entry.value!r}, which cannot be imported "
                 f"({error}); it is left out",
                 stacklevel=5,
             )
+            continue
+        if isinstance(found, type) and issubclass(found, BasePass):
+            offered[f"{found.__module__}.{found.__qualname__}"] = owner
+        else:
+            warnings.warn(
+                f"{owner} offers {entry.value!r} as the pass {entry.name!r}, which is a "
+                f"{type(found).__name__} and not a pass "
+                "class (a subclass of passprint.InductorPass); it is left out",
+                stacklevel=5,
+            )
+    return offered

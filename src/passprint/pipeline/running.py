@@ -103,6 +103,8 @@ def run_pass(pass_: Any, graph: torch.fx.Graph, context: PassContext) -> None:
 
 def _run(pass_: Any, name: str, graph: torch.fx.Graph, context: PassContext, watch: Watch | None) -> None:
     patterns_before = _patterns(context, name)
+    if watch is not None:
+        watch.begin()
     start = perf_counter()
     counter = RewriteCounter(graph, None if watch is None else watch.replaced)
     try:

@@ -1,20 +1,74 @@
-"""A graph as it was: copies to compare with, to try something on, and to write down."""
+"""A graph as it was: cheap to take, and turned into text or into a graph again only where that is asked for."""
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import torch
 from torch.fx import Graph, GraphModule, Node
 
+from passprint.pipeline.graph_text import node_text
+
+#: Stands for an annotation that is not there.
+MISSING: Any = type("Missing", (), {"__repr__": lambda self: "missing"})()
+
+
+class Record(NamedTuple):
+    """What a node was. FX replaces a node's arguments and never edits them, so holding them is enough."""
+
+    node: Node
+    target: Any
+    args: Any
+    kwargs: Any
+    value: Any
+
+    @classmethod
+    def of(cls, node: Node) -> Record:
+        return cls(node, node.target, node.args, node.kwargs, node.meta.get("val", MISSING))
+
+    def is_same(self, other: Record) -> bool:
+        """Whether nothing was replaced."""
+        return all(ours is theirs for ours, theirs in zip(self, other, strict=True))
+
+    def text(self) -> str:
+        """One line, as the node was."""
+        values = {} if self.value is MISSING else {"val": self.value}
+        return node_text(self.node.name, self.node.op, self.target, self.args, self.kwargs, values)
+
+
+class Snapshot:
+    """The nodes of a graph in their order, with what each was. Takes about a microsecond a node."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.records = [Record.of(node) for node in graph.nodes]
+
+    def text(self) -> str:
+        """The graph as it was, as `graph_text` writes it."""
+        return "\n".join(record.text() for record in self.records) + "\n"
+
+    def by_node(self) -> dict[Node, Record]:
+        """The records by their nodes, in order."""
+        return {record.node: record for record in self.records}
+
+    def to_graph(self) -> Graph:
+        """A graph of its own, in a module of its own, as it was; names are kept, annotations are shared."""
+        copy = Graph()
+        mapping: dict[Node, Node] = {}
+        for record in self.records:
+            args, kwargs = torch.fx.node.map_arg((record.args, record.kwargs), mapping.__getitem__)
+            made = copy.create_node(
+                record.node.op, record.target, args, kwargs, name=record.node.name, type_expr=record.node.type
+            )
+            made.meta = dict(record.node.meta)
+            made.meta.pop("val", None)
+            if record.value is not MISSING:
+                made.meta["val"] = record.value
+            mapping[record.node] = made
+        owner = self.graph.owning_module
+        return GraphModule(owner if owner is not None else torch.nn.Module(), copy).graph
+
 
 def copy_graph(graph: Graph) -> Graph:
-    """A copy of ``graph`` with its own nodes, in a module of its own; values in ``meta`` are shared.
-
-    Names are kept, so that what is said of the copy is true of the original.
-    """
-    copy = Graph()
-    mapping: dict[Node, Node] = {}
-    for node in graph.nodes:
-        mapping[node] = copied = copy.node_copy(node, mapping.__getitem__)
-        copied.name = node.name
-    root = graph.owning_module if graph.owning_module is not None else torch.nn.Module()
-    return GraphModule(root, copy).graph
+    """A copy of ``graph``, to try something on."""
+    return Snapshot(graph).to_graph()

@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from passprint.errors import PipelineError
-from passprint.passes import InductorPass
-from passprint.pipeline.registry import get_pass, nearest, pass_names
+from passprint.passes import BasePass
+from passprint.pipeline.registry import FIXED_POINT, RESERVED, get_pass, nearest, pass_names
+from passprint.pipeline.spanning import find_hook
+from passprint.pipeline.torch_door import HOOKS, Hook
 from passprint.pipeline.values import WrongType, fit, hints_of, read_value
 
 if TYPE_CHECKING:
@@ -21,17 +23,15 @@ _SPACE = re.compile(r"\s*")
 _CLOSING = {"{": "}", "[": "]", "(": ")"}
 
 
-def parse_pipeline(
-    text: str, make: Callable[[list[Any]], PassManager], objects: Mapping[str, InductorPass]
-) -> PassManager:
-    """Read ``text``: ``make`` turns members into a manager, ``objects`` are known beside the registry."""
+def parse_pipeline(text: str, hook: str | None, objects: Mapping[str, BasePass]) -> PassManager:
+    """Read ``text``. ``hook``: where it runs unless it says so; ``objects`` are known beside the registry."""
     if not isinstance(text, str):
         raise PipelineError(
             f"a pipeline's text was expected and {text!r} ({type(text).__name__}) was given; "
             'write it as in "fuse-rms-norm{eps=1e-05},noop-elimination"'
         )
-    reader = _Reader(text, make, objects)
-    manager = reader.group()
+    reader = _Reader(text, None if hook is None else find_hook(hook), objects)
+    manager = reader.whole()
     if reader.at < len(text):
         reader.fail(
             reader.at, reader.at + 1, f"{text[reader.at]!r} was not expected here; a comma or the end was"
@@ -40,45 +40,157 @@ def parse_pipeline(
 
 
 class _Reader:
-    def __init__(
-        self, text: str, make: Callable[[list[Any]], PassManager], objects: Mapping[str, InductorPass]
-    ) -> None:
+    def __init__(self, text: str, hook: Hook | None, objects: Mapping[str, BasePass]) -> None:
         self.text = text
         self.at = 0
-        self._make = make
+        self._hook = hook
         self._objects = objects
+        self._seen: set[str] = set()
 
-    def group(self) -> PassManager:
-        """Members up to the end of the text or a closing parenthesis."""
+    def whole(self) -> PassManager:
+        """The text: parts for hooks, or members for one."""
+        self._skip_space()
+        if self._hook_here() is None:
+            return self._group("")
+        if self._hook is not None:
+            self.fail(
+                self.at,
+                self.at + len(self._hook_here() or ""),
+                f"the text says where it runs, and so does hook={self._hook.name!r}; say it once",
+            )
+        stages = [self._stage()]
+        while self._peek() == ",":
+            self.at += 1
+            self._skip_space()
+            stages.append(self._stage())
+        return stages[0] if len(stages) == 1 else self._made(0, lambda: _manager_class()(stages))
+
+    def _stage(self) -> PassManager:
+        """``post-grad-post(…)``."""
+        name, start = self._hook_here(), self.at
+        if name is None:
+            end = start + len(self._word())
+            self.fail(
+                start,
+                max(end, start + 1),
+                "in a pipeline that spans hooks everything stands in a hook's parentheses, as in "
+                "pre-grad(…),post-grad-post(…)",
+            )
+        hook = find_hook(name)
+        self.at += len(name)
+        if hook.name in self._seen:
+            self.fail(start, self.at, f"there is a part for {name} already; put the passes of both into one")
+        self._seen.add(hook.name)
+        self._hook = hook
+        self._skip_space()
+        opened = self.at
+        self.at += 1
+        stage = self._group(hook.name)
+        self._close(opened, ")", "parenthesis")
+        self._hook = None
+        self._skip_space()
+        return stage
+
+    def _hook_here(self) -> str | None:
+        """The name of a hook, if one stands here with its parenthesis."""
+        word = self._word()
+        opens = _SPACE.sub("", self.text[self.at + len(word) :][:80]).startswith("(")
+        return word if word and opens and word.replace("-", "_") in HOOKS else None
+
+    def _word(self) -> str:
+        match = _NAME.match(self.text, self.at)
+        return match.group() if match is not None else ""
+
+    def _group(self, hook: str) -> PassManager:
+        """Members up to the end of the text or a closing bracket; ``hook`` is named where it is not empty."""
+        start = self.at
+        members = self._members()
+        named = hook or (self._hook.name if self._hook is not None else None)
+        return self._made(start, lambda: _manager_class()(members, hook=named))
+
+    def _members(self) -> list[Any]:
         members: list[Any] = []
         self._skip_space()
-        if self._peek() in ("", ")"):
-            return self._make(members)
+        if self._peek() in ("", ")", "}"):
+            return members
         while True:
             members.append(self._member())
             self._skip_space()
             if self._peek() != ",":
-                return self._make(members)
+                return members
             self.at += 1
             self._skip_space()
+
+    def _made(self, start: int, make: Callable[[], PassManager]) -> PassManager:
+        """What ``make`` makes of the text since ``start``; what is wrong with it gets carets."""
+        try:
+            return make()
+        except PipelineError as error:
+            problem, _, more = str(error).partition("\n")
+            self.fail(start, self.at, problem, more)
+
+    def _close(self, opened: int, bracket: str, kind: str) -> None:
+        self._skip_space()
+        if self._peek() != bracket:
+            if self._peek():
+                self.fail(
+                    self.at,
+                    self.at + 1,
+                    f"{self._peek()!r} was not expected here; a comma or {bracket!r} was",
+                )
+            self.fail(opened, opened + 1, f"this {kind} is not closed; add {bracket!r}")
+        self.at += 1
 
     def _member(self) -> object:
         start = self.at
         if self._peek() == "(":
             self.at += 1
-            inner = self.group()
-            if self._peek() != ")":
-                self.fail(start, start + 1, "this parenthesis is not closed; add ')'")
-            self.at += 1
+            inner = self._group("")
+            self._close(start, ")", "parenthesis")
             return inner
         match = _NAME.match(self.text, start)
         if match is None:
             found = f"{self._peek()!r} was found" if self._peek() else "the text ends"
             self.fail(start, start + 1, f"the name of a pass was expected and {found}")
+        name = match.group()
+        if name == FIXED_POINT:
+            self.at = match.end()
+            return self._fixed_point(start)
+        if self._hook_here() is not None:
+            self.fail(
+                start,
+                match.end(),
+                f"{name}(…) is a hook's part of a pipeline and stands in no other; at the top, separate parts "
+                "by commas",
+            )
         self.at = match.end()
-        return self._pass(match.group(), start)
+        return self._pass(name, start)
 
-    def _pass(self, name: str, start: int) -> InductorPass:
+    def _fixed_point(self, start: int) -> PassManager:
+        """``fixed-point(max=4){…}``."""
+        from passprint.pipeline.groups import FixedPoint
+
+        options: dict[str, Any] = {}
+        self._skip_space()
+        if self._peek() == "(":
+            opened = self.at
+            body = self._brackets("parenthesis")
+            options = self._options({"max": int}, FIXED_POINT, body, opened + 1)
+        self._skip_space()
+        opened = self.at
+        if self._peek() != "{":
+            self.fail(
+                start,
+                self.at,
+                f"a group is written as {FIXED_POINT}(max=4){{pass,pass}}; its braces are missing",
+            )
+        self.at += 1
+        members = self._members()
+        self._close(opened, "}", "brace")
+        hook = None if self._hook is None else self._hook.name
+        return self._made(start, lambda: FixedPoint(members, hook=hook, **options))
+
+    def _pass(self, name: str, start: int) -> BasePass:
         known = self._objects.get(name)
         if known is None:
             names = pass_names()
@@ -86,27 +198,31 @@ class _Reader:
                 self.fail(
                     start,
                     self.at,
-                    f"there is no pass called {name!r}{nearest(name, [*names, *self._objects])}",
+                    f"there is no pass called {name!r}{nearest(name, [*names, *self._objects, *RESERVED])}",
                 )
             owner = get_pass(name)
         self._skip_space()
         if self._peek() != "{":
             return known if known is not None else self._build(owner, {}, start)
         opened = self.at
-        body = self._braces()
+        body = self._brackets("brace")
         if known is not None:
             self.fail(opened, self.at, f"{name!r} is an object that takes no options here; drop the braces")
-        return self._build(owner, self._options(owner, name, body, opened + 1), start)
+        hints = hints_of(owner)
+        fields = {field.name: hints.get(field.name, Any) for field in dataclasses.fields(owner) if field.init}
+        return self._build(owner, self._options(fields, name, body, opened + 1), start)
 
-    def _braces(self) -> str:
-        """The text between the braces that open here; strings and nested brackets are seen as wholes."""
+    def _brackets(self, kind: str) -> str:
+        """The text between the brackets that open here; strings and nested brackets are seen as wholes."""
         opened = self.at
         stack: list[str] = []
         at = opened
         while True:
             char = self.text[at : at + 1]
             if not char:
-                self.fail(opened, opened + 1, "this brace is not closed; add '}'")
+                self.fail(
+                    opened, opened + 1, f"this {kind} is not closed; add {_CLOSING[self.text[opened]]!r}"
+                )
             if char in "\"'":
                 at = self._end_of_string(at)
                 continue
@@ -127,7 +243,8 @@ class _Reader:
             self.fail(opened, opened + 1, f"this string is not closed; add {self.text[opened]}")
         return at + 1
 
-    def _options(self, owner: type[InductorPass], name: str, body: str, offset: int) -> dict[str, Any]:
+    def _options(self, fields: Mapping[str, Any], name: str, body: str, offset: int) -> dict[str, Any]:
+        """``key=value,key=value``, each fitted to the type that ``fields`` says."""
         prefix = "f("
         try:
             call = ast.parse(f"{prefix}{body})", mode="eval").body
@@ -136,8 +253,6 @@ class _Reader:
             self.fail(at, at + 1, f"the options cannot be read ({error.msg}); write {{key=value,key=value}}")
         if not isinstance(call, ast.Call) or call.args or any(given.arg is None for given in call.keywords):
             self.fail(offset, offset + max(1, len(body)), "options are written as {key=value,key=value}")
-        fields = {field.name: field for field in dataclasses.fields(owner) if field.init}
-        hints = hints_of(owner)
         options: dict[str, Any] = {}
         for given in call.keywords:
             key = str(given.arg)
@@ -149,12 +264,12 @@ class _Reader:
             if key not in fields:
                 self.fail(start, start + len(key), f"{name!r} has no option {key!r}{nearest(key, fields)}")
             try:
-                options[key] = fit(read_value(given.value), hints.get(key, Any))
+                options[key] = fit(read_value(given.value), fields[key])
             except WrongType as error:
                 self.fail(value_start, value_end, f"{name!r} takes {key} as {error.expected}")
         return options
 
-    def _build(self, owner: type[InductorPass], options: dict[str, Any], start: int) -> InductorPass:
+    def _build(self, owner: type[BasePass], options: dict[str, Any], start: int) -> BasePass:
         missing = [
             field.name
             for field in dataclasses.fields(owner)
@@ -181,12 +296,19 @@ class _Reader:
         match = _SPACE.match(self.text, self.at)
         self.at = match.end() if match is not None else self.at
 
-    def fail(self, start: int, end: int, problem: str) -> NoReturn:
-        """Raise with the line of the mistake and carets under it."""
+    def fail(self, start: int, end: int, problem: str, more: str = "") -> NoReturn:
+        """Raise with the line of the mistake and carets under it, and ``more`` below."""
         line_start = self.text.rfind("\n", 0, start) + 1
         line = self.text[line_start:].split("\n", 1)[0]
         carets = "^" * max(1, min(end - line_start, len(line)) - (start - line_start))
-        raise PipelineError(f"{problem}\n  {line}\n  {' ' * (start - line_start)}{carets}")
+        below = f"\n{more}" if more else ""
+        raise PipelineError(f"{problem}\n  {line}\n  {' ' * (start - line_start)}{carets}{below}")
+
+
+def _manager_class() -> type[PassManager]:
+    from passprint.pipeline.manager import PassManager
+
+    return PassManager
 
 
 def _column(body: str, line: int, column: int, prefix: str) -> int:

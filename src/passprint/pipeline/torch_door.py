@@ -1,67 +1,131 @@
 """The one place of this room that touches private torch names: Inductor's slots for custom passes.
 
-Read against torch 2.11, 2.12 and 2.13 (run on 2.13). Inference-aware passes are there since 2.12. Since 2.13 a slot
-also takes a list or tuple of passes.
+Read against torch 2.11, 2.13 and 2.14 (run on 2.13). Where the versions differ:
+
+- Inference-aware and scheduler passes have base classes since 2.12; `passprint.passes.torch_door` stands in before.
+- Since 2.13 a slot also takes a list or tuple of passes.
+- On 2.11 Inductor's configuration is one for the process; later each thread has its own (`PER_THREAD`).
+- ``_post_fusion_custom_pass`` and ``custom_partitioner_fn`` are pickled into Inductor's cache keys as they are, and
+  a ``uuid()`` of None does not stop the cache there (`passprint.pipeline.slots` sees to both).
+- ``pre_grad_custom_pass`` is asked for its uuid since 2.13; before, its result was what counted.
+
 ``tests/pipeline/test_pipeline_torch_door.py`` fails with the name that moved when a newer torch no longer has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
-from torch._inductor import custom_graph_pass
 from torch._inductor.custom_graph_pass import CustomGraphPass
 
-if TYPE_CHECKING:
-    from torch._inductor.custom_graph_pass import CustomInferenceAwareGraphPass
-else:
-
-    class _NoInferenceAwarePass(CustomGraphPass):
-        """Stands in on torch 2.11, where no pass is inference-aware: nothing but our chain is one of these."""
-
-    CustomInferenceAwareGraphPass = getattr(
-        custom_graph_pass, "CustomInferenceAwareGraphPass", _NoInferenceAwarePass
-    )
+from passprint.passes.torch_door import (
+    CustomGraphModulePass,
+    CustomInferenceAwareGraphPass,
+    CustomPartitionerFn,
+    CustomSchedulerPass,
+)
 
 __all__ = [
+    "DEFAULT_HOOK",
     "HOOKS",
+    "CustomGraphModulePass",
     "CustomGraphPass",
     "CustomInferenceAwareGraphPass",
+    "CustomPartitionerFn",
+    "CustomSchedulerPass",
+    "Hook",
+    "hint_of",
+    "is_per_thread",
+    "on_real_tensors",
     "passes_in_slot",
-    "slot_holding",
+    "put_for_process",
+    "same_size",
+    "slots_holding",
     "trace_artifact",
+    "value_in_slot",
 ]
 
-#: Our name of each hook → the field of torch._inductor.config.
+
+@dataclass(frozen=True)
+class Hook:
+    """A place in Inductor where passes run.
+
+    ``slot``: the field of torch._inductor.config. ``takes``: what runs there is given a graph, the scheduler's
+    nodes, or
+    the joint module to cut. ``tells_inference``: torch says there whether it compiles for inference.
+    """
+
+    name: str
+    slot: str
+    takes: Literal["graph", "nodes", "joint module"]
+    tells_inference: bool = False
+
+    @property
+    def text(self) -> str:
+        """The hook's name in a pipeline's text."""
+        return self.name.replace("_", "-")
+
+
+#: By name, in the order in which Inductor comes to them.
 HOOKS = {
-    "pre_grad": "pre_grad_custom_pass",
-    "joint_pre": "joint_custom_pre_pass",
-    "joint_post": "joint_custom_post_pass",
-    "post_grad_pre": "post_grad_custom_pre_pass",
-    "post_grad_post": "post_grad_custom_post_pass",
+    hook.name: hook
+    for hook in (
+        Hook("pre_grad", "pre_grad_custom_pass", "graph"),
+        Hook("joint_pre", "joint_custom_pre_pass", "graph"),
+        Hook("joint_post", "joint_custom_post_pass", "graph"),
+        Hook("partitioner", "custom_partitioner_fn", "joint module"),
+        Hook("post_grad_pre", "post_grad_custom_pre_pass", "graph", tells_inference=True),
+        Hook("post_grad_post", "post_grad_custom_post_pass", "graph", tells_inference=True),
+        Hook("scheduler_pre", "_pre_fusion_custom_pass", "nodes"),
+        Hook("scheduler_post", "_post_fusion_custom_pass", "nodes"),
+    )
 }
+DEFAULT_HOOK = "post_grad_post"
+
+
+def value_in_slot(hook: str) -> Any:
+    """What stands in the slot now, as it is."""
+    from torch._inductor import config
+
+    return getattr(config, HOOKS[hook].slot)
 
 
 def passes_in_slot(hook: str) -> tuple[Any, ...]:
     """What stands in the slot now, in the order in which it runs."""
-    from torch._inductor import config
-
-    found = getattr(config, HOOKS[hook])
+    found = value_in_slot(hook)
     if found is None:
         return ()
     return tuple(found) if isinstance(found, list | tuple) else (found,)
 
 
 @contextmanager
-def slot_holding(hook: str, value: object) -> Iterator[None]:
-    """Put ``value`` into the slot, and put back what was there, also if that changed in between."""
+def slots_holding(values: Mapping[str, object]) -> Iterator[None]:
+    """Put values into slots by hook, and put back what was there, also if that changed in between."""
     from torch._inductor import config
 
-    with config.patch({HOOKS[hook]: value}):
+    with config.patch({HOOKS[hook].slot: value for hook, value in values.items()}):
         yield
+
+
+def put_for_process(hook: str, value: object) -> None:
+    """Make ``value`` what every thread finds in the slot that has not put something there itself."""
+    from torch._inductor import config
+
+    slot = HOOKS[hook].slot
+    vars(config)["_config"][slot].default = value
+    setattr(config, slot, value)
+
+
+def is_per_thread() -> bool:
+    """Whether each thread has a configuration of its own."""
+    from torch._inductor import config
+
+    return isinstance(vars(config)["_config"]["post_grad_custom_post_pass"].user_override, ContextVar)
 
 
 def trace_artifact(name: str, text: Callable[[], str]) -> None:
@@ -72,3 +136,50 @@ def trace_artifact(name: str, text: Callable[[], str]) -> None:
         payload_fn=text,
         expect_trace_id=False,
     )
+
+
+def same_size(found: Any, expected: Any) -> bool:
+    """Whether two sizes or numbers are the same for all inputs, as far as torch can tell; no guard is added.
+
+    Two expressions of the same symbols that torch cannot compare count as the same when they are so for the example
+    that was traced. A size that only data tells is the same as any.
+    """
+    if not isinstance(found, _SYMBOLIC) and not isinstance(expected, _SYMBOLIC):
+        return bool(found == expected) or (found != found and expected != expected)
+    from torch.fx.experimental.symbolic_shapes import (
+        free_symbols,
+        has_free_unbacked_symbols,
+        statically_known_true,
+    )
+
+    if has_free_unbacked_symbols(found) or has_free_unbacked_symbols(expected):
+        return True
+    if statically_known_true(found == expected):
+        return True
+    if free_symbols(found) != free_symbols(expected):
+        return False
+    return bool(_hint(found) == _hint(expected) is not None)
+
+
+_SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
+
+
+def _hint(value: Any) -> Any:
+    return value.node.hint if isinstance(value, _SYMBOLIC) else value
+
+
+def hint_of(value: Any) -> int | float | bool | None:
+    """The number that stood for a symbolic one when the graph was traced; a number is its own."""
+    found: int | float | bool | None = _hint(value)
+    return found
+
+
+@contextmanager
+def on_real_tensors() -> Iterator[None]:
+    """Run operators on numbers in the middle of a compile: no fake mode, no tracing, no dispatch mode of others."""
+    from torch._guards import tracing
+    from torch._subclasses.fake_tensor import unset_fake_temporarily
+    from torch.utils._python_dispatch import _disable_current_modes
+
+    with tracing(None), unset_fake_temporarily(), _disable_current_modes():
+        yield

@@ -19,7 +19,11 @@ class Watch:
         self._limit = limit
         self._number = 0
         self._in_pattern = False
-        self._seconds = session.seconds if session is not None else 0.0
+        self._seconds = 0.0
+
+    def begin(self) -> None:
+        """The pass starts now."""
+        self._seconds = self._session.seconds if self._session is not None else 0.0
 
     def allows(self, pattern: str, node: torch.fx.Node) -> bool:
         """Whether a pattern may replace the match that ends in ``node``."""

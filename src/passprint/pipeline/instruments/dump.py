@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from passprint.errors import PipelineError
 from passprint.pipeline.graph_text import difference, graph_text
 from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun
+from passprint.pipeline.snapshots import Snapshot
 from passprint.pipeline.torch_door import trace_artifact
 
 _COLOURS = {"+": "\033[32m", "-": "\033[31m", "@": "\033[36m"}
@@ -46,7 +47,7 @@ class Dump(Instrument):
         self._trace = trace
         self._colour = colour
         self._stream = stream
-        self._before: dict[PassRun, str] = {}
+        self._before: dict[PassRun, Snapshot] = {}
 
     def before_pipeline(self, run: PipelineRun) -> None:
         if run.depth == 0 and self._wants_graph(run.graph_id):
@@ -58,7 +59,7 @@ class Dump(Instrument):
 
     def before_pass(self, run: PassRun) -> None:
         if self._wants(run):
-            self._before[run] = graph_text(run.graph)
+            self._before[run] = Snapshot(run.graph)
 
     def after_pass(self, run: PassRun) -> None:
         before = self._before.pop(run, None)
@@ -66,7 +67,7 @@ class Dump(Instrument):
             return
         after = graph_text(run.graph)
         number = f"{run.position + 1:02}-{run.name}"
-        diff = difference(before, after, (f"before {run.name}", f"after {run.name}"))
+        diff = difference(before.text(), after, (f"before {run.name}", f"after {run.name}"))
         if self._trace:
             trace_artifact(f"passprint_graph{run.graph_id}_{number.replace('-', '_')}", lambda: diff or after)
         if self._folder is not None:
@@ -78,7 +79,7 @@ class Dump(Instrument):
     def on_error(self, run: PassRun, error: Exception) -> None:
         before = self._before.pop(run, None)
         if before is not None and self._folder is not None:
-            diff = difference(before, graph_text(run.graph), ("before", "after"))
+            diff = difference(before.text(), graph_text(run.graph), ("before", "after"))
             self._write(
                 f"graph{run.graph_id:03}/{run.position + 1:02}-{run.name}.error.txt", f"{error}\n\n{diff}\n"
             )

@@ -1,0 +1,28 @@
+"""What can watch a pipeline run: ``PassManager([...], instruments=[Verify(), Timing()])``.
+
+Or, without touching code, ``PASSPRINT_INSTRUMENTS=verify,timing``.
+"""
+
+from passprint.pipeline.alarm import ZeroMatchWarning
+from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun, Rewrite
+from passprint.pipeline.instruments.chosen import instruments_from_text
+from passprint.pipeline.instruments.dump import Dump
+from passprint.pipeline.instruments.numerics import Numerics, NumericsWarning
+from passprint.pipeline.instruments.statistics import Statistics
+from passprint.pipeline.instruments.timing import Timing
+from passprint.pipeline.instruments.verify import Verify
+
+__all__ = [
+    "Dump",
+    "Instrument",
+    "Numerics",
+    "NumericsWarning",
+    "PassRun",
+    "PipelineRun",
+    "Rewrite",
+    "Statistics",
+    "Timing",
+    "Verify",
+    "ZeroMatchWarning",
+    "instruments_from_text",
+]
