@@ -97,7 +97,10 @@ def run(repeats: int = REPEATS) -> dict[str, Any]:
             "compiling(), nobody else there": _milliseconds(repeats, compiling),
             "put, 2 files, 26 kB": _milliseconds(few, put_new),
             "put, the same again": _milliseconds(few, lambda _: store.put(small_key, small)),
-            "nearest(), 200 entries": _milliseconds(few // 5, lambda _: crowded.nearest(wanted)),
+            "nearest(), 200 entries, the first time": _milliseconds(
+                few // 5, lambda _: LocalStore(crowded.root).nearest(wanted)
+            ),
+            "nearest(), 200 entries, again": _milliseconds(few // 5, lambda _: crowded.nearest(wanted)),
             "export_to(), 200 entries": _milliseconds(few // 5, lambda _: crowded.export_to(moved)),
             "import_from(), 200 entries": _milliseconds(few // 10, import_into_an_empty_cache),
             "LocalStore(folder)": _milliseconds(repeats, lambda _: LocalStore(folder + "/cache")),

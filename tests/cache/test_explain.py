@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from passprint.cache import CacheWarning, LocalStore, Miss, explain_miss, with_sources
+from passprint.cache import CacheWarning, LocalStore, Miss, explain_miss, local, with_sources
+from passprint.cache.explain import host_words
 from passprint.cache.miss import JOURNAL_BYTES, Journal, last_run
 from passprint.identity import Change, Fingerprint, compose
 
@@ -128,6 +129,33 @@ def test_another_host(store: LocalStore, built: tuple[str, ...], here: tuple[str
     miss = explain_miss(store, key_of(cpu=here), "layer")
     assert str(miss) == f"the same graph is stored, but for another host: {said}"
     assert len(miss.changes) == len(set(built) ^ set(here))
+
+
+def test_only_the_most_recently_used_are_compared(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(store, key_of(passes="near"))
+    put(store, key_of("another graph"))
+    near = key_of(passes="near").digest
+    assert explain_miss(store, key_of(), "layer").nearest == near
+    os.utime(store.root / "entries" / near[:2] / near, (1e9, 1e9))
+    monkeypatch.setattr(local, "COMPARED", 1)
+    assert explain_miss(store, key_of(), "layer").nearest == key_of("another graph").digest
+
+
+def test_what_others_stored_or_replaced_meanwhile_is_seen(store: LocalStore) -> None:
+    other = LocalStore(store.root)
+    assert store.nearest(key_of()) is None
+    put(other, key_of("another graph"), "old name")
+    assert store.nearest(key_of(), "old name") is not None
+    put(other, key_of("another graph"), "a new name")
+    assert store.nearest(key_of(), "old name") is None
+    assert store.nearest(key_of(), "a new name") is not None
+    other.clear()
+    assert store.nearest(key_of(), "a new name") is None
+
+
+def test_features_as_lists_of_words() -> None:
+    assert host_words("sse avx2 avx512_f", "sse avx2") == "built for avx512_f, which this host lacks"
+    assert host_words("sse", "amx sse") == "this host has amx, which it was built without"
 
 
 def test_the_entry_itself_is_not_what_it_is_compared_with(store: LocalStore) -> None:

@@ -81,9 +81,19 @@ def _hosts(changes: list[Change]) -> str:
                 continue
         before, after = change.before or "nothing", change.after or "nothing"
         other.append(f"built for {what} {before}, this host has {after}")
+    return "; ".join([*_lacks_and_has(lacks, has), *other])
+
+
+def host_words(built: str, here: str) -> str:
+    """What two lists of processor features, separated by blanks, differ in, as a sentence about this host."""
+    before, after = built.split(), here.split()
+    lacks = [word for word in before if word not in after]
+    return "; ".join(_lacks_and_has(lacks, [word for word in after if word not in before]))
+
+
+def _lacks_and_has(lacks: list[str], has: list[str]) -> list[str]:
     told = [f"built for {', '.join(lacks)}, which this host lacks"] if lacks else []
-    told += [f"this host has {', '.join(has)}, which it was built without"] if has else []
-    return "; ".join([*told, *other])
+    return told + ([f"this host has {', '.join(has)}, which it was built without"] if has else [])
 
 
 def _first(key: Key) -> str:

@@ -39,7 +39,7 @@ from passprint.cache.files import (
 )
 from passprint.cache.folder import check_digest, default_root, prepare, revive, sharded, warn
 from passprint.cache.miss import Journal, Miss
-from passprint.cache.nearest import entry_but_for, nearest_entry
+from passprint.cache.nearest import COMPARED, Catalog, entry_but_for, nearest_entry
 from passprint.cache.record import Record, StoredFile, UnknownFormatError, decode
 from passprint.cache.store import WAIT_SECONDS, Exported, Imported, Key, Payload, Stats
 from passprint.cache.writing import put_object, put_record, touch
@@ -82,6 +82,7 @@ class LocalStore:
         self._sweep_lock = f"{self.root}/locks/{maintenance.SWEEP}"
         self.counters = Counters(f"{self.root}/counts")
         self.journal = Journal(f"{self.root}/misses")
+        self._catalog = Catalog(self._entries, self._objects)
         self._warned: set[str] = set()
         self._unusable: dict[str, str] = {}
         self._stored_bytes = 0
@@ -110,7 +111,7 @@ class LocalStore:
         """
         found = self._find(check_digest(key.digest))
         if not isinstance(found, Entry):
-            near = entry_but_for(self.entries(), key, ignored)
+            near = entry_but_for(self._catalog.entries(), key, ignored)
             other = self._find(near.digest) if near is not None else found
             if isinstance(other, Entry):
                 self.counters.add("hit", f"without regard to {', '.join(sorted(ignored))}")
@@ -211,7 +212,7 @@ class LocalStore:
 
     def nearest(self, key: Key, label: str | None = None) -> tuple[Entry, list[Change]] | None:
         """The entry whose key has most in common with ``key``, and what differs (see ``nearest_entry``)."""
-        return nearest_entry(self.entries(), key, label)
+        return nearest_entry(self._catalog.entries(COMPARED), key, label)
 
     def entries(self) -> Iterator[Entry]:
         """All whole entries, without counting. Damaged records are removed with a warning."""

@@ -125,6 +125,15 @@ def digests(entries: str) -> Iterator[str]:
                 yield item.name
 
 
+def record_files(entries: str) -> Iterator[tuple[str, os.stat_result]]:
+    """The path and status of every record."""
+    for folder in _folders(entries):
+        for item in _listed(folder):
+            if _ENTRY_NAME.fullmatch(item.name):
+                with contextlib.suppress(FileNotFoundError):
+                    yield item.path, item.stat(follow_symlinks=False)
+
+
 def usage(entries: str, objects: str) -> Usage:
     """Count what is there now; nothing is read."""
     records = [size for name, size in _sizes(entries) if _ENTRY_NAME.fullmatch(name)]

@@ -2,11 +2,52 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable
+from typing import Final
 
 from passprint.cache.entry import Entry
+from passprint.cache.files import DamagedError, open_file, read_fd
+from passprint.cache.maintenance import record_files
+from passprint.cache.record import UnknownFormatError, decode
 from passprint.errors import CacheError
 from passprint.identity import Change, Fingerprint
+
+COMPARED: Final = 1000
+"""With how many entries a key is compared, the most recently used: explaining a miss must not take seconds."""
+
+
+class Catalog:
+    """What the records of a cache say, remembered by a process: a record is read again only when it was replaced.
+
+    The entries are not held: they serve to compare keys, not to load files.
+    """
+
+    def __init__(self, entries: str, objects: str) -> None:
+        self._entries, self._objects = entries, objects
+        self._known: dict[str, tuple[tuple[int, int], Entry]] = {}
+
+    def entries(self, most: int | None = None) -> list[Entry]:
+        """All whole ones, or the ``most`` recently used; damaged and unknown records are left out."""
+        items = sorted(record_files(self._entries), key=lambda item: item[1].st_mtime, reverse=True)
+        known = {}
+        for path, status in items[:most]:
+            digest, version = os.path.basename(path), (status.st_ino, status.st_size)
+            before = self._known.get(digest)
+            if before is not None and before[0] == version:
+                known[digest] = before
+                continue
+            try:
+                fd = open_file(path)
+                try:
+                    data = read_fd(fd, os.fstat(fd))
+                finally:
+                    os.close(fd)
+                known[digest] = (version, Entry(decode(data, digest), self._objects, None))
+            except (DamagedError, UnknownFormatError, OSError):
+                continue
+        self._known = known
+        return [entry for _, entry in known.values()]
 
 
 def nearest_entry(
@@ -18,7 +59,7 @@ def nearest_entry(
     given, so is their meta's ``"label"`` (what was compiled, such as a model's class). Among them those win
     that share the key's first part, which says what it is of; then the one that shares most parts right below
     the root; of equals the newest. The entry of ``key`` itself does not count. None when there is none, or
-    when nothing is shared and no label says that both are of the same thing. The entry is closed (not held).
+    when nothing is shared and no label says that both are of the same thing.
     """
     parts = {part.name: part.digest for part in key.root.children}
     of = next(iter(parts), "")
@@ -30,7 +71,6 @@ def nearest_entry(
 
     candidates = []
     for entry in entries:
-        entry.close()  # there may be thousands; each is small, but an open one holds a file
         if entry.digest == key.digest:
             continue
         if entry.kind == key.root.name and (label is None or entry.meta.get("label") == label):
@@ -47,14 +87,10 @@ def nearest_entry(
 
 
 def entry_but_for(entries: Iterable[Entry], key: Fingerprint, ignored: Collection[str]) -> Entry | None:
-    """The newest entry whose key has all parts of ``key`` right below the root, those ``ignored`` apart.
-
-    The entry is closed (not held).
-    """
+    """The newest entry whose key has all parts of ``key`` right below the root, those ``ignored`` apart."""
     parts = {part.name: part.digest for part in key.root.children if part.name not in ignored}
     best: Entry | None = None
     for entry in entries:
-        entry.close()
         rest = {name: digest for name, digest in entry.parts.items() if name not in ignored}
         if entry.kind == key.root.name and rest == parts and (best is None or entry.created > best.created):
             best = entry

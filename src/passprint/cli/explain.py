@@ -116,7 +116,6 @@ def _alike(misses: Iterable[Miss]) -> Iterator[list[Miss]]:
 
 
 def _print_miss(out: Console, same: list[Miss]) -> None:
-    from rich.padding import Padding
     from rich.text import Text
 
     first = same[0]
@@ -124,15 +123,15 @@ def _print_miss(out: Console, same: list[Miss]) -> None:
     for number, miss in enumerate(same):
         title.append(", " if number else "").append(miss.label or "?").append(f" {miss.key[:16]}", "cyan")
     out.print(title, soft_wrap=True)
-    out.print(Padding(Text(first.reason), (0, 0, 0, 2), expand=False))
+    lines = [Text(f"  {first.reason}")]
     if first.detail:
-        out.print(Padding(Text(first.detail), (0, 0, 0, 4), expand=False))
+        lines += [Text(f"    {words}") for words in first.detail.split("; ")]
     for change in first.changes if not first.detail else ():
-        out.print(Padding(_shown(change), (0, 0, 0, 4), expand=False))
-        if change.lines:
-            out.print(Padding(_lines(change.lines), (0, 0, 0, 6), expand=False))
+        lines += [Text("    ").append(_shown(change)), *_lines(change.lines or "")]
     if first.nearest:
-        out.print(Text(f"  compared with entry {first.nearest[:16]}", style="dim"))
+        lines.append(Text(f"  compared with entry {first.nearest[:16]}", style="dim"))
+    for line in lines:
+        out.print(line, soft_wrap=True)
 
 
 def _shown(change: Change) -> Text:
@@ -144,9 +143,9 @@ def _shown(change: Change) -> Text:
     return Text.assemble((place, "bold"), f": {what}") if place else Text(what)
 
 
-def _lines(diff: str) -> Text:
+def _lines(diff: str) -> list[Text]:
     """A unified diff in its colours, without the two lines that name the files."""
     from rich.text import Text
 
     rows = [row for row in diff.splitlines() if not row.startswith(("--- ", "+++ "))]
-    return Text("\n").join(Text(row, style=_LINE_STYLES.get(row[:1], "dim")) for row in rows)
+    return [Text(f"      {row}", style=_LINE_STYLES.get(row[:1], "dim")) for row in rows]

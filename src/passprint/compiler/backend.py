@@ -15,6 +15,7 @@ from torch.fx import GraphModule
 from passprint.cache import open_store
 from passprint.cache.store import StoreSpec
 from passprint.compiler import inductor
+from passprint.compiler.inlining import inline_blocks
 from passprint.compiler.partition import Piece, partition
 from passprint.compiler.pieces import PieceCompiler
 from passprint.compiler.record import CompileReport, PieceReport
@@ -79,6 +80,7 @@ class Backend:
             self.report.seconds["trace"] += start - self.handed_over_since
         with inductor.timed("backend"):
             with self.report.phase("partition"), inductor.timed("partition"):
+                inline_blocks(gm)
                 pieces = partition(gm.graph, self.split)
             inductor.trace_text("passprint_pieces", lambda: _summary(pieces))
             calls = self._pieces.compile_all(gm, pieces)

@@ -119,7 +119,9 @@ class Compiled:
         cold = self._cold
         if cold is None:
             how = self._how
-            cold = Cold(how.manager(), how.store, how.split, self._dynamic, self._report, self._warm)
+            cold = Cold(
+                self._model, how.manager(), how.store, how.split, self._dynamic, self._report, self._warm
+            )
             self._cold = cold
         if self._varying is not None:
             self._varying.mark(args, kwargs)

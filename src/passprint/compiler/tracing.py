@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from types import FunctionType
-from typing import Any
+from typing import Any, NoReturn
 
 from passprint.cache.store import NoStore, Store
 from passprint.compiler import inductor
@@ -15,6 +15,8 @@ from passprint.compiler.program import DoesNotServe, Guards, Program, bind
 from passprint.compiler.record import CompileReport
 from passprint.compiler.recorder import record
 from passprint.compiler.refs import CannotRecordError, Refs
+from passprint.compiler.regions import NotRepeatable
+from passprint.compiler.repeat import RepeatedBlocks
 from passprint.compiler.warm import Found, WarmStart, compiler_known
 from passprint.errors import CompileError
 from passprint.pipeline import PassManager
@@ -25,6 +27,7 @@ class Cold:
 
     def __init__(
         self,
+        model: Callable[..., Any],
         manager: PassManager,
         store: Store,
         split: str | Sequence[str],
@@ -36,6 +39,7 @@ class Cold:
         self._report = report
         self._warm = warm
         self._stores = not isinstance(store, NoStore)
+        self._repeats = RepeatedBlocks(model)
         self._tracer = Tracer(self._backend, dynamic, self._finished)
         self._found: Found | None = None
         self._scope: dict[str, Any] = {}
@@ -58,18 +62,27 @@ class Cold:
         self._found, self.program = found, None
         self._scope = {"model": model, "args": args, "kwargs": kwargs}
         try:
-            return self._tracer(model, args, kwargs)
-        except inductor.trace_errors() as error:
-            raise CompileError(
-                f"The model does not trace as one graph, which passprint.compile needs. Torch says:\n{error}"
-            ) from error
-        except inductor.backend_errors() as error:
-            reason = inductor.own_cause(error)
-            if reason is None:
-                raise
-            raise reason from error
+            return self._run(model, args, kwargs)
         finally:
             self._found, self._scope = None, {}
+
+    def _run(self, *call: Any) -> Any:
+        """Trace repeated blocks once, and where that fails, all of them."""
+        try:
+            with self._repeats:
+                result = self._tracer(*call)
+            self._report.notes.extend(self._repeats.take_notes())
+            return result
+        except Exception as error:  # noqa: BLE001 - whatever tracing a block once meets, a trace in full decides
+            own = inductor.own_cause(error)
+            if (own and not isinstance(own, NotRepeatable)) or not self._repeats.give_up(error):
+                _failed(error)
+        try:
+            result = self._tracer(*call)
+        except Exception as error:  # noqa: BLE001 - raised again
+            _failed(error)
+        self._report.notes.append(f"every block was traced: {self._repeats.refused}")
+        return result
 
     def _finished(self, trace: Trace) -> None:
         """Record a trace before it runs for the first time, while everything is as the trace saw it."""
@@ -105,6 +118,21 @@ class Cold:
     def _cannot(self, reason: str) -> None:
         self.must_trace = True
         self._report.notes.append(f"warm start must trace: {reason}")
+
+
+def _failed(error: Exception) -> NoReturn:
+    """Raise what torch wrapped, or say that the model is not one graph."""
+    try:
+        raise error
+    except inductor.trace_errors() as error:
+        raise CompileError(
+            f"The model does not trace as one graph, which passprint.compile needs. Torch says:\n{error}"
+        ) from error
+    except inductor.backend_errors() as error:
+        reason = inductor.own_cause(error)
+        if reason is None:
+            raise
+        raise reason from error
 
 
 def _is_patched(cls: type) -> bool:

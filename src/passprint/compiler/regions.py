@@ -1,0 +1,277 @@
+"""The door to Dynamo's subgraphs: a call of a repeated block becomes a subgraph that is traced once.
+
+What is reached here, and why there is no public way: ``nested_compile_region`` marks a function in its source and
+leaves no say in when a trace is reused. So four functions of ``torch._dynamo.variables`` get a layer that asks the
+:class:`Decisions` of the compile that runs in this thread; without one they do what torch does. Read against torch
+2.13, the first that can reuse a trace.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar, Token
+from functools import cache, wraps
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from passprint.errors import PassprintError
+
+BLOCK = "passprint_block"
+"""The entry of a node's ``meta`` that names the block that a subgraph call stands for."""
+
+
+class NotRepeatable(PassprintError):
+    """A block cannot be traced once for all; the model has to be traced in full. Never leaves this package."""
+
+
+class Decisions(Protocol):
+    """What a trace is asked; `RepeatedBlocks` answers."""
+
+    reused: int
+
+    def takes(self, module: nn.Module, tx: Any, arguments: Sequence[Any]) -> bool: ...
+
+    def entering(self, tx: Any) -> None: ...
+
+    def traced_as_subgraph(self, module: object, reusable: bool) -> None: ...
+
+    def stamped_out(self, module: object) -> None: ...
+
+    def may_stand_for(self, first: object, other: object, read: str) -> bool: ...
+
+    def own_tensors(self, first: Any) -> set[int]: ...
+
+    def read_by(self, condition: Any, block: str, guards: Any) -> str: ...
+
+    def guards_of(self, cached: Any, new_source: Callable[[Any], Any], guards: Any) -> list[Any]: ...
+
+
+_tracing: ContextVar[Decisions | None] = ContextVar("passprint_repeated_blocks", default=None)
+
+
+def enter(decisions: Decisions) -> Token[Decisions | None]:
+    """From here on, Dynamo's traces in this thread ask ``decisions``."""
+    _hook_into_dynamo()
+    return _tracing.set(decisions)
+
+
+def leave(token: Token[Decisions | None]) -> None:
+    """The end of what `enter` began."""
+    _tracing.reset(token)
+
+
+def _run_block(block: Any, *args: Any, **kwargs: Any) -> Any:
+    return block(*args, **kwargs)
+
+
+# Torch raises an error at the ninth different trace; here the count is in `RepeatedBlocks.MAX_TRACES`.
+vars(_run_block)["__marked_compile_region_max_reuse_entries__"] = 1 << 30
+
+
+def can_reuse() -> bool:
+    """Whether this torch can reuse the trace of a subgraph."""
+    try:
+        import torch._dynamo.variables.invoke_subgraph as subgraphs
+    except ImportError:
+        return False
+    wanted = ("build_input_fingerprint", "is_reusable", "stamp_out_subgraph", "InputFingerprint")
+    return all(hasattr(subgraphs, name) for name in wanted)
+
+
+def is_data(argument: Any) -> bool:
+    """A tensor, a number, a constant, or a tuple of them: what a block may take without sharing Python state."""
+    from torch._dynamo.variables.invoke_subgraph import InputTag, classify_vt
+    from torch._dynamo.variables.lists import TupleVariable
+
+    argument = argument.realize()
+    if type(argument) is TupleVariable:
+        return all(is_data(item) for item in argument.items)
+    tag = classify_vt(argument)
+    return tag is not None and tag is not InputTag.MODULE
+
+
+def _flatten(argument: Any, leaves: list[Any]) -> object:
+    """Append the leaves of an argument; returns its shape, to be compared."""
+    from torch._dynamo.variables.lists import TupleVariable
+
+    argument = argument.realize()
+    if type(argument) is TupleVariable:
+        return tuple(_flatten(item, leaves) for item in argument.items)
+    leaves.append(argument)
+    return None
+
+
+@cache
+def _hook_into_dynamo() -> None:
+    """Put our decisions into Dynamo, once in a process; what is traced outside a `RepeatedBlocks` sees torch's own."""
+    import torch._dynamo.variables.invoke_subgraph as subgraphs
+    from torch._dynamo.variables.nn_module import UnspecializedNNModuleVariable
+
+    _hook(UnspecializedNNModuleVariable, "call_function", _call_function)
+    _hook(subgraphs, "build_input_fingerprint", _build_input_fingerprint)
+    _hook(subgraphs, "is_reusable", _is_reusable)
+    _hook(subgraphs, "stamp_out_subgraph", _stamp_out_subgraph)
+
+
+def _hook(owner: Any, name: str, ours: Callable[..., Any]) -> None:
+    original = getattr(owner, name)
+
+    @wraps(original)
+    def choose(*args: Any, **kwargs: Any) -> Any:
+        repeats = _tracing.get()
+        return original(*args, **kwargs) if repeats is None else ours(repeats, original, *args, **kwargs)
+
+    setattr(owner, name, choose)
+
+
+def _call_function(
+    repeats: Decisions, original: Callable[..., Any], self: Any, tx: Any, args: Any, kwargs: Any
+) -> Any:
+    """A call of a block becomes a call of a subgraph."""
+    from torch._dynamo.variables import UserFunctionVariable
+    from torch._dynamo.variables.higher_order_ops import TorchHigherOrderOperatorVariable
+
+    if not self.source or not repeats.takes(self.value, tx, (*args, *kwargs.values())):
+        return original(self, tx, args, kwargs)
+    repeats.entering(tx)
+    invoke_subgraph: Any = torch._higher_order_ops.invoke_subgraph
+    function: Any = _run_block
+    region = TorchHigherOrderOperatorVariable.make(invoke_subgraph)
+    reused, before = repeats.reused, entries(tx)
+    result = region.call_function(tx, [UserFunctionVariable(function), self, *args], kwargs)
+    if repeats.reused == reused:
+        repeats.traced_as_subgraph(self.value, reusable=entries(tx) > before)
+    calls = (n for n in reversed(tx.output.graph.nodes) if n.target is invoke_subgraph)
+    next(calls).meta[BLOCK] = _stack_name(self.get_nn_module_stack_source().name)
+    return result
+
+
+def _cache(tx: Any) -> Any:
+    hops = tx.output.tracing_context.hop_dispatch_set_cache
+    return hops.get_cache(torch._higher_order_ops.invoke_subgraph)
+
+
+def entries(tx: Any) -> int:
+    """How many traces of blocks can be reused so far."""
+    return len(_cache(tx).subgraph_reuse_cache.get(_run_block.__code__, ()))
+
+
+def _stack_name(source: str) -> str:
+    """The module's path as Dynamo writes it into a node's module stack."""
+    return re.sub(r"\._(?:modules|parameters|buffers)\[(['\"])([^'\"\]]+)\1\]", r".\2", source)
+
+
+def _build_input_fingerprint(
+    repeats: Decisions, original: Callable[..., Any], tx: Any, args: Any, kwargs: Any
+) -> Any:
+    """The arguments' shape without tracing through pytree, which is what makes torch's own lookup slow.
+
+    The shape holds more than torch's: which arguments are the same value, and the constants.
+    """
+    from torch._dynamo.variables import invoke_subgraph as subgraphs
+
+    leaves: list[Any] = []
+    spec = (
+        tuple(_flatten(argument, leaves) for argument in args),
+        tuple((name, _flatten(argument, leaves)) for name, argument in kwargs.items()),
+    )
+    tags = [subgraphs.classify_vt(leaf) for leaf in leaves]
+    if any(tag is None for tag in tags):
+        return original(tx, args, kwargs)
+    values = (subgraphs.InputTag.TENSOR, subgraphs.InputTag.SYMNODE)
+    nodes = [leaf.as_proxy().node for tag, leaf in zip(tags, leaves, strict=True) if tag in values]
+    constants = [
+        (type(leaf.value), repr(leaf.value))
+        for tag, leaf in zip(tags, leaves, strict=True)
+        if tag is subgraphs.InputTag.CONSTANT
+    ]
+    shape = (spec, [nodes.index(node) for node in nodes], constants)
+    sources = [getattr(leaf, "source", None) for leaf in leaves]
+    fingerprint: Any = subgraphs.InputFingerprint
+    return fingerprint(list(zip(tags, leaves, strict=True)), sources, False, shape)
+
+
+class _Moved:
+    """Sources of the first block as sources of another one; shared parts are moved once."""
+
+    def __init__(self, cached: Any, fingerprint: Any) -> None:
+        from torch._dynamo.variables.invoke_subgraph import build_source_replacement
+
+        self._known: dict[Any, Any] = dict(
+            build_source_replacement(cached.arg_sources, fingerprint.arg_sources)
+        )
+
+    def __call__(self, source: Any) -> Any:
+        known = self._known.get(source)
+        if known is None:
+            parts = {f.name: getattr(source, f.name) for f in dataclasses.fields(source) if f.init}
+            changed = {n: self(p) for n, p in parts.items() if isinstance(p, _source_class())}
+            changed = {n: p for n, p in changed.items() if p is not parts[n]}
+            known = self._known[source] = dataclasses.replace(source, **changed) if changed else source
+        return known
+
+
+@cache
+def _source_class() -> type:
+    from torch._guards import Source
+
+    return Source
+
+
+def _is_reusable(
+    repeats: Decisions,
+    original: Callable[..., Any],
+    tx: Any,
+    condition: Any,
+    fingerprint: Any,
+    cached: Any,
+) -> bool:
+    """Equal state, no tensor of the first block reached by another way, nothing that was read changed, and then
+    torch's comparison of the arguments."""
+    from torch._dynamo.variables.invoke_subgraph import LiftedBoundSymbol, LiftedCapturedSource
+
+    resolve = tx.output.resolve_source_value
+    first = resolve(cached.arg_sources[0])
+    read = repeats.read_by(condition, cached.arg_sources[0].name, tx.output.guards)
+    if not repeats.may_stand_for(first, fingerprint.flat_vts[0][1].value, read):
+        return False
+    new_source, own = _Moved(cached, fingerprint), repeats.own_tensors(first)
+    for lifted in cached.subgraph_input_mapping:
+        if (
+            isinstance(lifted, LiftedBoundSymbol)
+            and lifted.expr not in tx.output.current_tracer.bound_symbols
+        ):
+            return False  # the symbol has become a number since
+        captured = isinstance(lifted, LiftedCapturedSource)
+        if captured and new_source(lifted.source) == lifted.source and id(resolve(lifted.source)) in own:
+            return False
+    if {new_source(s) for s in condition.traced_sources} & tx.output.side_effects.mutated_sources:
+        return False
+    # What is left to torch is to compare the arguments. Its guards hold for equal state.
+    arguments = dataclasses.replace(condition, guards=[], traced_sources=type(condition.traced_sources)())
+    return bool(original(tx, arguments, fingerprint, cached))
+
+
+def _stamp_out_subgraph(
+    repeats: Decisions, original: Callable[..., Any], tx: Any, fingerprint: Any, cached: Any
+) -> Any:
+    """Torch's stamp, and then the first block's guards for this one."""
+    from torch._dynamo.variables.builder import VariableBuilder
+
+    result = original(tx, fingerprint, cached)
+    new_source = _Moved(cached, fingerprint)
+    fresh: dict[str, Any] = dict.fromkeys(
+        ("guard_types", "code_list", "obj_weakref", "guarded_class_weakref", "_hash")
+    )
+    for guard in repeats.guards_of(cached, new_source, tx.output.guards):
+        moved = new_source(guard.originating_source)
+        if guard.create_fn_name() != "TENSOR_MATCH":  # that one holds the first block's tensor
+            tx.output.guards.add(dataclasses.replace(guard, originating_source=moved, **fresh))
+        elif not tx.output.guards.get_guards_for_source(moved):
+            VariableBuilder(tx, moved)(tx.output.resolve_source_value(moved))
+    repeats.stamped_out(fingerprint.flat_vts[0][1].value)
+    return result

@@ -1,0 +1,411 @@
+"""A repeated block is traced once, and only where one trace is right for all: the numbers are eager's always."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from tests.compiler.models import WIDTH, inputs
+from torch import nn
+
+import passprint
+from passprint.compiler.inlining import inline_blocks
+from passprint.compiler.repeat import Comparison, RepeatedBlocks, repeated_blocks
+
+Graph = torch.fx.GraphModule
+
+
+class Inner(nn.Module):
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+        self.scale = 0.5
+        self.steps = [1, 2]
+        self.linear = nn.Linear(WIDTH, WIDTH)
+        self.register_buffer("shift", torch.full((WIDTH,), 0.25))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.linear(x)) * self.scale + self.shift * len(self.steps)
+
+
+class Block(nn.Module):
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.inner = Inner(number)
+        self.other = nn.Linear(WIDTH, WIDTH)
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None, pair: Any = None) -> torch.Tensor:
+        y = x + self.drop(self.inner(x)) + torch.relu(self.other(x))
+        if mask is not None:
+            y = y * mask
+        return y if pair is None else y + pair[0] - pair[1]
+
+
+class Model(nn.Module):
+    def __init__(self, depth: int = 4) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Block(i) for i in range(depth))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            x = layer(x, mask=x > 0, pair=(x, x * 2))
+        return x
+
+
+def model() -> Any:
+    torch.manual_seed(0)
+    return Model().eval()
+
+
+class Traced:
+    """Runs a model through Dynamo alone: what one trace did, and the result."""
+
+    def __init__(self, model: nn.Module, *, dynamic: bool | None = None) -> None:
+        torch._dynamo.reset()
+        self.repeats = RepeatedBlocks(model)
+        self.graphs: list[Graph] = []
+        self._call = torch.compile(model, backend=self._backend, fullgraph=True, dynamic=dynamic)
+
+    def _backend(self, gm: Graph, example_inputs: list[Any]) -> Callable[..., Any]:
+        inline_blocks(gm)
+        gm.graph.lint()
+        self.graphs.append(gm)
+        return gm.forward
+
+    def __call__(self, *args: Any) -> Any:
+        with self.repeats:
+            return self._call(*args)
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        return self.repeats.traced, self.repeats.reused
+
+
+def check(model: nn.Module, counts: tuple[int, int], *args: Any) -> Traced:
+    """The result is eager's, bit for bit, and blocks were traced and stamped out this often."""
+    traced = Traced(model)
+    args = args or (inputs(),)
+    with torch.no_grad():
+        torch.testing.assert_close(traced(*args), model(*args), rtol=0, atol=0)
+    assert traced.counts == counts
+    return traced
+
+
+def test_equal_blocks_are_traced_once() -> None:
+    traced = check(model(), (1, 3))
+    assert not any("subgraph" in name for name, _ in traced.graphs[0].named_children())
+
+
+def test_the_graph_is_the_one_of_a_full_trace() -> None:
+    """Same calls in the same order with the same metadata, and module paths of each block's own."""
+    subject, x = model(), inputs()
+    torch._dynamo.mark_dynamic(x, 0)
+    traces = []
+    for refused in (None, "asked for"):
+        traced = Traced(subject)
+        traced.repeats.refused = refused
+        with torch.no_grad():
+            traced(x)
+        traces.append(traced)
+    once, full = traces
+    assert (once.counts, full.counts) == ((1, 3), (0, 0))
+
+    def told(gm: Graph) -> list[tuple[object, ...]]:
+        return [
+            (
+                node.op if node.op == "placeholder" else node.target,
+                str(getattr(node.meta.get("example_value"), "shape", None)),
+                [path for path, _ in (node.meta.get("nn_module_stack") or {}).values()],
+            )
+            for node in gm.graph.nodes
+            if node.op != "placeholder"
+        ]
+
+    assert told(once.graphs[0]) == told(full.graphs[0])
+
+
+# ---- one block differs: its numbers are its own ---------------------------------------------------------
+
+
+def change_scale(block: Any) -> None:
+    block.inner.scale = 0.125
+
+
+def change_list(block: Any) -> None:
+    block.inner.steps = [1, 2, 3]
+
+
+def change_dtype(block: Any) -> None:
+    block.inner.shift = block.inner.shift.double().float().requires_grad_(False).to(torch.bfloat16)
+
+
+def change_shape(block: Any) -> None:
+    block.inner.shift = torch.full((1,), 0.75)
+
+
+def change_stride(block: Any) -> None:
+    block.inner.linear.weight = nn.Parameter(block.inner.linear.weight.detach().t().contiguous().t())
+
+
+def change_training(block: Any) -> None:
+    block.drop.p = 1.0
+    block.drop.train()
+
+
+def change_forward(block: Any) -> None:
+    block.inner.forward = lambda x: x * 3
+
+
+def change_class(block: Any) -> None:
+    block.inner = nn.Identity()
+
+
+def change_hook(block: Any) -> None:
+    block.inner.register_forward_hook(lambda module, args, output: output * 2)
+
+
+def change_tie(block: Any) -> None:
+    block.other.weight = block.inner.linear.weight
+
+
+def change_extra(block: Any) -> None:
+    block.inner.extra = 1
+
+
+CHANGES = [value for name, value in sorted(globals().items()) if name.startswith("change_")]
+
+
+@pytest.mark.parametrize("which", [0, 2])
+@pytest.mark.parametrize("change", CHANGES, ids=lambda c: c.__name__)
+def test_a_block_that_differs_is_not_stamped_out(change: Callable[[Any], None], which: int) -> None:
+    subject = model()
+    change(subject.layers[which])
+    traced = Traced(subject)
+    with torch.no_grad():
+        torch.testing.assert_close(traced(inputs()), subject(inputs()), rtol=0, atol=0)
+    assert traced.repeats.reused == 2
+
+
+def test_an_attribute_that_nobody_reads_may_differ() -> None:
+    """``number`` is another one in each block, as ``layer_idx`` is."""
+    assert Comparison(*model().layers[:2]).differing == {"number"}
+    check(model(), (1, 3))
+
+
+def test_all_blocks_differ_in_what_they_read() -> None:
+    """After a few traces of a class the rest is inlined, and the reasons are told."""
+    subject = Model(7).eval()
+    for index, layer in enumerate(subject.layers):
+        layer.inner.scale = 0.1 * index  # type: ignore[union-attr]
+    traced = check(subject, (RepeatedBlocks.MAX_TRACES, 0))
+    assert "reads scale, which differs" in " ".join(traced.repeats.take_notes())
+
+
+class Shared(nn.Module):
+    """The first block's weight is also used outside, before the blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Block(i) for i in range(3))
+        self.table = self.layers[0].inner.linear.weight  # type: ignore[union-attr]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x @ self.table
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def test_a_tensor_of_the_first_block_that_is_known_by_another_name() -> None:
+    check(Shared().eval(), (2, 1))
+
+
+def test_a_tensor_of_a_block_as_an_argument() -> None:
+    """The first block's weight comes by the argument's name; the others must not take it for their own."""
+    subject = model()
+    check(subject, (2, 2), subject.layers[0].inner.linear.weight)
+
+
+class Config:
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+
+class Configured(Block):
+    def __init__(self, number: int, config: Config) -> None:
+        super().__init__(number)
+        self.config = config
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return self.inner(x) * self.config.factor
+
+
+class Chain(nn.Module):
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def test_objects_of_the_blocks() -> None:
+    """One configuration for all is one trace; one each is one trace each, also where they are equal now."""
+    shared = Config(2.0)
+    check(Chain(*(Configured(i, shared) for i in range(3))).eval(), (1, 2))
+    check(Chain(*(Configured(i, Config(float(i))) for i in range(3))).eval(), (3, 0))
+
+
+class Called(nn.Module):
+    """Calls each block with something else."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Block(i) for i in range(3))
+        self.how = how
+        self.numbers = [0.5, 0.25, 0.25]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x * 2
+        for i, layer in enumerate(self.layers):
+            if self.how == "same value":
+                x = layer(x, mask=x if i == 0 else y)
+            elif self.how == "constant":
+                x = layer(x, mask=self.numbers[i])
+            else:
+                x = layer(x, pair=(x, x * 2)) if i == 0 else layer(x, mask=x * 2)
+        return x
+
+
+@pytest.mark.parametrize("how", ["same value", "constant", "shape"])
+def test_blocks_that_are_called_in_different_ways(how: str) -> None:
+    torch.manual_seed(0)
+    check(Called(how).eval(), (2, 1))
+
+
+# ---- what one trace cannot stand for ---------------------------------------------------------------------
+
+
+class Remembering(Block):
+    """Appends to a list that all blocks see, as a cache of keys and values does."""
+
+    def __init__(self, number: int, seen: list[Any]) -> None:
+        super().__init__(number)
+        self.seen = seen
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        self.seen.append(len(self.seen))
+        return self.inner(x) * len(self.seen)
+
+
+class Counting(Block):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        self.inner.number += 1
+        return self.inner(x) * self.inner.number
+
+
+class Mutating(Block):
+    """Changes a buffer in place; that is part of the graph."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        self.inner.shift.add_(1)  # type: ignore[operator]
+        return self.inner(x)
+
+
+class Returning(Block):
+    """Returns its input itself beside a number."""
+
+    def forward(self, x: Any) -> Any:  # type: ignore[override]
+        x, n = x if isinstance(x, tuple) else (x, 0)
+        return self.inner(x), n + 1
+
+
+class Same(Block):
+    def forward(self, x: Any) -> Any:  # type: ignore[override]
+        return x if self.training is False else self.inner(x)
+
+
+@pytest.mark.parametrize("kind", ["Remembering", "Counting", "Mutating", "Returning", "Same"])
+def test_side_effects_and_other_results_are_traced_in_full(kind: str) -> None:
+    def build() -> nn.Module:
+        torch.manual_seed(0)
+        seen: list[Any] = []
+        extra = (seen,) if kind == "Remembering" else ()
+        return Chain(*(globals()[kind](i, *extra) for i in range(3))).eval()
+
+    ours, theirs = build(), build()
+    torch._dynamo.reset()
+    compiled = passprint.compile(ours, cache=False, passes="")
+    with torch.no_grad():
+        for _ in range(2):
+            result, expected = compiled(inputs()), theirs(inputs())
+            torch.testing.assert_close(result, expected)
+    for mine, other in zip(ours.buffers(), theirs.buffers(), strict=True):
+        torch.testing.assert_close(mine, other)
+    told = [note for note in compiled.report.notes if note.startswith("every block was traced")]
+    assert bool(told) == (kind != "Mutating"), compiled.report.notes
+
+
+# ---- guards of blocks that were stamped out -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda c: c.__name__)
+def test_a_later_change_of_a_stamped_block_is_noticed(change: Callable[[Any], None]) -> None:
+    if change in (change_hook, change_extra):
+        pytest.skip(
+            "Dynamo itself does not guard on hooks of inlined modules, or on attributes that are not read"
+        )
+    subject, x = model(), inputs()
+    traced = check(subject, (1, 3), x)
+    change(subject.layers[2])
+    with torch.no_grad():
+        torch.testing.assert_close(traced(x), subject(x), rtol=0, atol=0)
+    assert len(traced.graphs) == (1 if change is change_tie else 2)
+
+
+def test_new_weights_of_the_same_shape_are_not_traced_again() -> None:
+    subject, x = model(), inputs()
+    traced = check(subject, (1, 3), x)
+    with torch.no_grad():
+        subject.layers[2].inner.linear.weight.mul_(2)
+        torch.testing.assert_close(traced(x), subject(x), rtol=0, atol=0)
+    assert len(traced.graphs) == 1
+
+
+def test_gradients_are_eagers() -> None:
+    ours, theirs = model(), model()
+    traced = Traced(ours)
+    traced(inputs()).square().sum().backward()
+    theirs(inputs()).square().sum().backward()
+    assert traced.counts == (2, 2), "the first block's input needs no gradient"
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad)
+
+
+def test_pieces_are_those_of_a_full_trace(tmp_path: Any) -> None:
+    """A cache that was filled with every block traced serves a trace of one block, and says nothing of it."""
+    subject, x = model(), inputs()
+    reports = []
+    for refused in ("asked for", None):
+        torch._dynamo.reset()
+        compiled: Any = passprint.compile(subject, cache=tmp_path)
+        compiled._compiled._repeats.refused = refused
+        with torch.no_grad():
+            torch.testing.assert_close(compiled(x), subject(x))
+        reports.append(compiled.report)
+    full, once = reports
+    assert (full.status, once.status) == ("cold", "warm")
+    assert [p.digest for p in once.pieces_seen] == [p.digest for p in full.pieces_seen]
+    assert [p.label for p in once.pieces_seen] == [p.label for p in full.pieces_seen]
+    assert once.notes == []
+
+
+def test_what_counts_as_a_repeated_block() -> None:
+    assert len(repeated_blocks(model())) == 4
+    assert repeated_blocks(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))) == []
+    assert repeated_blocks(lambda x: x) == []
