@@ -6,6 +6,7 @@ import inspect
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +20,7 @@ from passprint.errors import CompileError
 if TYPE_CHECKING:
     from passprint.compiler.backend import PassesSpec
     from passprint.compiler.program import Program
+    from passprint.compiler.repeat import RepeatedBlocks
     from passprint.compiler.tracing import Cold
     from passprint.pipeline import PassManager
 
@@ -90,6 +92,13 @@ class Compiled:
     def report(self) -> CompileReport:
         """What was compiled, loaded and matched so far."""
         return self._report
+
+    @cached_property
+    def repeats(self) -> RepeatedBlocks:
+        """The repeated blocks of the model, which a trace goes through once."""
+        from passprint.compiler.repeat import RepeatedBlocks
+
+        return RepeatedBlocks(self._model)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the model; loads or compiles first where nothing that is there serves these inputs."""

@@ -27,7 +27,7 @@ class Cold:
 
     def __init__(
         self,
-        model: Callable[..., Any],
+        repeats: RepeatedBlocks,
         manager: PassManager,
         store: Store,
         split: str | Sequence[str],
@@ -39,7 +39,7 @@ class Cold:
         self._report = report
         self._warm = warm
         self._stores = not isinstance(store, NoStore)
-        self._repeats = RepeatedBlocks(model)
+        self._repeats = repeats
         self._tracer = Tracer(self._backend, dynamic, self._finished)
         self._found: Found | None = None
         self._scope: dict[str, Any] = {}
