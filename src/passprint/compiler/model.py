@@ -129,7 +129,7 @@ class Compiled:
         if cold is None:
             how = self._how
             cold = Cold(
-                self._model, how.manager(), how.store, how.split, self._dynamic, self._report, self._warm
+                self.repeats, how.manager(), how.store, how.split, self._dynamic, self._report, self._warm
             )
             self._cold = cold
         if self._varying is not None:
