@@ -8,15 +8,19 @@ from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun
 from passprint.pipeline.instruments.chosen import instruments_from_text
 from passprint.pipeline.instruments.dump import Dump
 from passprint.pipeline.instruments.numerics import Numerics, NumericsWarning
+from passprint.pipeline.instruments.overlaps import Overlaps
 from passprint.pipeline.instruments.statistics import Statistics
 from passprint.pipeline.instruments.timing import Timing
 from passprint.pipeline.instruments.verify import Verify
+from passprint.pipeline.overlap import OverlapWarning
 
 __all__ = [
     "Dump",
     "Instrument",
     "Numerics",
     "NumericsWarning",
+    "OverlapWarning",
+    "Overlaps",
     "PassRun",
     "PipelineRun",
     "Rewrite",

@@ -105,3 +105,83 @@ def test_docstrings_flow() -> None:
         console.print(docstring(text))
     lines = [line.rstrip() for line in capture.get().splitlines()]
     assert lines == ["First line.", "", "• one more", "• two", "", "    as it is", "      here"]
+
+
+GRAPHS = """
+import torch
+from torch.fx import Graph
+def graph():
+    graph = Graph()
+    x = graph.placeholder("x")
+    node = graph.call_function(torch.ops.aten.neg.default, (x,))
+    again = graph.call_function(torch.ops.aten.neg.default, (node,))
+    graph.output(again)
+    return graph
+"""
+
+PASSES = """
+import torch
+from passprint import InductorPass
+class DropShownNegations(InductorPass):
+    after = ("noop-elimination",)
+    def __call__(self, graph):
+        for node in graph.find_nodes(op="call_function", target=torch.ops.aten.neg.default):
+            node.replace_all_uses_with(node.all_input_nodes[0])
+            graph.erase_node(node)
+"""
+
+
+@pytest.fixture
+def graphs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    (tmp_path / "my_shown_graphs.py").write_text(GRAPHS)
+    (tmp_path / "my_run_passes.py").write_text(PASSES)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield ["my_shown_graphs.py:graph", "-m", "my_run_passes"]
+    for name in ("my_shown_graphs", "my_run_passes"):
+        sys.modules.pop(name, None)
+    gc.collect()
+
+
+def test_run_shows_the_difference(graphs: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    shown = output(capfd, "run", "noop-elimination,drop-shown-negations", *graphs)
+    assert "post_grad_post: 4 → 2 lines; rewrites: noop-elimination 0, drop-shown-negations 2" in shown
+    assert "-neg_default_1 = aten.neg.default(neg_default)" in shown
+    assert "+return x" in shown
+    (trial,) = json.loads(output(capfd, "run", "joint-pre(drop-shown-negations)", *graphs, "--json"))
+    assert trial["hook"] == "joint_pre"
+    assert trial["matches"] == {"drop-shown-negations": 2}
+    assert trial["before"].count("neg.default") == 2
+    assert trial["after"].count("neg.default") == 0
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [["--skip", "drop-shown-negations"], ["--only", "noop-elimination"], ["--limit", "0"]],
+)
+def test_run_only_skip_and_limit(
+    graphs: list[str], chosen: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    shown = output(capfd, "run", "noop-elimination,drop-shown-negations", *graphs, *chosen)
+    assert "(nothing changed)" in shown
+
+
+def test_run_tells_what_is_wrong(graphs: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["passes", "run", "drop-shown-negation", *graphs]) == 1
+    shown = capfd.readouterr().err
+    assert "did you mean 'drop-shown-negations'" in shown
+    assert "  ^^^" in shown
+    assert run(["passes", "run", "drop-shown-negations", "my_shown_graphs:nothing", *graphs[1:]]) == 1
+    assert "nothing called 'nothing'" in capfd.readouterr().err
+
+
+def test_show_tells_the_hooks_and_the_declared_order(
+    graphs: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    shown = output(capfd, "show", "drop-shown-negations", *graphs[1:])
+    assert "post_grad_post, or pre_grad, joint_pre" in shown
+    assert "after" in shown
+    figures = json.loads(output(capfd, "show", "drop-shown-negations", *graphs[1:], "--json"))
+    assert figures["order"] == {"after": ["noop-elimination"]}
+    assert figures["hooks"][0] == figures["hook"] == "post_grad_post"
+    assert "scheduler_pre" not in figures["hooks"]

@@ -110,8 +110,27 @@ def test_two_packages_with_one_name_are_an_error_that_names_both(plugins: Any) -
     plugins("pack-three", "pack_three_module", "Three", "same-name")
     with pytest.raises(PipelineError) as caught:
         get_pass("same-name")
-    assert "pack_two_module.Two" in str(caught.value)
-    assert "pack_three_module.Three" in str(caught.value)
+    assert "pack_two_module.Two (of the package pack-two)" in str(caught.value)
+    assert "pack_three_module.Three (of the package pack-three)" in str(caught.value)
+
+
+def test_what_a_package_offers_must_be_a_pass(plugins: Any) -> None:
+    plugins("pack-five", "pack_five_module", "Five", None, "pack_five_module:ClassVar")
+    with pytest.warns(UserWarning, match="pack-five offers .* not a pass class"):
+        list_passes()
+
+
+@pytest.mark.parametrize("name", ["fixed-point", "pre-grad"])
+def test_words_of_a_pipelines_text_are_no_names(name: str) -> None:
+    reserved = type("ReservedWord", (RegistrySample,), {"name": name, "__module__": __name__})
+    with pytest.raises(PipelineError, match=f"'{name}' of .*ReservedWord has a meaning"):
+        get_pass(name)
+    with pytest.raises(PipelineError, match="has a meaning"):
+        list_passes()
+    assert get_pass("registry-sample") is RegistrySample
+    del reserved
+    gc.collect()
+    list_passes()
 
 
 @pytest.mark.parametrize("target", ["no_such_module:X", "pack_four_module:NoSuchClass"])

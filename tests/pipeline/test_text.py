@@ -15,7 +15,8 @@ from torch.fx import Graph
 
 from passprint import PipelineError
 from passprint.passes import InductorPass, graph_pass
-from passprint.pipeline import PassManager
+from passprint.pipeline import FixedPoint, PassManager
+from passprint.pipeline.torch_door import HOOKS
 
 
 class Mode(enum.Enum):
@@ -84,20 +85,38 @@ everything = st.builds(
 members = (
     everything | st.builds(TextPicky, width=st.integers(min_value=1)) | st.builds(TextRequired, st.integers())
 )
-pipelines = st.recursive(
-    st.lists(members, max_size=4).map(PassManager),
-    lambda inner: st.lists(members | inner, max_size=3).map(PassManager),
+groups = st.recursive(
+    st.lists(members, max_size=3).map(PassManager),
+    lambda inner: (
+        st.lists(members | inner, max_size=3).map(PassManager)
+        | st.builds(FixedPoint, st.lists(members | inner, max_size=3), max=st.integers(1, 20))
+    ),
     max_leaves=3,
 )
+GRAPH_HOOKS = [name for name, hook in HOOKS.items() if hook.takes == "graph"]
+
+
+@st.composite
+def pipelines(draw: st.DrawFn) -> PassManager:
+    """At no hook in particular, at one, or over several."""
+    hooks = draw(st.lists(st.sampled_from(GRAPH_HOOKS), unique=True, max_size=3).map(sorted))
+    hooks = [hook for hook in GRAPH_HOOKS if hook in hooks]
+    bodies = [draw(st.lists(members | groups, max_size=3)) for _ in hooks or [None]]
+    if not hooks:
+        return PassManager(bodies[0])
+    stages = [PassManager(body, hook=hook) for body, hook in zip(bodies, hooks, strict=True)]
+    return stages[0] if len(stages) == 1 else PassManager(stages)
 
 
 @settings(max_examples=100, deadline=None)
-@given(pipelines)
+@given(pipelines())
 def test_parse_and_str_are_inverses(manager: PassManager) -> None:
     text = str(manager)
     again = PassManager.parse(text)
     assert again == manager
+    assert hash(again) == hash(manager)
     assert str(again) == text
+    assert again.hooks == manager.hooks
 
 
 def test_values_that_equal_nothing_or_everything() -> None:
@@ -132,14 +151,27 @@ def test_what_the_text_says() -> None:
         ("text-everything{eps=1}", [TextEverything(eps=1.0)]),
         ("text-everything{label='a}],\\'b'}", [TextEverything(label="a}],'b")]),
         ("(text-picky),()", [PassManager([TextPicky()]), PassManager([])]),
+        ("fixed-point{text-picky}", [FixedPoint([TextPicky()])]),
+        (" fixed-point ( max = 3 ) { text-picky , text-picky } ", [FixedPoint([TextPicky()] * 2, max=3)]),
+        ("fixed-point(){}", [FixedPoint([])]),
+        (
+            "fixed-point{(text-picky),fixed-point{}}",
+            [FixedPoint([PassManager([TextPicky()]), FixedPoint([])])],
+        ),
+        ("post-grad-post(text-picky)", [TextPicky()]),
+        ("post_grad_post ( text-picky )", [TextPicky()]),
     ],
 )
 def test_spellings(text: str, expected: list[InductorPass]) -> None:
     assert PassManager.parse(text) == PassManager(expected)
 
 
-def test_the_hook_is_an_argument() -> None:
-    assert PassManager.parse("text-picky", hook="joint_pre").hook == "joint_pre"
+def test_the_hook_is_an_argument_or_in_the_text() -> None:
+    manager = PassManager.parse("text-picky,(text-picky)", hook="joint-pre")
+    assert manager.hook == "joint_pre"
+    assert str(manager) == "joint-pre(text-picky,(text-picky))"
+    assert manager == PassManager.parse(str(manager))
+    assert manager == PassManager([TextPicky(), PassManager([TextPicky()])], hook="joint_pre")
 
 
 MISTAKES = [
@@ -162,6 +194,27 @@ MISTAKES = [
     ("text-picky)", "text-picky)\n          ^", "')' was not expected"),
     ("(text-picky", "(text-picky\n^", "not closed"),
     ("text-picky,\ntext-x", "text-x\n^^^^^^", "'text-x'"),
+    ("fixed-point{text-picky", "fixed-point{text-picky\n           ^", "this brace is not closed"),
+    ("fixed-point(max=3", "fixed-point(max=3\n           ^", "this parenthesis is not closed"),
+    ("fixed-point(max=3)", "fixed-point(max=3)\n^^^^^^^^^^^^^^^^^^", "its braces are missing"),
+    ("fixed-point(maxx=3){}", "fixed-point(maxx=3){}\n            ^^^^", "did you mean 'max'"),
+    ("fixed-point(max='a'){}", "fixed-point(max='a'){}\n                ^^^", "max as int"),
+    ("fixed-point(max=0){}", "fixed-point(max=0){}\n^^^^^^^^^^^^^^^^^^^^", "1 or more"),
+    ("fixed-pint{}", "fixed-pint{}\n^^^^^^^^^^", "did you mean 'fixed-point'"),
+    ("pre-grid(text-picky)", "pre-grid(text-picky)\n^^^^^^^^", "did you mean 'pre-grad'"),
+    ("pre-grad(text-picky", "pre-grad(text-picky\n        ^", "not closed"),
+    ("pre-grad(text-picky},", "pre-grad(text-picky},\n                   ^", "'}' was not expected"),
+    ("pre-grad(),text-picky", "pre-grad(),text-picky\n           ^^^^^^^^^^", "spans hooks"),
+    ("pre-grad(),", "pre-grad(),\n           ^", "spans hooks"),
+    ("text-picky,pre-grad()", "text-picky,pre-grad()\n           ^^^^^^^^", "stands in no other"),
+    ("pre-grad(joint-pre())", "pre-grad(joint-pre())\n         ^^^^^^^^^", "stands in no other"),
+    ("pre-grad(),pre-grad()", "pre-grad(),pre-grad()\n           ^^^^^^^^", "already"),
+    (
+        "joint-pre(),pre-grad()",
+        "joint-pre(),pre-grad()\n^^^^^^^^^^^^^^^^^^^^^^",
+        "Valid: pre-grad(…),joint-pre(…)",
+    ),
+    ("scheduler-pre(text-picky)", "scheduler-pre(text-picky)\n              ^^^^^^^^^^", "cannot run there"),
     (
         "text-everything{label='é',sizes=(1,'b')}",
         "text-everything{label='é',sizes=(1,'b')}\n                                ^^^^^^^",
@@ -187,6 +240,13 @@ def test_a_caret_stands_under_the_mistake(text: str, shown: str, message: str) -
     problem, line, carets = str(caught.value).split("\n")
     assert message in problem
     assert [line[2:], carets[2:]] == shown.split("\n")
+
+
+def test_the_hook_is_said_once() -> None:
+    with pytest.raises(PipelineError, match="say it once"):
+        PassManager.parse("pre-grad(text-picky)", hook="joint_pre")
+    with pytest.raises(PipelineError, match="'postgrad'; did you mean 'post_grad_p"):
+        PassManager.parse("text-picky", hook="postgrad")
 
 
 def test_a_given_object_takes_no_options() -> None:

@@ -9,11 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from passprint import __version__
+from passprint.cli.bisect import bisect_command
 from passprint.cli.cache import cache_app
 from passprint.cli.demo import demo_command
 from passprint.cli.explain import explain_command
 from passprint.cli.identity import diff_command, fingerprint_command
 from passprint.cli.passes import passes_app
+from passprint.cli.reproduce import reproduce_command
 from passprint.errors import PassprintError
 
 app = typer.Typer(
@@ -46,6 +48,8 @@ app.command("demo")(demo_command)
 app.command("fingerprint")(fingerprint_command)
 app.command("diff")(diff_command)
 app.command("explain")(explain_command)
+app.command("bisect")(bisect_command)
+app.command("reproduce")(reproduce_command)
 app.add_typer(passes_app, name="passes")
 app.add_typer(cache_app, name="cache")
 

@@ -1,4 +1,4 @@
-"""``passprint passes``: which passes there are, and what one does."""
+"""``passprint passes``: which passes there are, what one does, and what a pipeline makes of a graph."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from passprint.cli.trial import run_command
 from passprint.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 passes_app = typer.Typer(
     help="Look at the graph passes that can be named in a pipeline.", no_args_is_help=True
 )
+
+passes_app.command("run")(run_command)
 
 Modules = Annotated[
     list[str] | None,
@@ -43,13 +46,18 @@ class Option:
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """What is told about a pass. ``place`` is its place in the default pipeline, from 1, or None."""
+    """What is told about a pass. ``place`` is its place in the default pipeline, from 1, or None.
+
+    ``hook`` is where it runs if nothing is said, ``hooks`` where it can run; ``order`` is what its class declares.
+    """
 
     name: str
     about: str
     doc: str
     options: list[Option]
     hook: str
+    hooks: list[str]
+    order: dict[str, list[str]]
     place: int | None
     source: str
     line: int | None
@@ -63,7 +71,7 @@ def list_command(modules: Modules = None, as_json: AsJson = False) -> None:
 
     from passprint.cli.console import console, prose
 
-    _import(modules)
+    import_modules(modules or [])
     from passprint.pipeline import list_passes
 
     described = [describe(kind) for kind in list_passes().values()]
@@ -98,7 +106,7 @@ def show_command(
 
     from passprint.cli.console import console, docstring
 
-    _import(modules)
+    import_modules(modules or [])
     from passprint.pipeline import get_pass
 
     one = describe(get_pass(name))
@@ -120,6 +128,7 @@ def show_command(
 
 def describe(kind: type[BasePass]) -> Description:
     """What there is to tell about a pass class."""
+    from passprint.passes.base import ORDER
     from passprint.passes.library import DEFAULT
 
     doc = inspect.cleandoc(kind.__dict__.get("__doc__") or "")
@@ -136,6 +145,8 @@ def describe(kind: type[BasePass]) -> Description:
         doc=doc or "(no docstring)",
         options=[_option(field) for field in dataclasses.fields(kind) if field.init],
         hook=_hooks_of(kind)[0],
+        hooks=_hooks_of(kind),
+        order={name: list(getattr(kind, name)) for name in ORDER if getattr(kind, name)},
         place=DEFAULT.index(kind) + 1 if kind in DEFAULT else None,
         source=source,
         line=line,
@@ -170,7 +181,10 @@ def _facts(one: Description) -> Table:
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
-    facts.add_row("runs at", f"{one.hook} (a manager's hook= chooses another)")
+    others = f", or {', '.join(one.hooks[1:])}" if len(one.hooks) > 1 else ""
+    facts.add_row("runs at", f"{one.hook}{others}")
+    for name, names in one.order.items():
+        facts.add_row(name, ", ".join(names))
     if one.place is None:
         facts.add_row("default pipeline", Text("no: name it to use it", style="yellow"))
     else:
@@ -194,11 +208,17 @@ def _options(options: list[Option]) -> Table:
     return table
 
 
-def _import(modules: list[str] | None) -> None:
-    """Import modules by name, the working folder included, as ``python -m`` does."""
-    if modules and os.getcwd() not in sys.path:
+def look_in_working_folder() -> None:
+    """Let imports find what lies in the working folder, as ``python -m`` does."""
+    if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    for name in modules or ():
+
+
+def import_modules(modules: list[str]) -> None:
+    """Import modules by name, the working folder included, as ``python -m`` does."""
+    if modules:
+        look_in_working_folder()
+    for name in modules:
         try:
             importlib.import_module(name)
         except ImportError as error:

@@ -8,6 +8,7 @@ from passprint.passes.context import (
     current_pass_context,
     get_pass_context,
     is_applicable_for_range,
+    may_rewrite,
     pass_context,
 )
 from passprint.passes.kinds import GraphModulePass, InferenceAwarePass, Partitioner, SchedulerPass
@@ -33,5 +34,6 @@ __all__ = [
     "get_pass_context",
     "graph_pass",
     "is_applicable_for_range",
+    "may_rewrite",
     "pass_context",
 ]

@@ -116,6 +116,9 @@ class BasePass(metaclass=_PassType):
     #: A pass that sets this to True may leave new nodes without ``meta["val"]``: the manager then computes it.
     fill_meta: ClassVar[bool] = False
 
+    #: A pass that sets this to True asks `may_rewrite(node)` before each rewrite, so that single ones can be held back.
+    asks_before_rewrites: ClassVar[bool] = False
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:

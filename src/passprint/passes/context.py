@@ -54,8 +54,8 @@ class CompileRange:
 class RewriteWatch(Protocol):
     """Who is asked before a pattern's match is replaced, and told after it."""
 
-    def allows(self, pattern: str, node: torch.fx.Node) -> bool:
-        """Whether the match that ends in ``node`` may be replaced."""
+    def allows(self, pattern: str | None, node: torch.fx.Node) -> bool:
+        """Whether ``node``, where the match of a pattern ends, may be replaced; None for a pass without patterns."""
 
     def done(self, pattern: str, node: torch.fx.Node) -> None:
         """The match that ended in ``node`` has been replaced."""
@@ -136,6 +136,15 @@ def get_pass_context() -> PassContext:
             "enters one for the passes it runs; by hand: with pass_context(CompileRange(1, 512)): ..."
         )
     return context
+
+
+def may_rewrite(node: torch.fx.Node) -> bool:
+    """Whether a pass may make its next rewrite, which replaces or changes ``node``: yes, unless someone holds it back.
+
+    For passes that set ``asks_before_rewrites``: `passprint bisect` then finds the single rewrite that does harm.
+    """
+    context = _current.get()
+    return context is None or context.watch is None or context.watch.allows(None, node)
 
 
 def is_applicable_for_range(pass_: object, compile_range: CompileRange) -> bool:

@@ -56,6 +56,8 @@ class PatternPass(InductorPass):
     if TYPE_CHECKING:
         _matchers: ClassVar[dict[str, torch_door.Matcher]]
 
+    asks_before_rewrites: ClassVar[bool] = True
+
     @abstractmethod
     def patterns(self) -> Sequence[Pattern]:
         """The patterns of this pass, in the order in which they are applied."""
@@ -96,6 +98,10 @@ class PatternPass(InductorPass):
             miss, known = nearest_miss(matcher, graph, rejections), context.near_misses.get(key)
             if miss is not None and not (isinstance(known, NearMiss) and known.matched >= miss.matched):
                 context.near_misses[key] = miss
+
+    def matchers(self) -> tuple[torch_door.Matcher, ...]:
+        """The patterns as they are looked for, in the order in which they are applied."""
+        return tuple(self._built().values())
 
     def _built(self) -> dict[str, torch_door.Matcher]:
         try:

@@ -165,6 +165,22 @@ class Matcher:
         finally:
             self._attempt.reset(token)
 
+    def find(self, graph: torch.fx.Graph) -> list[tuple[torch.fx.Node, ...]]:
+        """The nodes of every match in ``graph``, which stays as it is; matches may share nodes here."""
+        from torch._inductor.pattern_matcher import is_match
+
+        found: list[tuple[torch.fx.Node, ...]] = []
+        token = self._attempt.set(Attempt(None))
+        try:
+            for node in list(graph.nodes):
+                for entry in self._matcher.patterns.get((node.op, node.target), ()):
+                    match = entry.pattern.match(node)
+                    if is_match(match) and entry.extra_check(match):
+                        found.append(tuple(match.nodes))
+        finally:
+            self._attempt.reset(token)
+        return found
+
     def _trace(self, fn: Callable[..., Any], args: Sequence[Any], **options: Any) -> torch.fx.GraphModule:
         from torch._inductor import pattern_matcher
 

@@ -90,8 +90,8 @@ class PassManager(CustomGraphPass):
         self._slots: dict[str, InSlot] = {}
         self._is_complete = False
         if self._hook is not None and self._hook.takes == "joint module":
-            check_partitioners(tuple(self._leaves()))
-        check_order([declared_by(member) for member in self._leaves()])
+            check_partitioners(tuple(self.leaves()))
+        check_order([declared_by(member) for member in self.leaves()])
 
     def _adopted(self, member: Any, position: int) -> Any:
         if not isinstance(member, PassManager):
@@ -134,15 +134,16 @@ class PassManager(CustomGraphPass):
     @property
     def asks_for_inference(self) -> bool:
         """Whether a member wants to know if the graph is compiled for inference."""
-        return any(isinstance(member, CustomInferenceAwareGraphPass) for member in self._leaves())
+        return any(isinstance(member, CustomInferenceAwareGraphPass) for member in self.leaves())
 
     def _hook_names(self) -> tuple[str | None, ...]:
         return (self._named_hook,) if self._hook is not None else tuple(self.hooks)
 
-    def _leaves(self) -> Iterator[Any]:
+    def leaves(self) -> Iterator[Any]:
+        """The passes themselves, in order, those of nested managers included."""
         for member in self._passes:
             if isinstance(member, PassManager):
-                yield from member._leaves()
+                yield from member.leaves()
             else:
                 yield member
 
@@ -193,7 +194,7 @@ class PassManager(CustomGraphPass):
 
     def run_on_nodes(self, nodes: list[Any]) -> list[Any]:
         """Run a pipeline of one of the scheduler's hooks; returns the nodes as they are to go on."""
-        for pass_ in self._selected()._leaves():
+        for pass_ in self._selected().leaves():
             nodes = run_scheduler_pass(pass_, nodes)
         return nodes
 
@@ -201,7 +202,7 @@ class PassManager(CustomGraphPass):
         self, gm: GraphModule, joint_inputs: Sequence[object], **kwargs: Any
     ) -> tuple[GraphModule, GraphModule]:
         """Cut a joint graph into forward and backward with the pipeline's partitioner; with torch's if it has none."""
-        return run_partitioner(tuple(self._selected()._leaves()), gm, joint_inputs, kwargs)
+        return run_partitioner(tuple(self._selected().leaves()), gm, joint_inputs, kwargs)
 
     # -- identity
 
@@ -349,7 +350,7 @@ class PassManager(CustomGraphPass):
     def _check_complete(self) -> None:
         # Only here and not when it is built: what a member requires may stand in the pipeline that it is put into.
         if not self._is_complete:
-            check_complete([declared_by(member) for member in self._leaves()])
+            check_complete([declared_by(member) for member in self.leaves()])
             self._is_complete = True
 
     # -- variants
@@ -360,7 +361,7 @@ class PassManager(CustomGraphPass):
         if selection is None:
             return self
         if selection not in self._reduced:
-            names = [name_of(leaf) for leaf in self._leaves()]
+            names = [name_of(leaf) for leaf in self.leaves()]
             selection.warn_of_unknown(names)
             numbers: dict[str, int] = {}
             self._reduced[selection] = self._reduce(selection, numbers) if self._hook is not None else self

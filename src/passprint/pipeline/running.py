@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from passprint.errors import PassError
-from passprint.passes import CompileRange, PassContext, PatternPass, RewriteCounter, pass_context
+from passprint.passes import CompileRange, PassContext, RewriteCounter, pass_context
 from passprint.passes.annotations import CannotCompute, fill_missing
 from passprint.passes.naming import name_of
 from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun
@@ -141,7 +141,7 @@ def _may_run(pass_: Any, graph: torch.fx.Graph, limit: Limit) -> bool:
     if not limit.begin_pass():
         return False
     remaining = limit.remaining
-    if remaining is None or isinstance(pass_, PatternPass):
+    if remaining is None or getattr(pass_, "asks_before_rewrites", False):
         return True
     if remaining == 0:
         return False

@@ -18,11 +18,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any, Literal
 
 import torch
 from torch._inductor.custom_graph_pass import CustomGraphPass
 
+from passprint.errors import PipelineError
 from passprint.passes.torch_door import (
     CustomGraphModulePass,
     CustomInferenceAwareGraphPass,
@@ -33,12 +35,14 @@ from passprint.passes.torch_door import (
 __all__ = [
     "DEFAULT_HOOK",
     "HOOKS",
+    "Symbols",
     "CustomGraphModulePass",
     "CustomGraphPass",
     "CustomInferenceAwareGraphPass",
     "CustomPartitionerFn",
     "CustomSchedulerPass",
     "Hook",
+    "forget_compiled",
     "hint_of",
     "is_per_thread",
     "on_real_tensors",
@@ -46,8 +50,10 @@ __all__ = [
     "put_for_process",
     "same_size",
     "slots_holding",
+    "symbols_of",
     "trace_artifact",
     "value_in_slot",
+    "without_caches",
 ]
 
 
@@ -121,6 +127,15 @@ def put_for_process(hook: str, value: object) -> None:
     setattr(config, slot, value)
 
 
+@contextmanager
+def without_caches() -> Iterator[None]:
+    """Compile as if nothing had ever been compiled, and keep nothing."""
+    from torch._inductor import config
+
+    with config.patch(force_disable_caches=True):
+        yield
+
+
 def is_per_thread() -> bool:
     """Whether each thread has a configuration of its own."""
     from torch._inductor import config
@@ -183,3 +198,53 @@ def on_real_tensors() -> Iterator[None]:
 
     with tracing(None), unset_fake_temporarily(), _disable_current_modes():
         yield
+
+
+def forget_compiled() -> None:
+    """Make compiled functions of this process compile again when they are next called."""
+    import torch._dynamo as dynamo
+
+    dynamo.reset()
+
+
+def symbols_of(size: Any) -> dict[str, int]:
+    """The symbols in a symbolic size, with the number that each stood for; 8 for one that only data tells."""
+    env = size.node.shape_env
+    hints = getattr(env, "backed_var_to_val", None) or env.var_to_val  # renamed after 2.11
+    return {str(symbol): int(hints.get(symbol, 8)) for symbol in size.node.expr.free_symbols}
+
+
+class Symbols:
+    """A fake-tensor mode with symbols of these names for sizes, each standing for a number."""
+
+    def __init__(self, numbers: Mapping[str, int]) -> None:
+        from torch._dynamo.source import ConstantSource
+        from torch._subclasses.fake_tensor import FakeTensorMode
+        from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
+
+        env = ShapeEnv()
+        self.mode = FakeTensorMode(shape_env=env)
+        self._known: dict[str, Any] = {
+            "FloorDiv": lambda a, b: a // b,
+            "Mod": lambda a, b: a % b,
+            "PythonMod": lambda a, b: a % b,
+            "Max": torch.sym_max,
+            "Min": torch.sym_min,
+        }
+        for name, number in numbers.items():
+            source = ConstantSource(name)
+            symbol = env.create_symbol(number, source, dynamic_dim=DimDynamic.DYNAMIC)
+            self._known[name] = env.create_symintnode(symbol, hint=number, source=source)
+
+    def number(self, text: Any) -> Any:
+        """The number, or the symbolic one that an expression such as ``"3*s0"`` spells."""
+        if not isinstance(text, str):
+            return text
+        code = compile(text, "<size>", "eval")
+        is_plain = not any(isinstance(constant, CodeType) for constant in code.co_consts)
+        unknown = set(code.co_names) - self._known.keys()
+        if unknown or not is_plain:
+            raise PipelineError(
+                f"the size {text!r} is no expression of the known symbols {', '.join(self._known)}"
+            )
+        return eval(code, {"__builtins__": {}}, self._known)

@@ -19,18 +19,20 @@ class Watch:
         self._limit = limit
         self._number = 0
         self._in_pattern = False
+        self._asks = False
         self._seconds = 0.0
 
     def begin(self) -> None:
         """The pass starts now."""
         self._seconds = self._session.seconds if self._session is not None else 0.0
 
-    def allows(self, pattern: str, node: torch.fx.Node) -> bool:
-        """Whether a pattern may replace the match that ends in ``node``."""
+    def allows(self, pattern: str | None, node: torch.fx.Node) -> bool:
+        """Whether ``node``, where the match of a pattern ends, may be replaced; None for a pass without patterns."""
         if self._limit is not None and not self._limit.take():
             return False
         self._number += 1
-        self._in_pattern = True
+        self._in_pattern = pattern is not None
+        self._asks = True
         if self._session is not None:
             self._session.notify("before_rewrite", self._run, Rewrite(node, pattern, self._number))
         return True
@@ -45,7 +47,7 @@ class Watch:
         """A node was replaced through FX; within a pattern it is a part of that rewrite."""
         if self._in_pattern or self._session is None:
             return
-        self._number += 1
+        self._number += not self._asks  # one that was asked for has its number
         self._session.notify("after_rewrite", self._run, Rewrite(old, None, self._number))
 
     def finish(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import operator
 import types
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.fx import Graph, Node
 
 from passprint.passes.base import InductorPass
+from passprint.passes.context import may_rewrite
 from passprint.passes.library.aliasing import NUMBERS, Aliasing
 from passprint.passes.library.layout import same_layout, tensor_of
 
@@ -27,6 +28,8 @@ class DedupeExpressions(InductorPass):
     Two outputs never become one.
     """
 
+    asks_before_rewrites: ClassVar[bool] = True
+
     def __call__(self, graph: Graph) -> None:
         aliasing = Aliasing(graph)
         seen: dict[Hashable, Node] = {}
@@ -35,7 +38,8 @@ class DedupeExpressions(InductorPass):
                 continue
             key = _key(node, aliasing)
             first = seen.setdefault(key, node)
-            if first is not node and _same_value(node, first) and aliasing.may_merge(node, first):
+            is_same = first is not node and _same_value(node, first)
+            if is_same and aliasing.may_merge(node, first) and may_rewrite(node):
                 aliasing.replace(node, first)
 
 

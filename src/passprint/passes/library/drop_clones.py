@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch.fx import Graph, Node
 
 from passprint.passes.base import InductorPass
+from passprint.passes.context import may_rewrite
 from passprint.passes.library.aliasing import Aliasing, move_views
 from passprint.passes.library.layout import CannotTell, reshape_strides, same, same_layout, tensor_of
 
@@ -27,15 +30,20 @@ class DropClones(InductorPass):
     order in memory may be there for an operator that asks for that order.
     """
 
+    asks_before_rewrites: ClassVar[bool] = True
+
     def __call__(self, graph: Graph) -> None:
         aliasing = Aliasing(graph)
         for node in list(graph.nodes):
             source = _source(node)
             if source is None or not aliasing.may_replace_copy(node, source):
                 continue
-            if same_layout(tensor_of(node), tensor_of(source)):
+            is_same = same_layout(tensor_of(node), tensor_of(source))
+            if not (is_same or _only_reshaped(node, source)) or not may_rewrite(node):
+                continue
+            if is_same:
                 aliasing.replace(node, source)
-            elif _only_reshaped(node, source):
+            else:
                 (reshape,) = node.users
                 aliasing.replace(node, source)
                 _annotate(reshape, source)

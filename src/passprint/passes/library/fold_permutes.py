@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch.fx import Graph, Node
 
 from passprint.passes.base import InductorPass
+from passprint.passes.context import may_rewrite
 from passprint.passes.library.aliasing import Aliasing
 from passprint.passes.library.layout import tensor_of
 
@@ -19,6 +22,8 @@ class FoldPermutes(InductorPass):
     its weight, transposed for the forward product and once more for the gradient.
     """
 
+    asks_before_rewrites: ClassVar[bool] = True
+
     def __call__(self, graph: Graph) -> None:
         aliasing = Aliasing(graph)
         for node in list(graph.nodes):
@@ -27,6 +32,8 @@ class FoldPermutes(InductorPass):
                 continue
             inner = node.args[0]
             while isinstance(inner, Node) and (first := _order(inner)) is not None:
+                if not may_rewrite(node):
+                    break
                 order = [first[dim] for dim in order]
                 source = inner.args[0]
                 node.replace_input_with(inner, source)
@@ -34,7 +41,8 @@ class FoldPermutes(InductorPass):
                 if not inner.users:
                     aliasing.erase(inner)
                 inner = source
-            if isinstance(inner, Node) and order == sorted(order) and aliasing.may_replace_view(node, inner):
+            is_noop = isinstance(inner, Node) and order == sorted(order)
+            if is_noop and aliasing.may_replace_view(node, inner) and may_rewrite(node):
                 aliasing.replace(node, inner)
 
 

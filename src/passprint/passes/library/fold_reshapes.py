@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch.fx import Graph, Node
 
 from passprint.passes.base import InductorPass
+from passprint.passes.context import may_rewrite
 from passprint.passes.library.aliasing import Aliasing
 from passprint.passes.library.layout import CannotTell, op_name, reshape_strides, same, same_layout, tensor_of
 
@@ -17,6 +20,8 @@ class FoldReshapes(InductorPass):
     the argument disappears.
     """
 
+    asks_before_rewrites: ClassVar[bool] = True
+
     def __call__(self, graph: Graph) -> None:
         aliasing = Aliasing(graph)
         for node in list(graph.nodes):
@@ -28,11 +33,17 @@ class FoldReshapes(InductorPass):
             while (source := _argument(inner)) is not None and _is_direct(node, inner, source):
                 if aliasing.last_write_before(source, node) != aliasing.last_write_before(source, inner):
                     break
+                if not may_rewrite(node):
+                    break
                 node.replace_input_with(inner, source)
                 if not inner.users:
                     aliasing.erase(inner)
                 inner = source
-            if same_layout(tensor_of(node), tensor_of(inner)) and aliasing.may_replace_view(node, inner):
+            if (
+                same_layout(tensor_of(node), tensor_of(inner))
+                and aliasing.may_replace_view(node, inner)
+                and may_rewrite(node)
+            ):
                 aliasing.replace(node, inner)
 
 

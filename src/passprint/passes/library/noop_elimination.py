@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch.fx import Graph, Node
 
 from passprint.passes.base import InductorPass
+from passprint.passes.context import may_rewrite
 from passprint.passes.library.aliasing import Aliasing
 from passprint.passes.library.layout import op_name, same_layout, tensor_of
 
@@ -27,13 +29,15 @@ class NoopElimination(InductorPass):
 
     arithmetic: bool = True
 
+    asks_before_rewrites: ClassVar[bool] = True
+
     def __call__(self, graph: Graph) -> None:
         aliasing = Aliasing(graph)
         for node in list(graph.nodes):
             if node.op != "call_function" or (source := self._unchanged(node)) is None:
                 continue
             may_replace = aliasing.may_replace_view if op_name(node) in _VIEWS else aliasing.may_replace_copy
-            if may_replace(node, source):
+            if may_replace(node, source) and may_rewrite(node):
                 aliasing.replace(node, source)
 
     def _unchanged(self, node: Node) -> Node | None:

@@ -26,6 +26,8 @@ SHIPPED: dict[str, tuple[str, str]] = {
     "verify": ("verify", "Verify"),
     "numerics": ("numerics", "Numerics"),
     "reproduce": ("reproduce", "Reproduce"),
+    "trail": ("trail", "Trail"),
+    "overlaps": ("overlaps", "Overlaps"),
 }
 
 _MEMBER = re.compile(r"\s*([a-z][a-z0-9-]*)\s*(\{[^{}]*\})?\s*(?:,|$)")

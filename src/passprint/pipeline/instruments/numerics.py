@@ -47,6 +47,9 @@ class Numerics(Instrument):
         self._seed = seed
         self._runs: dict[PipelineRun, tuple[list[Any], list[Any]]] = {}
 
+    def __str__(self) -> str:
+        return f"{self.name}{{seed={self._seed}}}"
+
     def before_pipeline(self, run: PipelineRun) -> None:
         if run.parent is not None:
             return

@@ -30,6 +30,12 @@ class Verify(Instrument):
         self._before: dict[PassRun, Checked] = {}
         self._second: dict[PassRun, str] = {}
 
+    def __str__(self) -> str:
+        options = [
+            f"{key}={value}" for key, value in (("functional", self._functional), ("repeat", self._repeat))
+        ]
+        return f"{self.name}{{{','.join(options)}}}"
+
     def before_pass(self, run: PassRun) -> None:
         self._before[run] = look(run.graph, self._known.get(run.within[0]))
         if self._repeat:

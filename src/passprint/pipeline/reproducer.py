@@ -1,0 +1,283 @@
+"""A failure in a folder: the graph, the pipeline, the versions, and a script that shows it again.
+
+``graph.json`` and ``constants.pt``: the graph before the pass. ``failure.json``: the pass as text, where it is defined,
+what watched it, and the error. ``before.txt``: the graph to read. ``run.py``: the script.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import platform
+import runpy
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.fx import Graph, GraphModule, Node
+
+import passprint
+from passprint.errors import PassError, PipelineError
+from passprint.passes import CallableInductorPass, CompileRange, pass_context
+from passprint.pipeline.graph_file import from_data, to_data
+from passprint.pipeline.graph_text import graph_text
+from passprint.pipeline.instruments.chosen import instruments_from_text
+from passprint.pipeline.snapshots import Snapshot, copy_graph
+
+_SCRIPT = '''"""Shows again how the pass '{name}' failed. Run it, or `passprint reproduce` with this folder."""
+
+from pathlib import Path
+
+from passprint.pipeline.reproducer import Reproducer
+
+reproducer = Reproducer.load(Path(__file__).parent)
+print(reproducer.graph_text())
+print(reproducer.describe())
+reproducer.run()  # raises the same error
+'''
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong. ``pipeline``: the pass as text. ``module``: what to import for it; ``file``: where that lies,
+    for a script; ``attribute``: the object's name in there, where no class stands for it. ``instruments``: as text.
+    ``kind``: the first words of the reason's rule, by which two failures are compared.
+    """
+
+    pass_name: str
+    reason: str
+    kind: str
+    node: str | None
+    pipeline: str
+    hook: str
+    module: str
+    file: str | None
+    attribute: str | None
+    instruments: str
+    start: int
+    end: int
+
+
+def kind_of(error: PassError) -> str:
+    """What two equal failures have in common: the rule that was broken, or the type of what was raised."""
+    text = str(error)
+    for words in ("changed the results", "cannot be run any more", "must return nothing"):
+        if words in text:
+            return words
+    if "broke the graph (" in text:
+        return text.partition("broke the graph (")[2].partition(")")[0]
+    if f"the pass '{error.pass_name}' raised " in text:
+        return text.partition(" raised ")[2].partition(":")[0]
+    return "broke the graph"
+
+
+class Reproducer:
+    """A pass, a graph on which it fails, and how."""
+
+    def __init__(self, graph: Graph, failure: Failure, pass_: Any) -> None:
+        self.graph = graph
+        self.failure = failure
+        self._pass = pass_
+
+    @classmethod
+    def load(cls, folder: Path) -> Reproducer:
+        """Read a folder; raises PipelineError where it is none, or where the pass is not found."""
+        try:
+            failure = Failure(**json.loads((folder / "failure.json").read_text(encoding="utf-8")))
+            pass_ = _find_pass(failure)
+            data = json.loads((folder / "graph.json").read_text(encoding="utf-8"))
+            constants = torch.load(folder / "constants.pt", weights_only=True)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise PipelineError(
+                f"{folder} holds no failure that can be read ({error}); give the folder that the instrument "
+                "'reproduce' wrote"
+            ) from error
+        return cls(from_data(data, constants), failure, pass_)
+
+    def run(self) -> None:
+        """Run the pass on a copy of the graph; raises PassError if it fails."""
+        self._run(copy_graph(self.graph))
+
+    def is_failing(self, graph: Graph) -> bool:
+        """Whether the pass fails on ``graph`` in the same way."""
+        try:
+            self._run(copy_graph(graph))
+        except PassError as error:
+            return error.pass_name == self.failure.pass_name and kind_of(error) == self.failure.kind
+        return False
+
+    def _run(self, graph: Graph) -> None:
+        from passprint.pipeline.manager import PassManager
+
+        failure = self.failure
+        manager = PassManager(
+            [self._pass], hook=failure.hook, instruments=instruments_from_text(failure.instruments)
+        )
+        with pass_context(CompileRange(failure.start, failure.end)):
+            manager(graph)
+
+    def reduce(self, tell: Callable[[int], object] = lambda nodes: None) -> Reproducer:
+        """The same failure on a smaller graph: nodes are turned into inputs, outputs left out, while it still fails.
+
+        ``tell`` hears how many nodes are left after each step that helped.
+        """
+        return Reproducer(_reduced(self.graph, self.is_failing, tell), self.failure, self._pass)
+
+    def graph_text(self) -> str:
+        """The graph, to read."""
+        return graph_text(self.graph)
+
+    def describe(self) -> str:
+        """What failed, in two lines."""
+        return (
+            f"{len(self.graph.nodes)} nodes; pipeline: {self.failure.pipeline}\nthen: {self.failure.reason}"
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the folder; raises PipelineError for a graph that cannot be written down."""
+        data, constants = to_data(Snapshot(self.graph))
+        write(folder, data, constants, self.failure, self.graph_text())
+
+
+def write(
+    folder: Path, data: dict[str, Any], constants: dict[str, torch.Tensor], failure: Failure, text: str
+) -> None:
+    """Write a failure's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    versions = {
+        "passprint": passprint.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+    (folder / "graph.json").write_text(json.dumps(data), encoding="utf-8")
+    (folder / "failure.json").write_text(json.dumps(asdict(failure), indent=1), encoding="utf-8")
+    (folder / "versions.json").write_text(json.dumps(versions, indent=1), encoding="utf-8")
+    (folder / "before.txt").write_text(text, encoding="utf-8")
+    (folder / "run.py").write_text(_SCRIPT.format(name=failure.pass_name), encoding="utf-8")
+    torch.save(constants, folder / "constants.pt")
+
+
+def place_of(pass_: Any) -> tuple[str, str | None, str | None]:
+    """Where a pass is defined: the module, the file for a script, and the object's name for one made of a function."""
+    owner = pass_.fn if isinstance(pass_, CallableInductorPass) else type(pass_)
+    module = getattr(owner, "__module__", "") or ""
+    loaded = sys.modules.get(module)
+    file = str(getattr(loaded, "__file__", "") or "") or None
+    attribute = None
+    if isinstance(pass_, CallableInductorPass):
+        named = vars(loaded).items() if loaded is not None else ()
+        attribute = next((name for name, value in named if value is pass_ or value is pass_.fn), None)
+    return module, file if module in ("__main__", "") else None, attribute
+
+
+def _find_pass(failure: Failure) -> Any:
+    from passprint.pipeline.manager import PassManager
+
+    try:
+        names = runpy.run_path(failure.file, run_name="passprint_reproducer") if failure.file else None
+        module = importlib.import_module(failure.module) if names is None and failure.module else None
+    except (ImportError, OSError) as error:
+        raise PipelineError(
+            f"the pass '{failure.pass_name}' is defined in {failure.file or failure.module}, which cannot be imported "
+            f"({error}); start where Python finds it"
+        ) from error
+    if failure.attribute is not None:
+        found = names[failure.attribute] if names is not None else getattr(module, failure.attribute)
+        return (
+            found
+            if isinstance(found, CallableInductorPass)
+            else CallableInductorPass(found, name=failure.pass_name)
+        )
+    (pass_,) = PassManager.parse(failure.pipeline, hook=failure.hook).passes
+    _keep_alive.append(names)
+    return pass_
+
+
+_keep_alive: list[object] = []  # a script's classes are known only as long as its names are
+
+
+def _reduced(graph: Graph, fails: Callable[[Graph], bool], tell: Callable[[int], object]) -> Graph:
+    """Delta debugging: first outputs, then runs of nodes turned into inputs, in ever smaller runs."""
+    best = graph
+    for step in (_with_outputs, _with_inputs):
+        names = step.candidates(best)
+        size = max(1, len(names) // 2)
+        while names:
+            shrunk = False
+            for start in range(0, len(names), size):
+                chosen = set(names[start : start + size])
+                smaller = step(best, chosen)
+                if smaller is not None and len(smaller.nodes) < len(best.nodes) + 1 and fails(smaller):
+                    best, shrunk = smaller, True
+                    tell(len(best.nodes))
+                    names = [name for name in step.candidates(best) if name not in chosen]
+                    break
+            if not shrunk:
+                if size == 1:
+                    break
+                size = max(1, size // 2)
+    return best
+
+
+class _Step:
+    def __init__(
+        self, apply: Callable[[Graph, set[str]], bool], candidates: Callable[[Graph], Sequence[str]]
+    ) -> None:
+        self._apply = apply
+        self._candidates = candidates
+
+    def candidates(self, graph: Graph) -> list[str]:
+        return list(self._candidates(graph))
+
+    def __call__(self, graph: Graph, chosen: set[str]) -> Graph | None:
+        copy = copy_graph(graph)
+        if not self._apply(copy, chosen):
+            return None
+        copy.eliminate_dead_code()
+        for node in list(copy.nodes):
+            if node.op == "placeholder" and not node.users:
+                copy.erase_node(node)
+        return GraphModule(copy.owning_module or torch.nn.Module(), copy).graph
+
+
+def _output(graph: Graph) -> Node:
+    output: Node = next(iter(reversed(graph.nodes)))
+    return output
+
+
+def _drop_outputs(graph: Graph, chosen: set[str]) -> bool:
+    output = _output(graph)
+    held = output.args[0]
+    if not isinstance(held, list | tuple):
+        return False
+    kept = tuple(value for value in held if not (isinstance(value, Node) and value.name in chosen))
+    if not kept or len(kept) == len(held):
+        return False
+    output.args = (kept,)
+    return True
+
+
+def _cut(graph: Graph, chosen: set[str]) -> bool:
+    """Turn the chosen nodes into inputs, annotated as they were."""
+    first = next(iter(graph.nodes))
+    done = False
+    for node in list(graph.nodes):
+        value = node.meta.get("val")
+        if node.name not in chosen or not isinstance(value, torch.Tensor):
+            continue
+        with graph.inserting_before(first):
+            made = graph.placeholder(f"{node.name}_in")
+        with value.fake_mode:  # type: ignore[attr-defined]
+            made.meta["val"] = torch.empty_strided(
+                value.shape, value.stride(), dtype=value.dtype, device=value.device
+            )
+        node.replace_all_uses_with(made)
+        done = True
+    return done
+
+
+_with_outputs = _Step(_drop_outputs, lambda graph: [node.name for node in _output(graph).all_input_nodes])
+_with_inputs = _Step(_cut, lambda graph: [node.name for node in graph.nodes if node.op == "call_function"])
