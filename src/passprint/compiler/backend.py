@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch.fx import GraphModule
@@ -17,9 +18,10 @@ from passprint.compiler import inductor
 from passprint.compiler.inlining import inline_blocks
 from passprint.compiler.partition import Piece, partition
 from passprint.compiler.pieces import PieceCompiler, Variant
-from passprint.compiler.record import CompileReport
+from passprint.compiler.record import CompileReport, PieceReport
 from passprint.compiler.sizes import SizePlan, choose, varying_size
 from passprint.compiler.stitch import stitch
+from passprint.compiler.stitched import Stitched
 from passprint.errors import CompileError
 from passprint.passes import InductorPass
 from passprint.pipeline import PassManager, default_pipeline
@@ -43,6 +45,16 @@ def as_manager(passes: PassesSpec) -> PassManager:
     return PassManager(passes)
 
 
+@dataclass(frozen=True)
+class Made:
+    """The latest graph: its code, what it runs as, and its pieces with their files; how many ``variants`` it has."""
+
+    stitched: Stitched
+    run: Callable[..., Any]
+    pieces: Sequence[tuple[PieceReport, Mapping[str, bytes | Path]]]
+    variants: int
+
+
 @dataclass(repr=False)
 class Backend:
     """A back end for ``torch.compile`` that compiles each distinct piece of a graph once.
@@ -57,6 +69,7 @@ class Backend:
     sizes: SizePlan = field(default_factory=SizePlan)
     report: CompileReport = field(default_factory=CompileReport)
     handed_over_since: float | None = None
+    made: Made | None = None
 
     def __post_init__(self) -> None:
         self._pieces = PieceCompiler(self.manager, open_store(self.cache), self.report)
@@ -74,25 +87,27 @@ class Backend:
                 inline_blocks(gm)
                 pieces = partition(gm.graph, self.split)
             inductor.trace_text("passprint_pieces", lambda: _summary(pieces))
-            run = self._compiled(gm, pieces)
+            made = self.made = self._compiled(gm, pieces)
         self.report.graphs += 1
+        self.report.traced += 1
         end = time.perf_counter()
         self.report.seconds["total"] += end - (self.handed_over_since or start)
         self.handed_over_since = None
         logger.info("%s", self.report)
-        return run
+        return made.run
 
-    def _compiled(self, gm: GraphModule, pieces: Sequence[Piece]) -> Callable[..., Any]:
+    def _compiled(self, gm: GraphModule, pieces: Sequence[Piece]) -> Made:
         """The graph as a function of compiled pieces, with one for each variant of its varying size."""
         size = varying_size(gm.graph) if self.sizes else None
         ranges = [] if size is None else self.sizes.within(inductor.size_range([size.value]))
         variants = [Variant(size.symbol, r) for r in ranges] if size is not None else []
         calls = self._pieces.compile_variants(gm, pieces, variants)
         with self.report.phase("stitch"), inductor.timed("stitch"):
-            general, *others = [stitch(gm, pieces, row) for row in calls]
-            return (
-                choose(size, general, dict(zip(ranges, others, strict=True))) if size and others else general
-            )
+            stitched = stitch(gm, pieces)
+            run, *others = [stitched.assemble(row) for row in calls]
+            if size is not None and others:
+                run = choose(size, run, dict(zip(ranges, others, strict=True)))
+        return Made(stitched, run, list(self._pieces.latest), len(others))
 
 
 def passprint_backend(

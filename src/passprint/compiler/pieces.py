@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -49,6 +50,7 @@ class _Ready:
     matches: Mapping[str, int]
     bypass: str | None = None
     finish: Callable[[], None] | None = None
+    files: Mapping[str, bytes | Path] = field(default_factory=dict)
 
 
 @dataclass
@@ -61,6 +63,8 @@ class PieceCompiler:
     _ready: dict[str, _Ready] = field(default_factory=dict)
     _found: dict[str, Entry | None] = field(default_factory=dict)
     _held: list[Entry] = field(default_factory=list)
+    latest: list[tuple[PieceReport, Mapping[str, bytes | Path]]] = field(default_factory=list)
+    """The pieces of the latest graph, in order, each with the files that it runs from (none if it is not stored)."""
     _sources: Mapping[str, str] | None = None
     _refused: dict[str, str] = field(default_factory=dict)
 
@@ -77,6 +81,7 @@ class PieceCompiler:
         cannot be specialised, is in a variant what it is for all sizes.
         """
         graph = _Graph(gm)
+        self.latest.clear()
         with self.report.phase("identity"), inductor.timed("identity"):
             shared = environment(self.manager, graph.device_types)
             jobs = [[self._job(piece, graph, shared, v) for piece in pieces] for v in (None, *variants)]
@@ -94,6 +99,7 @@ class PieceCompiler:
                 for pair in zip(jobs, rows, strict=True)
             ]
             self.report.pieces_seen.extend(told[0])
+            self.latest.extend((seen, ready.files) for seen, (ready, _) in zip(told[0], general, strict=True))
             self.report.variants_seen.extend(piece for row in told[1:] for piece in row)
             for seen in (*self.report.pieces_seen, *self.report.variants_seen):
                 compiled.add_matches(seen.matches)
@@ -191,7 +197,8 @@ class PieceCompiler:
             self._refused[job.key.digest] = f"the stored piece could not be loaded: {error}"
             return None
         self._held.append(entry)
-        ready = _Ready(run, entry.meta["form"], guards, entry.meta["matches"])
+        files = {name: entry.path(name) for name in entry.files}
+        ready = _Ready(run, entry.meta["form"], guards, entry.meta["matches"], files=files)
         self._ready[job.key.digest] = ready
         return ready
 
@@ -234,7 +241,8 @@ class PieceCompiler:
                 "label": job.piece.label,
                 "nodes": len(job.piece.nodes),
             }
-            self.store.put(self._with_sources(job), packed.portable(), meta)
+            ready.files = packed.portable()
+            self.store.put(self._with_sources(job), ready.files, meta)
         with self.report.phase("load"), inductor.timed("load"):
             ready.run, ready.form = unpack(packed.form, packed, job.label), packed.form
 
