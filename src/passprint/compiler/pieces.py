@@ -357,8 +357,7 @@ class _Job:
         if self.variant is None or not self.specialised:
             return values, self.graph.fake_mode
         made, fake_mode = specialise(values, self.variant.symbol, self.variant.sizes)
-        for node in gm.graph.nodes:
-            node.meta.pop("example_value", None)  # says sizes of the general graph
+        # Inner nodes keep the general graph's example values: torch asks them only whether they are tensors.
         for node, value in zip(gm.graph.find_nodes(op="placeholder"), made, strict=True):
             node.meta["example_value"] = value
         return made, fake_mode
