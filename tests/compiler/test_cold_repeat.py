@@ -391,10 +391,10 @@ def test_pieces_are_those_of_a_full_trace(tmp_path: Any) -> None:
     """A cache that was filled with every block traced serves a trace of one block, and says nothing of it."""
     subject, x = model(), inputs()
     reports = []
-    for refused in ("asked for", None):
+    for refused, dynamic in (("asked for", None), (None, False)):  # told otherwise, so that it traces again
         torch._dynamo.reset()
-        compiled: Any = passprint.compile(subject, cache=tmp_path)
-        compiled._compiled._repeats.refused = refused
+        compiled: Any = passprint.compile(subject, cache=tmp_path, dynamic=dynamic)
+        compiled._compiled.repeats.refused = refused
         with torch.no_grad():
             torch.testing.assert_close(compiled(x), subject(x))
         reports.append(compiled.report)

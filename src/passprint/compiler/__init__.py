@@ -1,7 +1,33 @@
-"""How a model compiles: cut into pieces, each distinct piece compiled once and kept."""
+"""How a model compiles: cut into pieces, each distinct piece compiled once and kept; and how it starts again.
 
-from passprint.compiler.backend import Backend
-from passprint.compiler.model import Compiled, CompiledModule, compile
-from passprint.compiler.record import CompileReport, PieceReport
+Names are imported when they are first asked for: a warm start needs few of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from passprint.compiler.backend import Backend
+    from passprint.compiler.model import Compiled, CompiledModule, compile
+    from passprint.compiler.record import CompileReport, PieceReport
+
+_HOMES = {
+    "Backend": "backend",
+    "CompileReport": "record",
+    "Compiled": "model",
+    "CompiledModule": "model",
+    "PieceReport": "record",
+    "compile": "model",
+}
 
 __all__ = ["Backend", "CompileReport", "Compiled", "CompiledModule", "PieceReport", "compile"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'passprint.compiler' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"passprint.compiler.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -13,23 +13,21 @@ Two forms, told apart by ``meta["form"]``:
 from __future__ import annotations
 
 import hashlib
-import importlib.machinery
-import importlib.util
 import os
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from passprint.compiler import inductor
 from passprint.compiler.elf import portable_library
+from passprint.compiler.kernels import load_kernel, run_wrapper
+from passprint.compiler.stitched import Runnable
 from passprint.compiler.wrapper import KERNEL_LOADER, Wrapper, kernel_names, make_portable
 from passprint.errors import CacheError
 
-Runnable = Callable[[list[Any]], Sequence[Any]]
-"""Takes a list of inputs, which it empties, and returns the outputs."""
+__all__ = ["Files", "Packed", "Runnable", "boxed", "load_kernel", "pack", "unpack"]
 
 WRAPPER, TORCH = "wrapper.py", "artifact.pickle"
 
@@ -82,6 +80,7 @@ def pack(payload: bytes) -> Packed:
     for graph, wrapper in zip(graphs, wrappers, strict=True):
         graph.source_code = wrapper.source
         graph.cache_linemap = None
+        graph.runnable_graph_str = ""  # a script for debugging that sets the environment of this machine
     return Packed("torch", {TORCH: pickle.dumps(bundle), **kernels})
 
 
@@ -106,7 +105,8 @@ def unpack(form: str, files: Files, label: str) -> Runnable:
     Raises :class:`passprint.CacheError` for a form that this version does not know.
     """
     if form == "direct":
-        return _run_wrapper(files, label)
+        code = compile(files.read(WRAPPER), f"<passprint {label}>", "exec")
+        return run_wrapper(code, files.path, label)
     if form == "torch":
         return boxed(_load_torch(files))
     raise CacheError(
@@ -122,16 +122,6 @@ def boxed(call: Callable[..., Any]) -> Runnable:
         return outputs
 
     return run
-
-
-def _run_wrapper(files: Files, label: str) -> Runnable:
-    def kernel(name: str) -> Callable[..., None]:
-        return load_kernel(files.path(name))
-
-    namespace: dict[str, Any] = {"__name__": f"passprint.loaded.{label}", KERNEL_LOADER: kernel}
-    exec(compile(files.read(WRAPPER), f"<passprint {label}>", "exec"), namespace)
-    call: Runnable = namespace["call"]
-    return call
 
 
 def _load_torch(files: Files) -> Callable[..., Any]:
@@ -159,22 +149,3 @@ def _placed(source: str, files: Files) -> str:
         f"def {KERNEL_LOADER}(name):\n    return __load_kernel(__Path(__places[name]))\n"
     )
     return head + source
-
-
-@cache
-def load_kernel(path: Path) -> Callable[..., None]:
-    """The kernel in a shared library that Inductor built: a function of tensors and integers."""
-    os.environ[_DATA_PTR_VARIABLE] = str(inductor.tensor_data_pointer())
-    name = f"passprint_kernels.k{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.kernel"
-    loader = importlib.machinery.ExtensionFileLoader(name, os.fspath(path))
-    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
-    if spec is None:
-        raise CacheError(f"{path} is not a kernel that can be loaded")
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    kernel: Callable[..., None] = module.kernel
-    return kernel
-
-
-# Inductor's bindings read the address of torch's "data pointer of a tensor" from here when they are loaded.
-_DATA_PTR_VARIABLE = "_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR"

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch.fx import GraphModule
@@ -17,8 +18,9 @@ from passprint.compiler import inductor
 from passprint.compiler.inlining import inline_blocks
 from passprint.compiler.partition import Piece, partition
 from passprint.compiler.pieces import PieceCompiler
-from passprint.compiler.record import CompileReport
+from passprint.compiler.record import CompileReport, PieceReport
 from passprint.compiler.stitch import stitch
+from passprint.compiler.stitched import Stitched
 from passprint.errors import CompileError
 from passprint.passes import InductorPass
 from passprint.pipeline import PassManager, default_pipeline
@@ -42,6 +44,15 @@ def as_manager(passes: PassesSpec) -> PassManager:
     return PassManager(passes)
 
 
+@dataclass(frozen=True)
+class Made:
+    """The latest graph: its code, what it runs as, and its pieces with their files."""
+
+    stitched: Stitched
+    run: Callable[..., Any]
+    pieces: Sequence[tuple[PieceReport, Mapping[str, bytes | Path]]]
+
+
 @dataclass(repr=False)
 class Backend:
     """A back end for ``torch.compile`` that compiles each distinct piece of a graph once.
@@ -54,6 +65,7 @@ class Backend:
     split: str | Sequence[str] = "blocks"
     report: CompileReport = field(default_factory=CompileReport)
     handed_over_since: float | None = None
+    made: Made | None = None
 
     def __post_init__(self) -> None:
         self._pieces = PieceCompiler(self.manager, open_store(self.cache), self.report)
@@ -73,8 +85,11 @@ class Backend:
             inductor.trace_text("passprint_pieces", lambda: _summary(pieces))
             calls = self._pieces.compile_all(gm, pieces)
             with self.report.phase("stitch"), inductor.timed("stitch"):
-                run = stitch(gm, pieces, calls)
+                stitched = stitch(gm, pieces)
+                run = stitched.assemble(calls)
+        self.made = Made(stitched, run, list(self._pieces.latest))
         self.report.graphs += 1
+        self.report.traced += 1
         end = time.perf_counter()
         self.report.seconds["total"] += end - (self.handed_over_since or start)
         self.handed_over_since = None

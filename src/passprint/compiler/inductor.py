@@ -415,9 +415,3 @@ def own_cause(error: BaseException) -> PassprintError | None:
         seen.add(id(current))
         todo += [getattr(current, "inner_exception", None), current.__cause__, current.__context__]
     return None
-
-
-def tensor_data_pointer() -> int:
-    """The address of torch's C function that gives a tensor's data, which generated kernels call."""
-    guards: Any = torch._C._dynamo.guards
-    return int(guards._torchinductor_pyobject_tensor_data_ptr)

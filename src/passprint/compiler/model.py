@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from passprint.cache.store import StoreSpec
-from passprint.compiler import inductor
-from passprint.compiler.backend import Backend, PassesSpec, as_manager
+from passprint.cache import open_store
+from passprint.cache.store import NoStore, Store, StoreSpec
 from passprint.compiler.record import CompileReport
-from passprint.compiler.regions import NotRepeatable
-from passprint.compiler.repeat import RepeatedBlocks
+from passprint.compiler.warm import CANDIDATES, Found, PassesFound, WarmStart
 from passprint.errors import CompileError
+
+if TYPE_CHECKING:
+    from passprint.compiler.backend import PassesSpec
+    from passprint.compiler.program import Program
+    from passprint.compiler.repeat import RepeatedBlocks
+    from passprint.compiler.tracing import Cold
+    from passprint.pipeline import PassManager
 
 DynamicSpec = bool | Mapping[str, Sequence[int]] | None
 
@@ -55,66 +62,114 @@ def compile(
         raise CompileError(
             f"passprint.compile was given a {type(model).__name__}. Expected an nn.Module or a function."
         )
-    backend = Backend(as_manager(passes), cache, split)
+    how = _How(passes, open_store(cache), split)
     return (
-        CompiledModule(model, backend, dynamic)
+        CompiledModule(model, how, dynamic)
         if isinstance(model, torch.nn.Module)
-        else Compiled(model, backend, dynamic)
+        else Compiled(model, how, dynamic)
     )
 
 
 class Compiled:
     """A compiled function: call it as the original. ``report`` tells what compiling did."""
 
-    def __init__(self, model: Callable[..., Any], backend: Backend, dynamic: DynamicSpec) -> None:
-        self._prepare(model, backend, dynamic)
+    def __init__(self, model: Callable[..., Any], how: _How, dynamic: DynamicSpec) -> None:
+        self._prepare(model, how, dynamic)
 
-    def _prepare(self, model: Callable[..., Any], backend: Backend, dynamic: DynamicSpec) -> None:
-        self._backend = backend
-        self._repeats = RepeatedBlocks(model)
+    def _prepare(self, model: Callable[..., Any], how: _How, dynamic: DynamicSpec) -> None:
+        self._model = model
+        self._how = how
         self._varying = _Varying(model, dynamic) if isinstance(dynamic, Mapping) else None
-        whole = None if isinstance(dynamic, Mapping) else dynamic
-        self._call = torch.compile(model, backend=backend, fullgraph=True, dynamic=whole)
+        self._dynamic = None if isinstance(dynamic, Mapping) else dynamic
+        self._report = CompileReport()
+        self._programs: list[Program] = []
+        text = f"split {how.split!r}, dynamic {dict(dynamic) if isinstance(dynamic, Mapping) else dynamic!r}"
+        self._warm = WarmStart(how.store, self._report, text, how.passes)
+        self._cold: Cold | None = None
+        self._fruitless = 0 if not isinstance(how.store, NoStore) else CANDIDATES
 
     @property
     def report(self) -> CompileReport:
         """What was compiled, loaded and matched so far."""
-        return self._backend.report
+        return self._report
+
+    @cached_property
+    def repeats(self) -> RepeatedBlocks:
+        """The repeated blocks of the model, which a trace goes through once."""
+        from passprint.compiler.repeat import RepeatedBlocks
+
+        return RepeatedBlocks(self._model)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the model; compiles first where nothing compiled serves these inputs."""
+        """Call the model; loads or compiles first where nothing that is there serves these inputs."""
+        if torch.compiler.is_compiling():  # a part of something that is compiled as a whole
+            return self._model(*args, **kwargs)
+        for program in self._programs:
+            if program.accepts(self._model, args, kwargs):
+                return program.run(self._model, args, kwargs)
+        return self._start(args, kwargs)
+
+    def _start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        since = time.perf_counter()
+        if self._varying is not None:
+            self._varying.check(args, kwargs)
+        found = None
+        if self._fruitless < CANDIDATES:
+            found = self._warm.find(self._model, args, kwargs)
+            if found.program is not None:
+                self._programs.append(found.program)
+                self._report.seconds["total"] += time.perf_counter() - since
+                return found.program.run(self._model, args, kwargs)
+        return self._trace(found, since, args, kwargs)
+
+    def _trace(self, found: Found | None, since: float, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        from passprint.compiler.tracing import Cold
+
+        cold = self._cold
+        if cold is None:
+            how = self._how
+            cold = Cold(
+                self.repeats, how.manager(), how.store, how.split, self._dynamic, self._report, self._warm
+            )
+            self._cold = cold
         if self._varying is not None:
             self._varying.mark(args, kwargs)
-        self._backend.handed_over_since = time.perf_counter()
-        try:
-            with self._repeats:
-                result = self._call(*args, **kwargs)
-            self.report.notes.extend(self._repeats.take_notes())
-            return result
-        except Exception as error:  # noqa: BLE001 - whatever tracing a block once meets, a trace in full decides
-            own = inductor.own_cause(error)
-            if (own and not isinstance(own, NotRepeatable)) or not self._repeats.give_up(error):
-                return self._failed(error)
-        try:
-            result = self._call(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - raised again
-            return self._failed(error)
-        self.report.notes.append(f"every block was traced: {self._repeats.refused}")
+        result = cold(found, since, self._model, args, kwargs)
+        if cold.must_trace:
+            self._fruitless = CANDIDATES
+        elif cold.program is not None:
+            self._programs.append(cold.program)
+        else:  # Dynamo had something that serves a call which our record refuses: not to be looked up for ever
+            self._fruitless += 1
         return result
 
-    def _failed(self, error: Exception) -> NoReturn:
-        """Raise what torch wrapped, or say that the model is not one graph."""
-        try:
-            raise error
-        except inductor.trace_errors() as error:
-            raise CompileError(
-                f"The model does not trace as one graph, which passprint.compile needs. Torch says:\n{error}"
-            ) from error
-        except inductor.backend_errors() as error:
-            reason = inductor.own_cause(error)
-            if reason is None:
-                raise
-            raise reason from error
+
+class _How:
+    """With what a model is compiled: passes, where it is kept, where it is cut."""
+
+    def __init__(self, passes: PassesSpec, store: Store, split: str | Sequence[str]) -> None:
+        self.store = store
+        self.split = split
+        self._default = passes is None
+        self._manager: PassManager | None = None
+        if passes is not None:
+            from passprint.compiler.backend import as_manager
+
+            self._manager = as_manager(passes)
+
+    def manager(self) -> PassManager:
+        """The passes; the default ones are made when they are first needed."""
+        if self._manager is None:
+            from passprint.pipeline import default_pipeline
+
+            self._manager = default_pipeline()
+        return self._manager
+
+    def passes(self) -> PassesFound:
+        """The passes' identity. The default pipeline is not imported for it."""
+        if self._default and "passprint.passes.library" not in sys.modules:
+            return PassesFound()
+        return PassesFound.of(self.manager(), default=self._default)
 
 
 class CompiledModule(torch.nn.Module):
@@ -122,10 +177,10 @@ class CompiledModule(torch.nn.Module):
 
     _orig_mod: torch.nn.Module
 
-    def __init__(self, model: torch.nn.Module, backend: Backend, dynamic: DynamicSpec) -> None:
+    def __init__(self, model: torch.nn.Module, how: _How, dynamic: DynamicSpec) -> None:
         super().__init__()
         self._orig_mod = model
-        self._compiled = Compiled(model, backend, dynamic)
+        self._compiled = Compiled(model, how, dynamic)
         self.training = model.training
 
     @property
@@ -162,7 +217,22 @@ class _Varying:
         positions = {name: i for i, name in enumerate(parameters)}
         self._positions = {name: positions[name] for name in dynamic if name in positions}
 
+    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raise for an argument that has no dimensions."""
+        for _ in self._tensors(args, kwargs):
+            pass
+
     def mark(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Tell Dynamo which dimensions vary; this imports it."""
+        from passprint.compiler import inductor
+
+        for tensor, dimensions in self._tensors(args, kwargs):
+            for dimension in dimensions:
+                inductor.mark_dynamic(tensor, dimension)
+
+    def _tensors(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Iterator[tuple[torch.Tensor, tuple[int, ...]]]:
         for name, dimensions in self._dimensions.items():
             value = kwargs.get(name)
             position = self._positions.get(name)
@@ -175,8 +245,7 @@ class _Varying:
                     f"dynamic= says that dimensions of {name!r} vary, but the call passed a "
                     f"{type(value).__name__}. Expected a tensor."
                 )
-            for dimension in dimensions:
-                inductor.mark_dynamic(value, dimension)
+            yield value, dimensions
 
 
 __all__ = ["Compiled", "CompiledModule", "DynamicSpec", "compile"]

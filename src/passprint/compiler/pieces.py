@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,6 +38,7 @@ class _Ready:
     guards: str | None
     matches: Mapping[str, int]
     bypass: str | None = None
+    files: Mapping[str, bytes | Path] = field(default_factory=dict)
 
 
 @dataclass
@@ -48,12 +50,15 @@ class PieceCompiler:
     report: CompileReport
     _ready: dict[str, _Ready] = field(default_factory=dict)
     _held: list[Entry] = field(default_factory=list)
+    latest: list[tuple[PieceReport, Mapping[str, bytes | Path]]] = field(default_factory=list)
+    """The pieces of the latest graph, in order, each with the files that it runs from (none if it is not stored)."""
     _sources: Mapping[str, str] | None = None
     _refused: dict[str, str] = field(default_factory=dict)
 
     def compile_all(self, gm: GraphModule, pieces: Sequence[Piece]) -> list[Runnable]:
         """One runnable per piece, in order."""
         graph = _Graph(gm)
+        self.latest.clear()
         with self.report.phase("identity"), inductor.timed("identity"):
             shared = environment(self.manager, graph.device_types)
         with alarm.compile() as compiled:
@@ -75,18 +80,18 @@ class PieceCompiler:
         lookup_ms = (time.perf_counter() - start) * 1e3
         if ready is None:
             ready, origin = self._make(job)
-        self.report.pieces_seen.append(
-            PieceReport(
-                label=piece.label,
-                digest=key.digest,
-                nodes=len(piece.nodes),
-                origin=origin,
-                form=ready.form,
-                bypass=ready.bypass,
-                lookup_ms=lookup_ms,
-                matches=ready.matches,
-            )
+        seen = PieceReport(
+            label=piece.label,
+            digest=key.digest,
+            nodes=len(piece.nodes),
+            origin=origin,
+            form=ready.form,
+            bypass=ready.bypass,
+            lookup_ms=lookup_ms,
+            matches=ready.matches,
         )
+        self.report.pieces_seen.append(seen)
+        self.latest.append((seen, ready.files))
         return ready.run
 
     # -- found
@@ -120,7 +125,8 @@ class PieceCompiler:
             self._refused[job.key.digest] = f"the stored piece could not be loaded: {error}"
             return None
         self._held.append(entry)
-        ready = _Ready(run, entry.meta["form"], guards, entry.meta["matches"])
+        files = {name: entry.path(name) for name in entry.files}
+        ready = _Ready(run, entry.meta["form"], guards, entry.meta["matches"], files=files)
         self._ready[job.key.digest] = ready
         return ready
 
@@ -184,10 +190,11 @@ class PieceCompiler:
                 "label": job.piece.label,
                 "nodes": len(job.piece.nodes),
             }
-            self.store.put(self._with_sources(job), packed.portable(), meta)
+            stored = packed.portable()
+            self.store.put(self._with_sources(job), stored, meta)
         with self.report.phase("load"), inductor.timed("load"):
             run = unpack(packed.form, packed, job.label)
-        return _Ready(run, packed.form, guards, matches)
+        return _Ready(run, packed.form, guards, matches, files=stored)
 
     # -- why
 

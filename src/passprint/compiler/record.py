@@ -42,18 +42,25 @@ class CompileReport:
     """Everything that ``passprint.compile`` did for one model, over all graphs that were compiled so far.
 
     Attributes:
-        graphs: how many graphs Dynamo handed over (one, unless something was compiled again).
+        graphs: how many graphs serve the model (one, unless a call needed another).
+        traced: how many of them Dynamo traced in this process.
+        loaded: how many were loaded whole, without any trace.
         pieces_seen: one record per piece, in order.
-        seconds: by phase, in seconds: ``trace`` (Dynamo, up to the hand-over), ``partition``, ``identity`` (keys
-            and passes), ``lookup`` (asking the store), ``compile``, ``store``, ``load``, ``total``.
+        seconds: by phase, in seconds: ``manifest`` (what a stored program was compiled with), ``identity`` (of the
+            model, of code, keys and passes), ``lookup`` (asking the store), ``trace`` (Dynamo, up to the hand-over),
+            ``partition``, ``compile``, ``store``, ``load``, ``total``.
         notes: reasons worth reading: why a piece was compiled, why the cache was bypassed.
+        traced_because: for each trace that a stored program could have spared, why none of them served.
         misses: why each was compiled, with what differs from the nearest that was stored.
     """
 
     graphs: int = 0
+    traced: int = 0
+    loaded: int = 0
     pieces_seen: list[PieceReport] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     notes: list[str] = field(default_factory=list)
+    traced_because: list[str] = field(default_factory=list)
     misses: list[Miss] = field(default_factory=list)
 
     @property
@@ -127,6 +134,8 @@ class CompileReport:
             "status": self.status,
             "why": self.why,
             "graphs": self.graphs,
+            "traced": self.traced,
+            "loaded": self.loaded,
             "pieces": self.pieces,
             "distinct_pieces": self.distinct_pieces,
             "lookups": self.lookups,
@@ -135,6 +144,7 @@ class CompileReport:
             "seconds": dict(self.seconds),
             "matches": dict(self.matches),
             "notes": list(self.notes),
+            "traced_because": list(self.traced_because),
             "misses": [miss.to_dict() for miss in self.misses],
             "each_piece": [{**vars(p), "matches": dict(p.matches)} for p in self.pieces_seen],
         }

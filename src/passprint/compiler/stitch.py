@@ -6,27 +6,22 @@ code frees its inputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from torch.fx import Graph, GraphModule, Node
 
-from passprint.compiler.artifact import Runnable
 from passprint.compiler.partition import Piece, is_attribute
+from passprint.compiler.stitched import Stitched
 
 
-def stitch(gm: GraphModule, pieces: Sequence[Piece], calls: Sequence[Runnable]) -> Callable[..., Any]:
-    """The whole graph as a function of its placeholders, in order, that runs ``calls[i]`` for ``pieces[i]``."""
+def stitch(gm: GraphModule, pieces: Sequence[Piece]) -> Stitched:
+    """The whole graph as code: a function of its placeholders, in order, that calls one function for each piece."""
     writer = _Writer(gm.graph)
     for index, piece in enumerate(pieces):
         writer.call(index, piece)
     writer.finish()
-    namespace: dict[str, Any] = {f"piece{i}": call for i, call in enumerate(calls)}
-    for node, name in writer.attributes.items():
-        namespace[name] = _attribute(gm, str(node.target))
-    exec(compile(writer.source(), "<passprint stitched graph>", "exec"), namespace)
-    run: Callable[..., Any] = namespace["run"]
-    return run
+    constants = {name: _attribute(gm, str(node.target)) for node, name in writer.attributes.items()}
+    return Stitched(compile(writer.source(), "<passprint stitched graph>", "exec"), constants)
 
 
 class _Writer:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch.fx import Graph
 
 from passprint.passes import CompileRange, PatternPass, current_pass_context, pass_context
+from passprint.passes.naming import name_of
 from passprint.passes.torch_door import Matcher, sort_topologically
 from passprint.pipeline.members import as_graph_pass
+from passprint.pipeline.scheduler import called
 from passprint.pipeline.snapshots import copy_graph
 
 
@@ -41,7 +44,8 @@ def find_overlaps(manager: Any, graph: Graph) -> list[Overlap]:
     """The overlaps between the patterns of ``manager``, which runs at one hook, on ``graph``.
 
     The graph stays as it is: the passes run in their order, once each, on a copy, and before a pattern is applied all
-    that come after it are looked for as well. The time is that of matching each pattern once for every pattern
+    that come after it are looked for as well. Raises PassError for what a pass raises. The time is that of
+    matching each pattern once for every pattern
     before it.
     """
     copy = copy_graph(graph)
@@ -51,9 +55,11 @@ def find_overlaps(manager: Any, graph: Graph) -> list[Overlap]:
     with pass_context(sizes) as inner:
         inner.is_inference = context.is_inference if context is not None else None
         leaves = list(manager.leaves())
+        while leaves and not isinstance(leaves[-1], PatternPass):
+            leaves.pop()  # nobody comes after it to miss anything
         for at, pass_ in enumerate(leaves):
             if not isinstance(pass_, PatternPass):
-                as_graph_pass(pass_)(copy)
+                called(name_of(pass_), partial(as_graph_pass(pass_), copy))
                 continue
             later = [
                 (other.name, matcher)

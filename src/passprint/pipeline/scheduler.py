@@ -19,7 +19,7 @@ def run_scheduler_pass(pass_: Any, nodes: list[Any]) -> list[Any]:
     if not is_applicable_for_range(pass_, sizes):
         return nodes
     name, before = name_of(pass_), list(nodes)
-    result = _called(name, lambda: pass_(nodes))
+    result = called(name, lambda: pass_(nodes))
     strangers = [node for node in result if not hasattr(node, "get_name")] if isinstance(result, list) else []
     if not isinstance(result, list) or strangers:
         kind = f"a list with a {type(strangers[0]).__name__}" if strangers else f"a {type(result).__name__}"
@@ -49,7 +49,7 @@ def run_partitioner(
         return cut
     (partitioner,) = partitioners
     name = name_of(partitioner)
-    result = _called(name, lambda: partitioner(gm, joint_inputs, **options))
+    result = called(name, lambda: partitioner(gm, joint_inputs, **options))
     if not (
         isinstance(result, tuple) and len(result) == 2 and all(isinstance(m, GraphModule) for m in result)
     ):
@@ -66,7 +66,8 @@ def run_partitioner(
     return result
 
 
-def _called(name: str, call: Callable[[], Any]) -> Any:
+def called(name: str, call: Callable[[], Any]) -> Any:
+    """What ``call`` gives; whatever it raises becomes a PassError that names the pass."""
     try:
         return call()
     except PassError:

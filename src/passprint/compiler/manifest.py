@@ -1,0 +1,89 @@
+"""The record of one compiled program: what it depended on, and all that is needed to run it again.
+
+It is one file of an entry, written with ``marshal`` (it holds code objects, and the key holds the Python that can read
+them). The store has checked its length and checksum before anything of it is read.
+"""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from types import CodeType
+from typing import Any
+
+from passprint.errors import CacheError
+
+FILE = "program"
+"""The name of the manifest among an entry's files."""
+
+
+@dataclass(frozen=True)
+class StoredPiece:
+    """One distinct piece: its key's digest, its form, and its files: name in the piece → name in the entry.
+
+    ``wrapper`` is the code of a ``direct`` piece.
+    """
+
+    digest: str
+    form: str
+    files: Mapping[str, str]
+    wrapper: CodeType | None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything about one program, as plain data and code objects.
+
+    ``surroundings``, ``compiler`` (a mark of the file, its version) and ``passes`` are what was compiled with;
+    ``modes`` what was active; ``distributions`` the version of each installed package whose code was inlined, by top
+    package; ``functions`` the inlined code: module, path, reference or stamp. ``globals`` says how each global of
+    ``bytecode`` is found; ``calls`` lists ``(number of the piece, label, nodes, matches)`` in the order of the graph.
+    """
+
+    surroundings: Mapping[str, str]
+    compiler: tuple[str | None, str | None]
+    passes: tuple[bool, str, str]
+    modes: Mapping[str, str]
+    distributions: Mapping[str, str]
+    functions: Sequence[tuple[Any, ...]]
+    guards: CodeType
+    refs: Sequence[tuple[Any, ...]]
+    modules: Sequence[str]
+    told: Sequence[str]
+    tensors: Sequence[tuple[Any, ...]]
+    bytecode: CodeType
+    globals: Mapping[str, tuple[Any, ...]]
+    stitched: CodeType
+    constants: Mapping[str, tuple[Any, ...]]
+    pieces: Sequence[StoredPiece]
+    calls: Sequence[tuple[int, str, int, Mapping[str, int]]]
+
+    def encode(self) -> bytes:
+        """The bytes of the file."""
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        held["pieces"] = [asdict(piece) for piece in self.pieces]
+        return marshal.dumps(_plain(held))
+
+    @classmethod
+    def decode(cls, data: bytes) -> Manifest:
+        """The manifest that :meth:`encode` wrote. Raises ``CacheError`` for anything else."""
+        try:
+            held = marshal.loads(data)
+            held["pieces"] = [StoredPiece(**piece) for piece in held["pieces"]]
+            return cls(**held)
+        except (ValueError, EOFError, TypeError, KeyError) as error:
+            raise CacheError(
+                f"The stored program is not one of this version of passprint: {error}"
+            ) from error
+
+
+def _plain(value: Any) -> Any:
+    """Mappings and sequences as those that ``marshal`` knows."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple([_plain(item) for item in value])
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,142 @@
+"""The cold side of a compiled model: Dynamo traces, the back end compiles, and what came out is recorded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any, NoReturn
+
+from passprint.cache.store import NoStore, Store
+from passprint.compiler import inductor
+from passprint.compiler.backend import Backend
+from passprint.compiler.dynamo import Trace, Tracer
+from passprint.compiler.program import DoesNotServe, Guards, Program, bind
+from passprint.compiler.record import CompileReport
+from passprint.compiler.recorder import record
+from passprint.compiler.refs import CannotRecordError, Refs
+from passprint.compiler.regions import NotRepeatable
+from passprint.compiler.repeat import RepeatedBlocks
+from passprint.compiler.warm import Found, WarmStart, compiler_known
+from passprint.errors import CompileError
+from passprint.pipeline import PassManager
+
+
+class Cold:
+    """Traces and compiles one model; ``warm`` keeps what can be kept for later processes."""
+
+    def __init__(
+        self,
+        repeats: RepeatedBlocks,
+        manager: PassManager,
+        store: Store,
+        split: str | Sequence[str],
+        dynamic: bool | None,
+        report: CompileReport,
+        warm: WarmStart,
+    ) -> None:
+        self._backend = Backend(manager, store, split, report)
+        self._report = report
+        self._warm = warm
+        self._stores = not isinstance(store, NoStore)
+        self._repeats = repeats
+        self._tracer = Tracer(self._backend, dynamic, self._finished)
+        self._found: Found | None = None
+        self._scope: dict[str, Any] = {}
+        self.program: Program | None = None
+        """What the latest call recorded, if it traced and what came out has a form that can be loaded."""
+        self.must_trace = False
+        """Whether something was met that no record can hold: from then on Dynamo is asked at every call."""
+
+    def __call__(
+        self,
+        found: Found | None,
+        since: float,
+        model: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Call the model through Dynamo. ``found`` is what the look-up gave, ``since`` when it began."""
+        self._backend.handed_over_since = time.perf_counter()
+        self._looked = self._backend.handed_over_since - since
+        self._found, self.program = found, None
+        self._scope = {"model": model, "args": args, "kwargs": kwargs}
+        try:
+            return self._run(model, args, kwargs)
+        finally:
+            self._found, self._scope = None, {}
+
+    def _run(self, *call: Any) -> Any:
+        """Trace repeated blocks once, and where that fails, all of them."""
+        try:
+            with self._repeats:
+                result = self._tracer(*call)
+            self._report.notes.extend(self._repeats.take_notes())
+            return result
+        except Exception as error:  # noqa: BLE001 - whatever tracing a block once meets, a trace in full decides
+            own = inductor.own_cause(error)
+            if (own and not isinstance(own, NotRepeatable)) or not self._repeats.give_up(error):
+                _failed(error)
+        try:
+            result = self._tracer(*call)
+        except Exception as error:  # noqa: BLE001 - raised again
+            _failed(error)
+        self._report.notes.append(f"every block was traced: {self._repeats.refused}")
+        return result
+
+    def _finished(self, trace: Trace) -> None:
+        """Record a trace before it runs for the first time, while everything is as the trace saw it."""
+        self._report.seconds["total"] += self._looked
+        found, made = self._found, self._backend.made
+        if found is None or made is None or not self._stores:
+            return
+        if found.reasons:
+            self._report.traced_because.append(found.reasons[-1])
+        try:
+            if found.request is None:
+                raise CannotRecordError(found.reasons[0])
+            with self._report.phase("record"):
+                known = {**found.known, "passes": self._passes(), "compiler": compiler_known()}
+                manifest, files = record(trace, self._scope, made.stitched, made.pieces, **known)
+                guards = Guards(manifest, Refs(), **self._scope)
+                run = bind(manifest, made.run)
+        except CannotRecordError as error:
+            self._cannot(str(error))
+        except DoesNotServe as error:
+            self._cannot(f"its record does not hold for the call that was traced: {error}")
+        else:
+            self._warm.keep(found, manifest, files)
+            self.program = Program(manifest, guards, run, None)
+
+    def _passes(self) -> tuple[bool, str, str]:
+        """The passes as a record keeps them: as they stand now, after all of them have been imported."""
+        passes = self._warm.passes()
+        if passes.default and any(_is_patched(type(pass_)) for pass_ in self._backend.manager.passes):
+            raise CannotRecordError("somebody has put functions into a pass of passprint's library")
+        return passes.record()
+
+    def _cannot(self, reason: str) -> None:
+        self.must_trace = True
+        self._report.notes.append(f"warm start must trace: {reason}")
+
+
+def _failed(error: Exception) -> NoReturn:
+    """Raise what torch wrapped, or say that the model is not one graph."""
+    try:
+        raise error
+    except inductor.trace_errors() as error:
+        raise CompileError(
+            f"The model does not trace as one graph, which passprint.compile needs. Torch says:\n{error}"
+        ) from error
+    except inductor.backend_errors() as error:
+        reason = inductor.own_cause(error)
+        if reason is None:
+            raise
+        raise reason from error
+
+
+def _is_patched(cls: type) -> bool:
+    """Whether somebody's own functions stand in a class of the library (``dataclasses`` writes some of them)."""
+    functions = [value for value in vars(cls).values() if isinstance(value, FunctionType)]
+    homes = {str(function.__globals__.get("__name__")).partition(".")[0] for function in functions}
+    return not homes <= {"passprint", "dataclasses"}
