@@ -9,6 +9,7 @@ from passprint.pipeline.instruments.chosen import instruments_from_text
 from passprint.pipeline.instruments.dump import Dump
 from passprint.pipeline.instruments.numerics import Numerics, NumericsWarning
 from passprint.pipeline.instruments.overlaps import Overlaps
+from passprint.pipeline.instruments.reproduce import Reproduce
 from passprint.pipeline.instruments.statistics import Statistics
 from passprint.pipeline.instruments.timing import Timing
 from passprint.pipeline.instruments.verify import Verify
@@ -23,6 +24,7 @@ __all__ = [
     "Overlaps",
     "PassRun",
     "PipelineRun",
+    "Reproduce",
     "Rewrite",
     "Statistics",
     "Timing",

@@ -71,9 +71,9 @@ def faults(
 ) -> Iterator[Fault]:
     """Everything that a pass broke, most telling first."""
     yield from _uses(after)
-    yield from _interface(before, after)
     if needs_values:
         yield from _annotations(before, after)
+    yield from _interface(before, after)
     yield from _writes(before, after, functional)
     yield from _leaks(before, after)
 
