@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any, NoReturn
 
-from passprint.cache.store import NoStore, Store
+from passprint.cache import Miss, NoStore, Store
 from passprint.compiler import inductor
 from passprint.compiler.backend import Backend
 from passprint.compiler.dynamo import Trace, Tracer
@@ -18,6 +18,7 @@ from passprint.compiler.refs import CannotRecordError, Refs
 from passprint.compiler.regions import NotRepeatable
 from passprint.compiler.repeat import RepeatedBlocks
 from passprint.compiler.warm import Found, WarmStart, compiler_known
+from passprint.compiler.why import model_miss
 from passprint.errors import CompileError
 from passprint.pipeline import PassManager
 
@@ -38,6 +39,7 @@ class Cold:
         self._backend = Backend(manager, store, split, report)
         self._report = report
         self._warm = warm
+        self._store = store
         self._stores = not isinstance(store, NoStore)
         self._repeats = repeats
         self._tracer = Tracer(self._backend, dynamic, self._finished)
@@ -61,6 +63,8 @@ class Cold:
         self._looked = self._backend.handed_over_since - since
         self._found, self.program = found, None
         self._scope = {"model": model, "args": args, "kwargs": kwargs}
+        if found is not None and found.request is not None and self._stores:
+            self._missed(model_miss(self._store, found.request, found.place, found.refused))
         try:
             return self._run(model, args, kwargs)
         finally:
@@ -118,6 +122,13 @@ class Cold:
     def _cannot(self, reason: str) -> None:
         self.must_trace = True
         self._report.notes.append(f"warm start must trace: {reason}")
+        model = self._scope["model"]
+        label = getattr(model, "__qualname__", type(model).__qualname__)
+        self._missed(Miss("bypass", "", label, f"warm start must trace: {reason}"))
+
+    def _missed(self, miss: Miss) -> None:
+        self._report.misses.append(miss)
+        self._store.missed(miss)
 
 
 def _failed(error: Exception) -> NoReturn:
