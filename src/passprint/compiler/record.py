@@ -7,9 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from passprint.cache import Miss
+if TYPE_CHECKING:
+    from passprint.cache import Miss
 
 SCHEMA = 1
 
