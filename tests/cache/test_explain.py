@@ -99,6 +99,14 @@ def test_a_helper_that_was_edited_is_shown_by_line(store: LocalStore, tmp_path: 
     assert str(miss).endswith("passes → helper: changed")
 
 
+def test_a_function_that_is_a_part_itself_is_named_too(store: LocalStore, tmp_path: Path) -> None:
+    text = "def helper(x):\n    return x\n\ndef run(x):\n    return helper(x)\n"
+    one = function(tmp_path / "one.py", text)
+    two = function(tmp_path / "two.py", text.replace("return helper(x)", "return helper(-x)"))
+    changes = compose("code", {"m.run": two}).diff(compose("code", {"m.run": one}))
+    assert [change.path for change in changes] == ["code → m.run"]
+
+
 def test_sources_leave_the_digest_and_are_stored_once(store: LocalStore, tmp_path: Path) -> None:
     one = function(tmp_path / "one.py", "def run(x):\n    return x\n")
     passes = compose("pipeline", {"0 run": one})

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from passprint.cache import LocalStore
+from passprint.cache import LocalStore, Miss
+from passprint.cache.miss import last_run
 
 torch = pytest.importorskip("torch")
 
@@ -22,13 +23,7 @@ PROGRAM = """
 import json, sys
 import torch
 import passprint
-
-class Block(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.linear = torch.nn.Linear(64, 64)
-    def forward(self, x):
-        return x + torch.relu(self.linear(x))
+from blocks import Block
 
 class Stack(torch.nn.Module):
     def __init__(self):
@@ -49,17 +44,36 @@ with mode:
     if outputs[0].requires_grad:
         outputs = [torch.autograd.grad(output.sum(), x)[0] for output in outputs]
     difference = (outputs[0] - outputs[1]).abs().max().item()
-print(json.dumps(compiled.report.to_dict() | {"difference": difference}))
+print(json.dumps(compiled.report.to_dict() | {"difference": difference, "traced": "torch._dynamo" in sys.modules}))
+"""
+
+
+BLOCKS = """
+import torch
+
+def activation(x):
+    return torch.relu(x) * 2.0
+
+class Block(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(64, 64)
+
+    def forward(self, x):
+        return x + activation(self.linear(x))
 """
 
 
 def run(cache: Path, place: Path, patch: str = "", status: int = 0, **environment: str) -> dict[str, Any]:
     """Compile and call the model in a new process that starts in the folder ``place`` and lives there.
 
-    Its report, or nothing where it ends with another status.
+    Its report, or nothing where it ends with another status. The module ``blocks`` lies in ``place``, and is
+    written there if it does not.
     """
     for name in ("inductor", "tmp", "home"):
         (place / name).mkdir(parents=True, exist_ok=True)
+    if not (place / "blocks.py").exists():
+        (place / "blocks.py").write_text(BLOCKS)
     known: Mapping[str, str] = {
         **{
             name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ
@@ -108,6 +122,7 @@ def test_warm_without_a_compiler_and_anything_of_inductors(imported: Path, tmp_p
     report = run(imported, place, PATH=str(place / "bin"))
     assert report["status"] == "warm", report["why"]
     assert report["misses"] == []
+    assert not report["traced"]
     built = [path for path in (place / "inductor").rglob("*") if path.suffix in (".so", ".cpp", ".o")]
     assert built == []
 
@@ -167,17 +182,16 @@ def _dynamic(data: bytes) -> tuple[list[str], list[int]]:
     return names, [value for tag, value in tags if tag in (15, 29)]
 
 
-def explained_without_compiling(cache: Path, place: Path, patch: str = "", **environment: str) -> str:
-    """Why the model would be compiled: what the process noted before it was stopped there."""
+def misses_without_compiling(cache: Path, place: Path, patch: str = "", **environment: str) -> list[Miss]:
+    """Why the model would be traced and its piece compiled: what the process noted before it was stopped there."""
     stop = (
         "import os, passprint.compiler.inductor as door; door.compile_graph = lambda *_, **__: os._exit(77)"
     )
     assert run(cache, place, f"{patch}\n{stop}", status=77, **environment) == {}
-    noted = LocalStore(cache).journal.read()[-1]
-    assert noted.miss.kind == "piece"
-    assert noted.miss.nearest
-    assert noted.miss.changes
-    return str(noted.miss)
+    misses = [noted.miss for noted in last_run(LocalStore(cache).journal.read())]
+    assert [miss.kind for miss in misses] == ["model", "piece"]
+    assert all(miss.nearest for miss in misses)
+    return misses
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the compiler is a shell script")
@@ -187,9 +201,11 @@ def test_another_compiler_is_a_miss_that_says_so(imported: Path, tmp_path: Path)
     compiler = place / "bin" / "g++"
     compiler.write_text("#!/bin/sh\necho g++ of another make 99\n")
     compiler.chmod(0o755)
-    why = explained_without_compiling(imported, place, CXX=str(compiler))
-    assert "is stored, but for another host: built for c++ compiler" in why
-    assert "this host has 'g++ of another make 99'" in why
+    model, piece = misses_without_compiling(imported, place, CXX=str(compiler))
+    assert "a program of it is stored, but the C++ compiler was " in str(model)
+    assert str(model).endswith("and is g++ of another make 99")
+    assert "is stored, but for another host: built for c++ compiler" in str(piece)
+    assert "this host has 'g++ of another make 99'" in str(piece)
 
 
 def test_a_host_without_the_instruction_set_gets_a_miss_that_says_so(imported: Path, tmp_path: Path) -> None:
@@ -198,5 +214,19 @@ def test_a_host_without_the_instruction_set_gets_a_miss_that_says_so(imported: P
     if lost is None:
         pytest.skip("this processor has no instruction set that could be missing")
     patch = f"real = torch.cpu.get_capabilities; torch.cpu.get_capabilities = lambda: {{**real(), {lost!r}: False}}"
-    why = explained_without_compiling(imported, tmp_path / "elsewhere", patch)
-    assert f"is stored, but for another host: built for {lost}, which this host lacks" in why
+    model, piece = misses_without_compiling(imported, tmp_path / "elsewhere", patch)
+    assert str(model) == f"a program of it is stored, but it was built for {lost}, which this host lacks"
+    assert f"is stored, but for another host: built for {lost}, which this host lacks" in str(piece)
+
+
+def test_edited_code_of_the_model_is_shown_by_line(imported: Path, tmp_path: Path) -> None:
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    (place / "blocks.py").write_text(BLOCKS.replace("* 2.0", "* 3.0"))
+    model, piece = misses_without_compiling(imported, place)
+    assert model.reason.endswith("has changed")
+    assert "blocks.activation" in model.changes[0].path
+    assert "-    return torch.relu(x) * 2.0\n+    return torch.relu(x) * 3.0" in (
+        model.changes[0].lines or ""
+    )
+    assert "operator.mul" in (piece.changes[0].lines or "")

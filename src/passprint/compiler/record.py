@@ -7,9 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from passprint.cache import Miss
+if TYPE_CHECKING:
+    from passprint.cache import Miss
 
 SCHEMA = 1
 
@@ -83,10 +84,11 @@ class CompileReport:
 
     @property
     def why(self) -> str | None:
-        """The first reason for a status other than ``warm``, or None."""
+        """The first reason for a status other than ``warm``, or None: why it was traced, and why compiled."""
         if self.status == "bypass":
             return next(p.bypass for p in (*self.pieces_seen, *self.variants_seen) if p.bypass)
-        return self.notes[0] if self.notes and self.status == "cold" else None
+        reasons = [*self.traced_because[:1], *self.notes[:1]]
+        return "; ".join(reasons) if self.status == "cold" and self.notes else None
 
     @property
     def pieces(self) -> int:

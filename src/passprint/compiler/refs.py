@@ -8,6 +8,7 @@ Nothing of torch's compiler is imported here.
 from __future__ import annotations
 
 import enum
+import importlib
 import sys
 from hashlib import blake2b
 from types import (
@@ -151,10 +152,13 @@ def _add_code(hashed: blake2b, code: CodeType) -> None:
 
 
 def find(module: str, path: str) -> object:
-    """The object that ``path`` names in a loaded module. Raises ``LookupError`` where there is none."""
+    """The object that ``path`` names in a module, which a trace would import too. Raises ``LookupError`` for none."""
     value: Any = sys.modules.get(module)
     if value is None:
-        raise LookupError(f"the module {module} is not imported")
+        try:
+            value = importlib.import_module(module)
+        except ImportError:
+            raise LookupError(f"the module {module} cannot be imported") from None
     for name in path.split("."):
         inside = vars(value) if hasattr(value, "__dict__") else {}
         try:

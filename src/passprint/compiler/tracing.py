@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from passprint.cache.store import NoStore, Store
+from passprint.cache import Miss, NoStore, Store
 from passprint.compiler import builds, inductor
 from passprint.compiler.backend import Backend
 from passprint.compiler.dynamo import Trace, Tracer
@@ -22,6 +22,7 @@ from passprint.compiler.regions import NotRepeatable
 from passprint.compiler.repeat import RepeatedBlocks
 from passprint.compiler.sizes import SizePlan
 from passprint.compiler.warm import Found, WarmStart, compiler_known
+from passprint.compiler.why import model_miss
 from passprint.errors import CompileError
 from passprint.pipeline import PassManager
 
@@ -43,6 +44,7 @@ class Cold:
         self._backend = Backend(manager, store, split, sizes or SizePlan(), report)
         self._report = report
         self._warm = warm
+        self._store = store
         self._stores = not isinstance(store, NoStore)
         self._repeats = repeats
         self._tracer = Tracer(self._backend, dynamic, self._finished)
@@ -66,6 +68,8 @@ class Cold:
         self._looked = self._backend.handed_over_since - since
         self._found, self.program = found, None
         self._scope = {"model": model, "args": args, "kwargs": kwargs}
+        if found is not None and found.request is not None and self._stores:
+            self._missed(model_miss(self._store, found.request, found.place, found.refused))
         try:
             return self._run(model, args, kwargs)
         finally:
@@ -129,6 +133,13 @@ class Cold:
     def _cannot(self, reason: str) -> None:
         self.must_trace = True
         self._report.notes.append(f"warm start must trace: {reason}")
+        model = self._scope["model"]
+        label = getattr(model, "__qualname__", type(model).__qualname__)
+        self._missed(Miss("bypass", "", label, f"warm start must trace: {reason}"))
+
+    def _missed(self, miss: Miss) -> None:
+        self._report.misses.append(miss)
+        self._store.missed(miss)
 
 
 def _on_cpu(args: Sequence[Any], kwargs: dict[str, Any]) -> bool:

@@ -73,7 +73,8 @@ class Found:
     """The answer to a look-up: a program, or why there is none.
 
     ``request`` is None where nothing may be stored; ``known`` is what a new manifest records of the surroundings.
-    ``place`` is the number of the candidate that a new one becomes.
+    ``place`` is the number of the candidate that a new one becomes; ``refused`` are the entries that do not serve,
+    each with the reason.
     """
 
     program: Program | None = None
@@ -82,6 +83,7 @@ class Found:
     known: Mapping[str, Any] = field(default_factory=dict)
     passes: PassesFound = field(default_factory=PassesFound)
     place: int = 0
+    refused: list[tuple[Entry, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -124,6 +126,7 @@ class WarmStart:
                 found.reasons.append(str(error))
             except (CacheError, OSError, ImportError) as error:
                 found.reasons.append(f"a stored program could not be loaded: {error}")
+            found.refused.append((entry, found.reasons[-1]))
             entry.close()
         return found
 
@@ -173,10 +176,13 @@ class WarmStart:
 
     def keep(self, found: Found, manifest: Manifest, files: Mapping[str, bytes | Path]) -> None:
         """Store a new program where the look-up found room."""
+        from passprint.compiler.why import program_key
+
         assert found.request is not None
         with self.report.phase("store"):
             meta = {"label": found.request.label, "pieces": len(manifest.calls), "form": "program"}
-            self.store.put(found.request.key(found.place), {FILE: manifest.encode(), **files}, meta)
+            key = program_key(found.request, found.place, manifest)
+            self.store.put(key, {FILE: manifest.encode(), **files}, meta)
 
 
 def compiler_known() -> tuple[str | None, str | None]:
