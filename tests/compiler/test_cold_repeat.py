@@ -24,10 +24,12 @@ class Inner(nn.Module):
         self.scale = 0.5
         self.steps = [1, 2]
         self.linear = nn.Linear(WIDTH, WIDTH)
+        self.linear.weight.factor = 2.0  # type: ignore[assignment]
         self.register_buffer("shift", torch.full((WIDTH,), 0.25))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.tanh(self.linear(x)) * self.scale + self.shift * len(self.steps)
+        x = torch.tanh(self.linear(x)) * self.linear.weight.factor  # type: ignore[operator]
+        return x * self.scale + self.shift * len(self.steps)
 
 
 class Block(nn.Module):
@@ -148,6 +150,7 @@ def change_shape(block: Any) -> None:
 
 def change_stride(block: Any) -> None:
     block.inner.linear.weight = nn.Parameter(block.inner.linear.weight.detach().t().contiguous().t())
+    block.inner.linear.weight.factor = 2.0
 
 
 def change_training(block: Any) -> None:
@@ -169,6 +172,10 @@ def change_hook(block: Any) -> None:
 
 def change_tie(block: Any) -> None:
     block.other.weight = block.inner.linear.weight
+
+
+def change_tensors_attribute(block: Any) -> None:
+    block.inner.linear.weight.factor = 4.0
 
 
 def change_extra(block: Any) -> None:
@@ -286,6 +293,63 @@ class Called(nn.Module):
 def test_blocks_that_are_called_in_different_ways(how: str) -> None:
     torch.manual_seed(0)
     check(Called(how).eval(), (2, 1))
+
+
+class Between(nn.Module):
+    """Changes what the blocks read between two calls, in a way that is no side effect of a block."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.seen: list[int] = []
+        self.layers = nn.ModuleList(Reading(i, self.seen) for i in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.layers[0].inner.scale = 0.5
+        for layer in self.layers:
+            x = layer(x)
+            if self.how == "list":
+                self.seen.append(1)
+            else:
+                self.layers[2].inner.scale = 0.25
+        return x
+
+
+class Reading(Block):
+    def __init__(self, number: int, seen: list[int]) -> None:
+        super().__init__(number)
+        self.seen = seen
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return self.inner(x) * (len(self.seen) + 1)
+
+
+@pytest.mark.parametrize("how", ["list", "attribute"])
+def test_what_changes_between_two_calls(how: str) -> None:
+    ours, theirs = (torch.manual_seed(0) and Between(how).eval() for _ in range(2))
+    traced = Traced(ours)
+    with torch.no_grad():
+        torch.testing.assert_close(traced(inputs()), theirs(inputs()))
+    assert traced.repeats.reused == 0
+
+
+FIRST: list[Any] = []
+
+
+class Comparing(Block):
+    """Does something else where it is the first one."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return self.inner(x) * (3 if self is FIRST[0] else 1)
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_block_that_asks_who_it_is(which: int) -> None:
+    chain = Chain(*(Comparing(i) for i in range(3))).eval()
+    FIRST[:] = [chain.layers[which]]
+    traced = Traced(chain)
+    with torch.no_grad():
+        torch.testing.assert_close(traced(inputs()), chain(inputs()), rtol=0, atol=0)
 
 
 # ---- what one trace cannot stand for ---------------------------------------------------------------------

@@ -9,10 +9,11 @@ leaves no say in when a trace is reused. So four functions of ``torch._dynamo.va
 from __future__ import annotations
 
 import dataclasses
+import operator
 import re
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from typing import Any, Protocol
 
 import torch
@@ -37,18 +38,23 @@ class Decisions(Protocol):
 
     def entering(self, tx: Any) -> None: ...
 
-    def traced_as_subgraph(self, module: object, reusable: bool) -> None: ...
+    def traced_as_subgraph(self, module: object, entry: Any | None, changes: Changes) -> None: ...
 
     def stamped_out(self, module: object) -> None: ...
 
     def may_stand_for(self, first: object, other: object, read: str) -> bool: ...
 
-    def own_tensors(self, first: Any) -> set[int]: ...
+    def own_parts(self, block: Any) -> set[int]: ...
 
     def read_by(self, condition: Any, block: str, guards: Any) -> str: ...
 
+    def changes_before(self, cached: Any) -> Changes: ...
+
     def guards_of(self, cached: Any, new_source: Callable[[Any], Any], guards: Any) -> list[Any]: ...
 
+
+Changes = dict[int, tuple[Any, ...]]
+"""By ``id``, what each changed object holds."""
 
 _tracing: ContextVar[Decisions | None] = ContextVar("passprint_repeated_blocks", default=None)
 
@@ -144,7 +150,9 @@ def _call_function(
     reused, before = repeats.reused, entries(tx)
     result = region.call_function(tx, [UserFunctionVariable(function), self, *args], kwargs)
     if repeats.reused == reused:
-        repeats.traced_as_subgraph(self.value, reusable=entries(tx) > before)
+        made = entries(tx)
+        entry = made[-1][1] if len(made) > len(before) else None
+        repeats.traced_as_subgraph(self.value, entry, _changes(tx))
     calls = (n for n in reversed(tx.output.graph.nodes) if n.target is invoke_subgraph)
     next(calls).meta[BLOCK] = _stack_name(self.get_nn_module_stack_source().name)
     return result
@@ -155,9 +163,9 @@ def _cache(tx: Any) -> Any:
     return hops.get_cache(torch._higher_order_ops.invoke_subgraph)
 
 
-def entries(tx: Any) -> int:
-    """How many traces of blocks can be reused so far."""
-    return len(_cache(tx).subgraph_reuse_cache.get(_run_block.__code__, ()))
+def entries(tx: Any) -> list[tuple[Any, Any]]:
+    """The traces of blocks that can be used again so far: each with its condition."""
+    return list(_cache(tx).subgraph_reuse_cache.get(_run_block.__code__, ()))
 
 
 def _stack_name(source: str) -> str:
@@ -230,30 +238,101 @@ def _is_reusable(
     fingerprint: Any,
     cached: Any,
 ) -> bool:
-    """Equal state, no tensor of the first block reached by another way, nothing that was read changed, and then
-    torch's comparison of the arguments."""
-    from torch._dynamo.variables.invoke_subgraph import LiftedBoundSymbol, LiftedCapturedSource
+    """Equal state, nothing changed since, guards that hold, and then torch's comparison of the arguments."""
+    from torch._dynamo.variables.invoke_subgraph import LiftedBoundSymbol
 
-    resolve = tx.output.resolve_source_value
-    first = resolve(cached.arg_sources[0])
+    first, other = tx.output.resolve_source_value(cached.arg_sources[0]), fingerprint.flat_vts[0][1].value
     read = repeats.read_by(condition, cached.arg_sources[0].name, tx.output.guards)
-    if not repeats.may_stand_for(first, fingerprint.flat_vts[0][1].value, read):
+    if not repeats.may_stand_for(first, other, read):
         return False
-    new_source, own = _Moved(cached, fingerprint), repeats.own_tensors(first)
     for lifted in cached.subgraph_input_mapping:
-        if (
-            isinstance(lifted, LiftedBoundSymbol)
-            and lifted.expr not in tx.output.current_tracer.bound_symbols
-        ):
+        symbol = lifted.expr if isinstance(lifted, LiftedBoundSymbol) else None
+        if symbol is not None and symbol not in tx.output.current_tracer.bound_symbols:
             return False  # the symbol has become a number since
-        captured = isinstance(lifted, LiftedCapturedSource)
-        if captured and new_source(lifted.source) == lifted.source and id(resolve(lifted.source)) in own:
-            return False
-    if {new_source(s) for s in condition.traced_sources} & tx.output.side_effects.mutated_sources:
+    new_source, own = _Moved(cached, fingerprint), repeats.own_parts(first) | repeats.own_parts(other)
+    changes = _changes(tx)
+    if changes.keys() & own or not _same_changes(changes, repeats.changes_before(cached)):
         return False
-    # What is left to torch is to compare the arguments. Its guards hold for equal state.
+    guards = repeats.guards_of(cached, new_source, tx.output.guards)
+    if not _guards_hold(tx, condition, cached, guards, new_source, own):
+        return False
+    # What is left to torch is to compare the arguments; its own way to the guards' values takes ten times as long.
     arguments = dataclasses.replace(condition, guards=[], traced_sources=type(condition.traced_sources)())
     return bool(original(tx, arguments, fingerprint, cached))
+
+
+def _changes(tx: Any) -> Changes:
+    """The objects that the trace has changed so far and did not make, by ``id``, with what they hold now.
+
+    Torch compares attributes that were set with what a block read; a list that was appended to is not among them, nor
+    an attribute that was set before.
+    """
+    effects = tx.output.side_effects
+    found: Changes = {}
+    for key, vt in effects.id_to_variable.items():
+        if vt.source is None or not effects.is_modified(vt):
+            continue
+        held: list[Any] = [vt]
+        for name, value in effects.store_attr_mutations.get(vt, {}).items():
+            held += [name, value]
+        for part in (vt, getattr(vt, "_base_vt", None)):
+            items = getattr(part, "items", None)
+            held += (
+                [*items.keys(), *items.values()]
+                if isinstance(items, dict)
+                else items
+                if isinstance(items, (list, tuple))
+                else []
+            )
+        found[key] = tuple(held)
+    return found
+
+
+def _same_changes(one: Changes, other: Changes) -> bool:
+    return one.keys() == other.keys() and all(
+        len(held) == len(other[key]) and all(map(operator.is_, held, other[key])) for key, held in one.items()
+    )
+
+
+def _guards_hold(
+    tx: Any, condition: Any, cached: Any, guards: list[Any], new_source: Callable[[Any], Any], own: set[int]
+) -> bool:
+    """Whether the guards of the first block hold for the values of another one.
+
+    Not where the trace met a part of either block by another way than through it (``own``: their ``id``): there it may
+    have compared the block with itself, which no guard tells.
+    """
+    from torch._dynamo.variables.invoke_subgraph import LiftedCapturedSource
+
+    captured = [
+        lift.source for lift in cached.subgraph_input_mapping if isinstance(lift, LiftedCapturedSource)
+    ]
+    names = {"G": tx.output.root_tx.f_globals, "L": tx.output.root_tx.f_locals}
+    resolved: dict[Any, Any] = {}
+    for source in (*condition.traced_sources, *captured):
+        if new_source(source) is source and id(source.get_value(names, {}, resolved)) in own:
+            return False
+    for guard in guards:
+        if guard.create_fn_name() == "DUPLICATE_INPUT":
+            pair = (guard.originating_source, guard.create_fn.keywords["source_b"])
+            one, another = (new_source(source).get_value(names, {}, resolved) for source in pair)
+            if one is not another:
+                return False
+    for source, handler, expected, _ in condition.guards:
+        moved = new_source(source)
+        if moved is not source and not handler.eval_fn(moved.get_value(names, {}, resolved), expected):
+            return False
+    return True
+
+
+def _moved_check(check: Any, new_source: Callable[[Any], Any]) -> Any:
+    """A guard's function for another block: what compares two sources compares those of that block."""
+    if not isinstance(check, partial) or not any(
+        isinstance(v, _source_class()) for v in check.keywords.values()
+    ):
+        return check
+    named = {n: new_source(v) if isinstance(v, _source_class()) else v for n, v in check.keywords.items()}
+    return partial(check.func, *check.args, **named)
 
 
 def _stamp_out_subgraph(
@@ -270,7 +349,10 @@ def _stamp_out_subgraph(
     for guard in repeats.guards_of(cached, new_source, tx.output.guards):
         moved = new_source(guard.originating_source)
         if guard.create_fn_name() != "TENSOR_MATCH":  # that one holds the first block's tensor
-            tx.output.guards.add(dataclasses.replace(guard, originating_source=moved, **fresh))
+            check = _moved_check(guard.create_fn, new_source)
+            tx.output.guards.add(
+                dataclasses.replace(guard, originating_source=moved, create_fn=check, **fresh)
+            )
         elif not tx.output.guards.get_guards_for_source(moved):
             VariableBuilder(tx, moved)(tx.output.resolve_source_value(moved))
     repeats.stamped_out(fingerprint.flat_vts[0][1].value)

@@ -119,7 +119,13 @@ class Comparison:
         if first is None or other is None:
             return first is other
         known = self._same_one(first, other)
-        return known if known is not None else _tensor_facts(first) == _tensor_facts(other)
+        if known is not None:
+            return known
+        ours, theirs = vars(first), vars(other)
+        if _tensor_facts(first) != _tensor_facts(other) or ours.keys() != theirs.keys():
+            return False
+        self.differing.update(name for name in ours if not self._values(ours[name], theirs[name]))
+        return True
 
     def _values(self, first: Any, other: Any) -> bool:
         """Equality of attributes; what is not plain data and not the same object counts as different."""
@@ -157,7 +163,6 @@ def _tensor_facts(tensor: torch.Tensor) -> tuple[object, ...]:
         tensor.requires_grad,
         tensor.is_inference(),
         tensor.is_leaf,
-        sorted(vars(tensor)),
     )
 
 
@@ -182,6 +187,7 @@ class RepeatedBlocks:
         self._read: dict[int, str] = {}
         self._notes: dict[int, str] = {}
         self._guards: dict[int, list[Any]] = {}
+        self._changes: dict[int, regions.Changes] = {}
         self._tokens: list[Any] = []
 
     @property
@@ -230,6 +236,7 @@ class RepeatedBlocks:
             self._traces.clear()
             self._read.clear()
             self._guards.clear()
+            self._changes.clear()
             self.traced = self.reused = 0
         self._entered = True
 
@@ -240,6 +247,10 @@ class RepeatedBlocks:
             names += [guard.name for guard in guards if guard.name.startswith(block)]
             self._read[id(condition)] = "\n".join(dict.fromkeys(names))
         return self._read[id(condition)]
+
+    def changes_before(self, cached: Any) -> regions.Changes:
+        """What had been changed when the trace behind ``cached`` was made."""
+        return self._changes[id(cached)]
 
     def guards_of(self, cached: Any, new_source: Callable[[Any], Any], guards: Any) -> list[Any]:
         """All guards on the first block and what is in it, those from before its trace as well."""
@@ -254,12 +265,16 @@ class RepeatedBlocks:
         self.reused += 1
         self._notes.pop(id(module), None)
 
-    def traced_as_subgraph(self, module: object, reusable: bool) -> None:
-        """A block was traced. Raises :class:`NotRepeatable` where torch could not make it reusable."""
-        if not reusable:
+    def traced_as_subgraph(self, module: object, entry: Any | None, changes: regions.Changes) -> None:
+        """A block was traced. Raises :class:`NotRepeatable` where torch could not make it reusable (no ``entry``).
+
+        ``changes``: what the trace has changed by then.
+        """
+        if entry is None:
             raise NotRepeatable(
                 f"{type(module).__name__} has side effects, or returns something else than tensors"
             )
+        self._changes[id(entry)] = changes
         self.traced += 1
         self._traces[type(module)] = self._traces.get(type(module), 0) + 1
 
@@ -278,9 +293,9 @@ class RepeatedBlocks:
             self._notes[id(other)] = f"a {type(other).__name__} was traced by itself: {reason}"
         return comparison.equal and not differing
 
-    def own_tensors(self, first: nn.Module) -> set[int]:
-        """The parameters and buffers of a block, by ``id``."""
-        return {id(t) for t in (*first.parameters(), *first.buffers())}
+    def own_parts(self, block: nn.Module) -> set[int]:
+        """The modules, parameters and buffers of a block, by ``id``."""
+        return {id(part) for part in (*block.modules(), *block.parameters(), *block.buffers())}
 
     def take_notes(self) -> list[str]:
         """Why blocks were traced by themselves, since this was last asked."""
