@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 
-from passprint.cache.explain import host_words
 from passprint.compiler.refs import CannotRecordError
 from passprint.errors import OpaqueError
 from passprint.identity import canonical, default_memo
@@ -91,6 +90,8 @@ def differences(recorded: Mapping[str, str], present: Mapping[str, str]) -> str 
         if name == _CAPABILITY:
             return f"it was built for {before}, and this host has {now}"
         if name == _FEATURES and before and now:
+            from passprint.cache.explain import host_words  # only a miss pays for it
+
             return f"it was {host_words(before, now)}"
         return f"{name} was {before or 'not set'} and is {now or 'not set'}"
     return None
