@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any, NoReturn
 
+import torch
+
 from passprint.cache import Miss, NoStore, Store
-from passprint.compiler import inductor
+from passprint.compiler import builds, inductor
 from passprint.compiler.backend import Backend
 from passprint.compiler.dynamo import Trace, Tracer
 from passprint.compiler.program import DoesNotServe, Guards, Program, bind
@@ -17,6 +20,7 @@ from passprint.compiler.recorder import record
 from passprint.compiler.refs import CannotRecordError, Refs
 from passprint.compiler.regions import NotRepeatable
 from passprint.compiler.repeat import RepeatedBlocks
+from passprint.compiler.sizes import SizePlan
 from passprint.compiler.warm import Found, WarmStart, compiler_known
 from passprint.compiler.why import model_miss
 from passprint.errors import CompileError
@@ -32,11 +36,12 @@ class Cold:
         manager: PassManager,
         store: Store,
         split: str | Sequence[str],
+        sizes: SizePlan | None,
         dynamic: bool | None,
         report: CompileReport,
         warm: WarmStart,
     ) -> None:
-        self._backend = Backend(manager, store, split, report)
+        self._backend = Backend(manager, store, split, sizes or SizePlan(), report)
         self._report = report
         self._warm = warm
         self._store = store
@@ -72,6 +77,8 @@ class Cold:
 
     def _run(self, *call: Any) -> Any:
         """Trace repeated blocks once, and where that fails, all of them."""
+        if _on_cpu(self._scope["args"], self._scope["kwargs"]):
+            builds.prepare()
         try:
             with self._repeats:
                 result = self._tracer(*call)
@@ -97,6 +104,10 @@ class Cold:
         if found.reasons:
             self._report.traced_because.append(found.reasons[-1])
         try:
+            if made.variants:
+                raise CannotRecordError(
+                    "there is code of its own for some sizes, which a record does not hold yet"
+                )
             if found.request is None:
                 raise CannotRecordError(found.reasons[0])
             with self._report.phase("record"):
@@ -129,6 +140,12 @@ class Cold:
     def _missed(self, miss: Miss) -> None:
         self._report.misses.append(miss)
         self._store.missed(miss)
+
+
+def _on_cpu(args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    """Whether the first tensor among the arguments is on the CPU; then its kernels will be C++."""
+    tensors = (value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor))
+    return all(tensor.device.type == "cpu" for tensor in itertools.islice(tensors, 1))
 
 
 def _failed(error: Exception) -> NoReturn:
