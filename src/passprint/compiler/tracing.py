@@ -90,8 +90,7 @@ class Cold:
         found, made = self._found, self._backend.made
         if found is None or made is None or not self._stores:
             return
-        if found.reasons:
-            self._report.traced_because.append(found.reasons[-1])
+        self._report.traced_because.append(self._warm.explain(found))
         try:
             if found.request is None:
                 raise CannotRecordError(found.reasons[0])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from passprint.cache.entry import Entry
+from passprint.cache.explain import explain_miss, with_sources
 from passprint.cache.store import Store
 from passprint.compiler import ambient, surroundings
 from passprint.compiler.manifest import FILE, Manifest
@@ -21,7 +22,7 @@ from passprint.compiler.record import CompileReport, PieceReport
 from passprint.compiler.refs import CannotRecordError, Refs
 from passprint.compiler.request import Request, request
 from passprint.errors import CacheError, PipelineError
-from passprint.identity import Fingerprint
+from passprint.identity import Change, Fingerprint
 
 if TYPE_CHECKING:
     from passprint.pipeline import PassManager
@@ -169,14 +170,37 @@ class WarmStart:
         self.report.graphs += 1
         self.report.loaded += 1
 
+    def explain(self, found: Found) -> str:
+        """Why nothing that is stored serves the call that was looked up."""
+        if found.reasons:
+            return found.reasons[-1]
+        assert found.request is not None
+        miss = explain_miss(self.store, self._key(found, 0), found.request.label)
+        told = [text for change in miss.changes if (text := _first_lines(change))]
+        return f"{miss.reason}: {'; '.join(told[:3])}" if told else str(miss)
+
     # -- store
+
+    @staticmethod
+    def _key(found: Found, number: int) -> Fingerprint:
+        """The key with whole texts, so that lines can be compared."""
+        assert found.request is not None
+        return with_sources(found.request.key(number), texts=found.request.parts)
 
     def keep(self, found: Found, manifest: Manifest, files: Mapping[str, bytes | Path]) -> None:
         """Store a new program where the look-up found room."""
         assert found.request is not None
         with self.report.phase("store"):
             meta = {"label": found.request.label, "pieces": len(manifest.calls), "form": "program"}
-            self.store.put(found.request.key(found.place), {FILE: manifest.encode(), **files}, meta)
+            self.store.put(self._key(found, found.place), {FILE: manifest.encode(), **files}, meta)
+
+
+def _first_lines(change: Change) -> str:
+    """The first line that went and the first that came, of a part that is a text."""
+    lines = (change.lines or "").splitlines()[2:]
+    before = next((line[1:] for line in lines if line.startswith("-")), "nothing")
+    after = next((line[1:] for line in lines if line.startswith("+")), "nothing")
+    return f"{before} → {after}" if lines else ""
 
 
 def compiler_known() -> tuple[str | None, str | None]:
