@@ -93,7 +93,7 @@ MISSES: dict[str, Case] = {
     "size": (lambda p: p.spec.update(calls=[[4, "float32"]]), "sizes"),
     "torch's configuration": (
         lambda p: p.spec.update(change=["torch.set_float32_matmul_precision('medium')"]),
-        "float32 matmul precision",
+        "allow_tf32: false → allow_tf32: true",
     ),
     "deterministic algorithms": (
         lambda p: p.spec.update(change=["torch.use_deterministic_algorithms(True)"]),
