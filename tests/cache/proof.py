@@ -295,7 +295,7 @@ def archives(root: Path, step: int) -> dict[str, object]:
 
 
 def full_disk(root: Path, step: int) -> dict[str, object]:
-    """A disk that is full after each ``step`` bytes more: a warning, no entry, and nothing is left behind."""
+    """A disk that is full after ``step`` bytes more each time: a warning, no entry, and nothing is left behind."""
     real = files.write_all
     total = sum(len(data) for data in files_of("a", 1).values()) + 4000 + 2 * step
     stored = refused = wrong = left_behind = silent = 0
@@ -393,7 +393,7 @@ def main() -> int:
         "compile once": lambda root: compile_once(root, given.writers),
         "flips": lambda root: flips(root, given.step),
         "archives": lambda root: archives(root, given.step),
-        "full disk": lambda root: full_disk(root, given.step),
+        "full disk": lambda root: full_disk(root, 7 * given.step),
         "read only": lambda root: read_only(root, given.writers),
     }
     results = {}

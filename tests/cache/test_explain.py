@@ -99,6 +99,14 @@ def test_a_helper_that_was_edited_is_shown_by_line(store: LocalStore, tmp_path: 
     assert str(miss).endswith("passes → helper: changed")
 
 
+def test_a_function_that_is_a_part_itself_is_named_too(store: LocalStore, tmp_path: Path) -> None:
+    text = "def helper(x):\n    return x\n\ndef run(x):\n    return helper(x)\n"
+    one = function(tmp_path / "one.py", text)
+    two = function(tmp_path / "two.py", text.replace("return helper(x)", "return helper(-x)"))
+    changes = compose("code", {"m.run": two}).diff(compose("code", {"m.run": one}))
+    assert [change.path for change in changes] == ["code → m.run"]
+
+
 def test_sources_leave_the_digest_and_are_stored_once(store: LocalStore, tmp_path: Path) -> None:
     one = function(tmp_path / "one.py", "def run(x):\n    return x\n")
     passes = compose("pipeline", {"0 run": one})
@@ -151,6 +159,14 @@ def test_what_others_stored_or_replaced_meanwhile_is_seen(store: LocalStore) -> 
     assert store.nearest(key_of(), "a new name") is not None
     other.clear()
     assert store.nearest(key_of(), "a new name") is None
+
+
+def test_having_no_compiler_is_not_the_reason(store: LocalStore) -> None:
+    put(store, key_of(passes="one", **{"c++ compiler": "g++ 12"}))
+    miss = explain_miss(store, key_of(passes="two", **{"c++ compiler": "no compiler"}), "layer")
+    assert str(miss) == "the same graph is stored, but not with the same passes: passes: 'one' → 'two'"
+    miss = explain_miss(store, key_of(passes="two", **{"c++ compiler": "g++ 13"}), "layer")
+    assert miss.reason.endswith("not with the same passes, c++ compiler")
 
 
 def test_features_as_lists_of_words() -> None:

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from passprint.cache import LocalStore
+from passprint.cache import LocalStore, Miss
+from passprint.cache.miss import last_run
 
 torch = pytest.importorskip("torch")
 
@@ -22,18 +23,12 @@ PROGRAM = """
 import json, sys
 import torch
 import passprint
-
-class Block(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.linear = torch.nn.Linear(64, 64)
-    def forward(self, x):
-        return x + torch.nn.functional.gelu(self.linear(x))
+from blocks import Block
 
 class Stack(torch.nn.Module):
     def __init__(self):
         super().__init__()
-        self.blocks = torch.nn.ModuleList(Block() for _ in range(3))
+        self.blocks = torch.nn.ModuleList(Block() for _ in range(2))
     def forward(self, x):
         for block in self.blocks:
             x = block(x)
@@ -41,22 +36,44 @@ class Stack(torch.nn.Module):
 
 torch.manual_seed(0)
 torch.set_num_threads(1)
-model, x = Stack().eval(), torch.randn(300, 64)
+model, x, mode = Stack().eval(), torch.randn(300, 64), torch.no_grad()
 PATCH
-with torch.no_grad():
+with mode:
     compiled = passprint.compile(model, cache=sys.argv[1])
-    difference = (compiled(x) - model(x)).abs().max().item()
-print(json.dumps(compiled.report.to_dict() | {"difference": difference}))
+    outputs = [compiled(x), model(x)]
+    if outputs[0].requires_grad:
+        outputs = [torch.autograd.grad(output.sum(), x)[0] for output in outputs]
+    difference = (outputs[0] - outputs[1]).abs().max().item()
+print(json.dumps(compiled.report.to_dict() | {"difference": difference, "traced": "torch._dynamo" in sys.modules}))
+"""
+
+
+BLOCKS = """
+import torch
+
+def activation(x):
+    return torch.relu(x) * 2.0
+
+class Block(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(64, 64)
+
+    def forward(self, x):
+        return x + activation(self.linear(x))
 """
 
 
 def run(cache: Path, place: Path, patch: str = "", status: int = 0, **environment: str) -> dict[str, Any]:
     """Compile and call the model in a new process that starts in the folder ``place`` and lives there.
 
-    Its report, or nothing where it ends with another status.
+    Its report, or nothing where it ends with another status. The module ``blocks`` lies in ``place``, and is
+    written there if it does not.
     """
     for name in ("inductor", "tmp", "home"):
         (place / name).mkdir(parents=True, exist_ok=True)
+    if not (place / "blocks.py").exists():
+        (place / "blocks.py").write_text(BLOCKS)
     known: Mapping[str, str] = {
         **{
             name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ
@@ -105,6 +122,7 @@ def test_warm_without_a_compiler_and_anything_of_inductors(imported: Path, tmp_p
     report = run(imported, place, PATH=str(place / "bin"))
     assert report["status"] == "warm", report["why"]
     assert report["misses"] == []
+    assert not report["traced"]
     built = [path for path in (place / "inductor").rglob("*") if path.suffix in (".so", ".cpp", ".o")]
     assert built == []
 
@@ -115,6 +133,21 @@ def test_nothing_of_the_exporting_machine_is_in_it(exporting: Path) -> None:
     folders = (exporting, site_packages, Path(sys.prefix), Path.cwd(), Path.home(), Path(__file__).parent)
     found = [folder for folder in folders if len(folder.parts) > 2 and os.fsencode(folder) in data]
     assert found == []
+
+
+def test_a_function_with_a_backward_graph_moves_too(tmp_path: Path) -> None:
+    """It keeps torch's own runtime around it, and its folder of generated code is made anew."""
+    place, other = tmp_path / "exporting", tmp_path / "elsewhere"
+    training = "mode = torch.enable_grad(); x.requires_grad_(); model = lambda x: torch.relu(x) * x"
+    assert run(place / "cache", place, training)["status"] == "cold"
+    LocalStore(place / "cache").export_to(tmp_path / "file")
+    assert os.fsencode(place) not in (tmp_path / "file").read_bytes()
+    LocalStore(other / "cache").import_from(tmp_path / "file")
+    (other / "bin").mkdir()
+    report = run(other / "cache", other, training, PATH=str(other / "bin"))
+    assert report["status"] == "warm", report["why"]
+    assert [piece["form"] for piece in report["each_piece"]] == ["torch"]
+    assert [path for path in (other / "inductor").rglob("*") if path.suffix in (".so", ".cpp", ".o")] == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="kernels are ELF files on Linux only")
@@ -149,17 +182,16 @@ def _dynamic(data: bytes) -> tuple[list[str], list[int]]:
     return names, [value for tag, value in tags if tag in (15, 29)]
 
 
-def explained_without_compiling(cache: Path, place: Path, patch: str = "", **environment: str) -> str:
-    """Why the model would be compiled: what the process noted before it was stopped there."""
+def misses_without_compiling(cache: Path, place: Path, patch: str = "", **environment: str) -> list[Miss]:
+    """Why the model would be traced and its piece compiled: what the process noted before it was stopped there."""
     stop = (
         "import os, passprint.compiler.inductor as door; door.compile_graph = lambda *_, **__: os._exit(77)"
     )
     assert run(cache, place, f"{patch}\n{stop}", status=77, **environment) == {}
-    noted = LocalStore(cache).journal.read()[-1]
-    assert noted.miss.kind == "piece"
-    assert noted.miss.nearest
-    assert noted.miss.changes
-    return str(noted.miss)
+    misses = [noted.miss for noted in last_run(LocalStore(cache).journal.read())]
+    assert [miss.kind for miss in misses] == ["model", "piece"]
+    assert all(miss.nearest for miss in misses)
+    return misses
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the compiler is a shell script")
@@ -169,9 +201,11 @@ def test_another_compiler_is_a_miss_that_says_so(imported: Path, tmp_path: Path)
     compiler = place / "bin" / "g++"
     compiler.write_text("#!/bin/sh\necho g++ of another make 99\n")
     compiler.chmod(0o755)
-    why = explained_without_compiling(imported, place, CXX=str(compiler))
-    assert "is stored, but for another host: built for c++ compiler" in why
-    assert "this host has 'g++ of another make 99'" in why
+    model, piece = misses_without_compiling(imported, place, CXX=str(compiler))
+    assert "a program of it is stored, but the C++ compiler was " in str(model)
+    assert str(model).endswith("and is g++ of another make 99")
+    assert "is stored, but for another host: built for c++ compiler" in str(piece)
+    assert "this host has 'g++ of another make 99'" in str(piece)
 
 
 def test_a_host_without_the_instruction_set_gets_a_miss_that_says_so(imported: Path, tmp_path: Path) -> None:
@@ -180,5 +214,19 @@ def test_a_host_without_the_instruction_set_gets_a_miss_that_says_so(imported: P
     if lost is None:
         pytest.skip("this processor has no instruction set that could be missing")
     patch = f"real = torch.cpu.get_capabilities; torch.cpu.get_capabilities = lambda: {{**real(), {lost!r}: False}}"
-    why = explained_without_compiling(imported, tmp_path / "elsewhere", patch)
-    assert f"is stored, but for another host: built for {lost}, which this host lacks" in why
+    model, piece = misses_without_compiling(imported, tmp_path / "elsewhere", patch)
+    assert str(model) == f"a program of it is stored, but it was built for {lost}, which this host lacks"
+    assert f"is stored, but for another host: built for {lost}, which this host lacks" in str(piece)
+
+
+def test_edited_code_of_the_model_is_shown_by_line(imported: Path, tmp_path: Path) -> None:
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    (place / "blocks.py").write_text(BLOCKS.replace("* 2.0", "* 3.0"))
+    model, piece = misses_without_compiling(imported, place)
+    assert model.reason.endswith("has changed")
+    assert "blocks.activation" in model.changes[0].path
+    assert "-    return torch.relu(x) * 2.0\n+    return torch.relu(x) * 3.0" in (
+        model.changes[0].lines or ""
+    )
+    assert "operator.mul" in (piece.changes[0].lines or "")

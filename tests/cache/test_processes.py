@@ -24,7 +24,7 @@ from .proof import is_right, key_of, put
         ["writers", "--rounds", "3"],
         ["compile"],
         ["archives", "--step", "211"],
-        ["full disk", "--step", "977"],
+        ["full disk", "--step", "139"],
         ["read only", "--writers", "2"],
     ],
     ids=["kill -9", "16 writers", "one compiles", "archives", "full disk", "read only"],

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from tests.pipeline.hooks import A, B, Log, SwapProducts, product
 from torch._inductor import config
 from torch._inductor.utils import fresh_cache
 
 import passprint
 from passprint.passes import SchedulerPass
 from passprint.pipeline import PassManager, selected
-from tests.pipeline.hooks import A, B, Log, SwapProducts, product
 
 seen = Log()
 

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.identity.pairs import Pair, check, pair
+
+from passprint import fingerprint
 
 ROWS = [
     pair(
@@ -252,3 +256,25 @@ ROWS = [
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_pair(row: Pair) -> None:
     check(row)
+
+
+class _AnswersNothing:
+    """As ``torch.fx``'s stand-in for a namespace: whatever it is asked for that it has not, it raises."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(f"asked for {name}")
+
+
+class _AnswersNothingInSlots:
+    __slots__ = ("empty", "size")
+    __init__ = _AnswersNothing.__init__
+    __getattr__ = _AnswersNothing.__getattr__
+
+
+@pytest.mark.parametrize("kind", [_AnswersNothing, _AnswersNothingInSlots])
+def test_an_instance_is_not_asked_for_what_it_has_not(kind: Any) -> None:
+    assert fingerprint(kind(1)).digest == fingerprint(kind(1)).digest
+    assert fingerprint(kind(1)).digest != fingerprint(kind(2)).digest

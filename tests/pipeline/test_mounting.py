@@ -389,6 +389,28 @@ def test_an_installed_pipeline_is_seen_by_every_thread_until_it_is_removed() -> 
     assert ran[-1] == "None"
 
 
+def test_a_thread_that_keeps_what_it_found_runs_it_no_more_after_the_removal() -> None:
+    installation = PassManager([Mounted()]).install()
+    found, removed = threading.Event(), threading.Event()
+
+    def work() -> None:
+        slot()(Graph())
+        found.set()
+        assert removed.wait(30)
+        kept = slot()
+        if kept is not None:
+            kept(Graph())
+            assert kept.uuid() == "passprint: idle"
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert found.wait(30)
+    installation.remove()
+    removed.set()
+    thread.join()
+    assert ran == ["ours"]
+
+
 def test_what_stands_on_top_of_an_installed_pipeline_must_go_first() -> None:
     first = PassManager([Mounted("first")]).install()
     second = PassManager([Mounted("second")]).install()

@@ -7,15 +7,18 @@ fingerprints of named parts. ``docs/cache.md`` tells how the folder is laid out 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Any
 
 from passprint.cache.entry import Entry
-from passprint.cache.explain import explain_miss, with_sources
 from passprint.cache.folder import CacheWarning
 from passprint.cache.local import LocalStore
 from passprint.cache.maintenance import Problem, Row, Swept, Verified
-from passprint.cache.miss import Miss
 from passprint.cache.store import Exported, Imported, Key, NoStore, Payload, Stats, Store, StoreSpec
 from passprint.errors import CacheError
+
+if TYPE_CHECKING:
+    from passprint.cache.explain import explain_miss, with_sources
+    from passprint.cache.miss import Miss
 
 __all__ = [
     "CacheWarning",
@@ -61,3 +64,16 @@ def open_store(spec: StoreSpec = None) -> Store:
     raise CacheError(
         f"A cache must be None (your folder), a path, a Store or False (no caching), but {spec!r} was given."
     )
+
+
+_EXPLAINING = {"Miss": "miss", "explain_miss": "explain", "with_sources": "explain"}
+"""Names that only a miss needs, and the modules that have them: a warm start does not import these."""
+
+
+def __getattr__(name: str) -> Any:
+    module = _EXPLAINING.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name)

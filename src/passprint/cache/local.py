@@ -23,8 +23,9 @@ import errno
 import os
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from passprint.cache import maintenance
 from passprint.cache.counters import Counters
@@ -38,13 +39,15 @@ from passprint.cache.files import (
     try_lock,
 )
 from passprint.cache.folder import check_digest, default_root, prepare, revive, sharded, warn
-from passprint.cache.miss import Journal, Miss
 from passprint.cache.nearest import COMPARED, Catalog, entry_but_for, nearest_entry
 from passprint.cache.record import Record, StoredFile, UnknownFormatError, decode
 from passprint.cache.store import WAIT_SECONDS, Exported, Imported, Key, Payload, Stats
 from passprint.cache.writing import put_object, put_record, touch
 from passprint.errors import CacheError
 from passprint.identity import Change
+
+if TYPE_CHECKING:
+    from passprint.cache.miss import Journal, Miss
 
 _LOCK_TRIES: Final = 200
 _LOCK_PAUSE: Final = 0.001
@@ -81,7 +84,6 @@ class LocalStore:
         self._objects = f"{self.root}/objects"
         self._sweep_lock = f"{self.root}/locks/{maintenance.SWEEP}"
         self.counters = Counters(f"{self.root}/counts")
-        self.journal = Journal(f"{self.root}/misses")
         self._catalog = Catalog(self._entries, self._objects)
         self._warned: set[str] = set()
         self._unusable: dict[str, str] = {}
@@ -89,6 +91,13 @@ class LocalStore:
 
     def __repr__(self) -> str:
         return f"LocalStore({str(self.root)!r})"
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The last misses of all processes, with their reasons. Only a miss imports what it needs."""
+        from passprint.cache.miss import Journal
+
+        return Journal(f"{self.root}/misses")
 
     def get(self, digest: str) -> Entry | None:
         """The entry of the key with this digest, or None.

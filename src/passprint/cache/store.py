@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 from passprint.cache.counters import Kind, total
 from passprint.cache.entry import Entry
-from passprint.cache.miss import Miss
 from passprint.identity import Change, Fingerprint
+
+if TYPE_CHECKING:
+    from passprint.cache.miss import Miss
 
 Key: TypeAlias = Fingerprint
 """A key is a fingerprint of named parts: ``compose("piece", {"graph": …, "passes": …, …})``."""

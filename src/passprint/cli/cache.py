@@ -218,12 +218,14 @@ def _print_entries(title: str, top: Sequence[Row], rows: Sequence[Row], first: i
     def add(row: Row, lead: str, style: str, times: int = 1) -> None:
         label = Text.assemble((lead, "dim"), (str(row.meta.get("label", "")), style))
         label.append(f" ×{times}" if times > 1 else "", "dim")
+        pieces = row.meta.get("pieces")
+        label.append(f" {many(pieces, 'piece')}" if isinstance(pieces, int) else "", "dim")
         kind = " ".join(str(part) for part in (row.kind, row.meta.get("form", "")) if part)
         ages = [ago_text(row.created), ago_text(row.used)]
         table.add_row(label, kind, row.digest[:16], str(row.files), size_text(row.bytes), *ages)
 
     for row in top[:first] if first else top:
-        needed = Counter(str(digest) for digest in row.meta.get("pieces", ()) if needs(row.meta))
+        needed = Counter(map(str, row.meta["pieces"])) if needs(row.meta) else Counter[str]()
         add(row, "", "bold" if needed else "")
         for number, (digest, times) in enumerate(needed.items(), 1):
             lead = "└ " if number == len(needed) else "├ "

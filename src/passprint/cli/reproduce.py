@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -9,11 +10,15 @@ from typing import Annotated
 
 import typer
 
-from passprint.errors import PassError
+from passprint.errors import PassError, PipelineError
 
 
 def reproduce_command(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What the instrument 'reproduce' wrote.")],
+    modules: Annotated[
+        list[str] | None,
+        typer.Option("--module", "-m", help="Import this module first, which defines operators. Repeatable."),
+    ] = None,
     reduce: Annotated[
         bool, typer.Option("--reduce", help="Make the graph smaller while it still fails, in FOLDER/reduced.")
     ] = False,
@@ -27,6 +32,13 @@ def reproduce_command(
 
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
+    for name in modules or ():
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise PipelineError(
+                f"the module {name!r} cannot be imported: {error}; give its dotted name"
+            ) from error
     reproducer = Reproducer.load(folder)
     terminal = console()
     terminal.print(reproducer.describe())

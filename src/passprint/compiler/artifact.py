@@ -80,6 +80,7 @@ def pack(payload: bytes) -> Packed:
     for graph, wrapper in zip(graphs, wrappers, strict=True):
         graph.source_code = wrapper.source
         graph.cache_linemap = None
+        graph.runnable_graph_str = ""  # a script for debugging that sets the environment of this machine
     return Packed("torch", {TORCH: pickle.dumps(bundle), **kernels})
 
 

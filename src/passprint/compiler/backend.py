@@ -17,8 +17,9 @@ from passprint.cache.store import StoreSpec
 from passprint.compiler import inductor
 from passprint.compiler.inlining import inline_blocks
 from passprint.compiler.partition import Piece, partition
-from passprint.compiler.pieces import PieceCompiler
+from passprint.compiler.pieces import PieceCompiler, Variant
 from passprint.compiler.record import CompileReport, PieceReport
+from passprint.compiler.sizes import SizePlan, choose, varying_size
 from passprint.compiler.stitch import stitch
 from passprint.compiler.stitched import Stitched
 from passprint.errors import CompileError
@@ -30,7 +31,7 @@ logger = logging.getLogger("passprint")
 PassesSpec = PassManager | Sequence[InductorPass] | str | None
 """A manager, a list of passes, a pipeline's text, or None for the default pipeline."""
 
-OPTIONS = ("passes", "cache", "split")
+OPTIONS = ("passes", "cache", "split", "compile_sizes", "ranges")
 
 
 def as_manager(passes: PassesSpec) -> PassManager:
@@ -46,23 +47,26 @@ def as_manager(passes: PassesSpec) -> PassManager:
 
 @dataclass(frozen=True)
 class Made:
-    """The latest graph: its code, what it runs as, and its pieces with their files."""
+    """The latest graph: its code, what it runs as, and its pieces with their files; how many ``variants`` it has."""
 
     stitched: Stitched
     run: Callable[..., Any]
     pieces: Sequence[tuple[PieceReport, Mapping[str, bytes | Path]]]
+    variants: int
 
 
 @dataclass(repr=False)
 class Backend:
     """A back end for ``torch.compile`` that compiles each distinct piece of a graph once.
 
-    ``passes``, ``cache`` and ``split`` as for :func:`passprint.compile`; ``report`` tells what happened.
+    ``passes``, ``cache`` and ``split`` as for :func:`passprint.compile`, ``sizes`` for its ``compile_sizes`` and
+    ``ranges``; ``report`` tells what happened.
     """
 
     manager: PassManager
     cache: StoreSpec = None
     split: str | Sequence[str] = "blocks"
+    sizes: SizePlan = field(default_factory=SizePlan)
     report: CompileReport = field(default_factory=CompileReport)
     handed_over_since: float | None = None
     made: Made | None = None
@@ -83,18 +87,27 @@ class Backend:
                 inline_blocks(gm)
                 pieces = partition(gm.graph, self.split)
             inductor.trace_text("passprint_pieces", lambda: _summary(pieces))
-            calls = self._pieces.compile_all(gm, pieces)
-            with self.report.phase("stitch"), inductor.timed("stitch"):
-                stitched = stitch(gm, pieces)
-                run = stitched.assemble(calls)
-        self.made = Made(stitched, run, list(self._pieces.latest))
+            made = self.made = self._compiled(gm, pieces)
         self.report.graphs += 1
         self.report.traced += 1
         end = time.perf_counter()
         self.report.seconds["total"] += end - (self.handed_over_since or start)
         self.handed_over_since = None
         logger.info("%s", self.report)
-        return run
+        return made.run
+
+    def _compiled(self, gm: GraphModule, pieces: Sequence[Piece]) -> Made:
+        """The graph as a function of compiled pieces, with one for each variant of its varying size."""
+        size = varying_size(gm.graph) if self.sizes else None
+        ranges = [] if size is None else self.sizes.within(inductor.size_range([size.value]))
+        variants = [Variant(size.symbol, r) for r in ranges] if size is not None else []
+        calls = self._pieces.compile_variants(gm, pieces, variants)
+        with self.report.phase("stitch"), inductor.timed("stitch"):
+            stitched = stitch(gm, pieces)
+            run, *others = [stitched.assemble(row) for row in calls]
+            if size is not None and others:
+                run = choose(size, run, dict(zip(ranges, others, strict=True)))
+        return Made(stitched, run, list(self._pieces.latest), len(others))
 
 
 def passprint_backend(
@@ -106,11 +119,15 @@ def passprint_backend(
 ) -> Callable[..., Any]:
     """The entry point behind ``torch.compile(model, backend="passprint", options={…})``.
 
-    ``options`` may hold ``passes``, ``cache`` and ``split``. Raises :class:`passprint.CompileError` for others.
+    ``options`` may hold ``passes``, ``cache``, ``split``, ``compile_sizes`` and ``ranges``. Raises
+    :class:`passprint.CompileError` for others.
     """
     given = {**(options or {}), **unknown}
     check_options(given)
-    backend = Backend(as_manager(given.get("passes")), given.get("cache"), given.get("split", "blocks"))
+    sizes = SizePlan.of(given.get("compile_sizes"), given.get("ranges"))
+    backend = Backend(
+        as_manager(given.get("passes")), given.get("cache"), given.get("split", "blocks"), sizes
+    )
     return backend(gm, example_inputs)
 
 

@@ -173,11 +173,16 @@ def guard_count(shape_env: Any | None) -> int:
     return 0 if shape_env is None else len(shape_env.guards)
 
 
-def guards_since(shape_env: Any | None, count: int, symbols: Sequence[torch.SymInt]) -> str | None:
-    """The guards added after the first ``count``, as an expression over ``symbols`` in order; None for none."""
+def guards_since(shape_env: Any | None, count: int, symbols: Sequence[torch.SymInt | None]) -> str | None:
+    """The guards added after the first ``count`` that mention ``symbols``, as an expression over them in order.
+
+    None for none. What was added for other symbols says nothing of a piece with these.
+    """
     if shape_env is None or len(shape_env.guards) == count:
         return None
-    text: str | None = shape_env.produce_guards_expression(list(symbols), guards=shape_env.guards[count:])
+    known = {name for s in symbols if s is not None for name in s.node.expr.free_symbols}
+    guards = [g for g in shape_env.guards[count:] if g.expr.free_symbols & known]
+    text: str | None = shape_env.produce_guards_expression(list(symbols), guards=guards) if guards else None
     return text
 
 

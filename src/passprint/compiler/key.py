@@ -57,14 +57,18 @@ def environment(manager: PassManager, device_types: Sequence[str]) -> Environmen
     return Environment(parts, tuple(opaque))
 
 
-def piece_key(structure: Structure, shared: Environment) -> Fingerprint:
-    """Compose the key of one piece. Text parts keep their text, so that a miss can show the lines that differ."""
+def piece_key(structure: Structure, shared: Environment, sizes: str | None = None) -> Fingerprint:
+    """Compose the key of one piece. Text parts keep their text, so that a miss can show the lines that differ.
+
+    ``sizes`` names the sizes that a variant is compiled for.
+    """
     return compose(
         "piece",
         {
             "graph": structure.graph,
             "inputs": structure.inputs,
             "symbols": structure.facts,
+            **({} if sizes is None else {"sizes": sizes}),
             **shared.parts,
         },
     )

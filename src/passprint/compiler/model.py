@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from passprint.compiler.backend import PassesSpec
     from passprint.compiler.program import Program
     from passprint.compiler.repeat import RepeatedBlocks
+    from passprint.compiler.sizes import RangeSpec, SizePlan
     from passprint.compiler.tracing import Cold
     from passprint.pipeline import PassManager
 
@@ -34,6 +35,8 @@ def compile(
     cache: StoreSpec = None,
     dynamic: DynamicSpec = None,
     split: str | Sequence[str] = "blocks",
+    compile_sizes: Sequence[int] | None = None,
+    ranges: Sequence[RangeSpec] | None = None,
 ) -> Compiled | CompiledModule:
     """Compile ``model`` so that equal blocks are compiled once and a later process loads what this one built.
 
@@ -48,6 +51,9 @@ def compile(
             False), or the dimensions that vary, by argument: ``{"input_ids": (1,)}``.
         split: where to cut the graph into pieces: ``"blocks"`` (repeated blocks), ``"attention"``, a list of op
             names, or ``"whole"``.
+        compile_sizes: sizes of the first varying dimension that get code of their own, as ``[8, 64]``.
+        ranges: ranges of it, both ends included, that do, as ``[(1, 512), (513, 8192)]``. The code for all sizes
+            stays beside them; passes are asked for each whether they apply (``is_applicable_for_range``).
 
     Returns:
         The compiled model. It is called as ``model`` is, gives ``model``'s attributes, and has a ``report``.
@@ -55,14 +61,14 @@ def compile(
     Raises:
         PipelineError: something in ``passes`` is not a pass.
         CacheError: the cache folder cannot be used.
-        CompileError: ``dynamic`` names an unknown argument; and at the first call, the model does not trace as
-            one graph (torch's reason is the cause).
+        CompileError: ``dynamic`` names an unknown argument, or ``compile_sizes`` or ``ranges`` are not sizes; and at
+            the first call, the model does not trace as one graph (torch's reason is the cause).
     """
     if not callable(model):
         raise CompileError(
             f"passprint.compile was given a {type(model).__name__}. Expected an nn.Module or a function."
         )
-    how = _How(passes, open_store(cache), split)
+    how = _How(passes, open_store(cache), split, _sizes(compile_sizes, ranges))
     return (
         CompiledModule(model, how, dynamic)
         if isinstance(model, torch.nn.Module)
@@ -84,6 +90,8 @@ class Compiled:
         self._report = CompileReport()
         self._programs: list[Program] = []
         text = f"split {how.split!r}, dynamic {dict(dynamic) if isinstance(dynamic, Mapping) else dynamic!r}"
+        if how.sizes:
+            text += f", {how.sizes}"
         self._warm = WarmStart(how.store, self._report, text, how.passes)
         self._cold: Cold | None = None
         self._fruitless = 0 if not isinstance(how.store, NoStore) else CANDIDATES
@@ -142,7 +150,14 @@ class Compiled:
         if cold is None:
             how = self._how
             cold = Cold(
-                self.repeats, how.manager(), how.store, how.split, self._dynamic, self._report, self._warm
+                self.repeats,
+                how.manager(),
+                how.store,
+                how.split,
+                how.sizes,
+                self._dynamic,
+                self._report,
+                self._warm,
             )
             self._cold = cold
         if self._varying is not None:
@@ -157,11 +172,22 @@ class Compiled:
         return result
 
 
+def _sizes(sizes: Sequence[int] | None, ranges: Sequence[RangeSpec] | None) -> SizePlan | None:
+    if not sizes and not ranges:
+        return None
+    from passprint.compiler.sizes import SizePlan
+
+    return SizePlan.of(sizes, ranges)
+
+
 class _How:
     """With what a model is compiled: passes, where it is kept, where it is cut."""
 
-    def __init__(self, passes: PassesSpec, store: Store, split: str | Sequence[str]) -> None:
+    def __init__(
+        self, passes: PassesSpec, store: Store, split: str | Sequence[str], sizes: SizePlan | None
+    ) -> None:
         self.store = store
+        self.sizes = sizes
         self.split = split
         self._default = passes is None
         self._manager: PassManager | None = None

@@ -7,9 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from passprint.cache import Miss
+if TYPE_CHECKING:
+    from passprint.cache import Miss
 
 SCHEMA = 1
 
@@ -23,6 +24,8 @@ class PieceReport:
 
     ``matches``: by pass, how often it matched in this piece when the piece was compiled.
 
+    ``sizes``: the sizes that it was compiled for, as ``"[8, 8]"``, where it belongs to a variant.
+
     ``bypass`` says why the store was not used for it, or is None. ``lookup_ms`` is the time for describing the
     piece, making its key and looking for it.
     """
@@ -35,6 +38,7 @@ class PieceReport:
     bypass: str | None
     lookup_ms: float
     matches: Mapping[str, int]
+    sizes: str | None = None
 
 
 @dataclass
@@ -46,9 +50,10 @@ class CompileReport:
         traced: how many of them Dynamo traced in this process.
         loaded: how many were loaded whole, without any trace.
         pieces_seen: one record per piece, in order.
+        variants_seen: the same for each variant of ``compile_sizes`` and ``ranges``.
         seconds: by phase, in seconds: ``manifest`` (what a stored program was compiled with), ``identity`` (of the
             model, of code, keys and passes), ``lookup`` (asking the store), ``trace`` (Dynamo, up to the hand-over),
-            ``partition``, ``compile``, ``store``, ``load``, ``total``.
+            ``partition``, ``compile``, ``build`` (waiting for kernels), ``store``, ``load``, ``total``.
         notes: reasons worth reading: why a piece was compiled, why the cache was bypassed.
         traced_because: for each trace that a stored program could have spared, why none of them served.
         misses: why each was compiled, with what differs from the nearest that was stored.
@@ -58,6 +63,7 @@ class CompileReport:
     traced: int = 0
     loaded: int = 0
     pieces_seen: list[PieceReport] = field(default_factory=list)
+    variants_seen: list[PieceReport] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     notes: list[str] = field(default_factory=list)
     traced_because: list[str] = field(default_factory=list)
@@ -71,16 +77,18 @@ class CompileReport:
         """
         if not self.pieces_seen:
             return "warm" if self.graphs else "pending"
-        if any(p.bypass for p in self.pieces_seen):
+        every = (*self.pieces_seen, *self.variants_seen)
+        if any(p.bypass for p in every):
             return "bypass"
-        return "cold" if any(p.origin == "compiled" for p in self.pieces_seen) else "warm"
+        return "cold" if any(p.origin == "compiled" for p in every) else "warm"
 
     @property
     def why(self) -> str | None:
-        """The first reason for a status other than ``warm``, or None."""
+        """The first reason for a status other than ``warm``, or None: why it was traced, and why compiled."""
         if self.status == "bypass":
-            return next(p.bypass for p in self.pieces_seen if p.bypass)
-        return self.notes[0] if self.notes and self.status == "cold" else None
+            return next(p.bypass for p in (*self.pieces_seen, *self.variants_seen) if p.bypass)
+        reasons = [*self.traced_because[:1], *self.notes[:1]]
+        return "; ".join(reasons) if self.status == "cold" and self.notes else None
 
     @property
     def pieces(self) -> int:
@@ -89,6 +97,14 @@ class CompileReport:
     @property
     def distinct_pieces(self) -> int:
         return len({p.digest for p in self.pieces_seen})
+
+    @property
+    def variants(self) -> dict[str, list[PieceReport]]:
+        """By sizes, as ``"[8, 8]"``, the pieces of each variant in order; those that are general code are in memory."""
+        by_sizes: dict[str, list[PieceReport]] = {}
+        for piece in self.variants_seen:
+            by_sizes.setdefault(str(piece.sizes), []).append(piece)
+        return by_sizes
 
     @property
     def lookups(self) -> int:
@@ -147,6 +163,7 @@ class CompileReport:
             "traced_because": list(self.traced_because),
             "misses": [miss.to_dict() for miss in self.misses],
             "each_piece": [{**vars(p), "matches": dict(p.matches)} for p in self.pieces_seen],
+            "variants": [{**vars(p), "matches": dict(p.matches)} for p in self.variants_seen],
         }
 
     def __str__(self) -> str:

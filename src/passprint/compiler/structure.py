@@ -42,8 +42,17 @@ class Structure:
 
 
 @dataclass
+class Texts:
+    """Texts that the pieces of one graph share: of symbolic expressions, and of what is called."""
+
+    expressions: dict[object, str] = field(default_factory=dict)
+    targets: dict[object, str] = field(default_factory=dict)
+
+
+@dataclass
 class _Writer:
     owner: GraphModule
+    texts: Texts
     numbers: dict[Node, str] = field(default_factory=dict)
     symbols: dict[str, str] = field(default_factory=dict)
     storages: dict[int, int] = field(default_factory=dict)
@@ -53,7 +62,13 @@ class _Writer:
 
     def expression(self, value: object) -> str:
         """A symbolic expression with canonical symbol names."""
-        return _SYMBOL.sub(self._rename, str(value))
+        if type(value) is int:
+            return str(value)
+        known = value.node.expr if isinstance(value, torch.SymInt) else value
+        text = self.texts.expressions.get(known)
+        if text is None:
+            text = self.texts.expressions[known] = str(value)
+        return _SYMBOL.sub(self._rename, text)
 
     def _rename(self, match: re.Match[str]) -> str:
         return self.symbols.setdefault(match[0], f"d{len(self.symbols)}")
@@ -127,6 +142,19 @@ class _Writer:
     def target(self, target: Callable[..., object] | str) -> str:
         if isinstance(target, str):
             return repr(target)
+        text = self.texts.targets.get(target)
+        return self._target(target) if text is None else text
+
+    def _target(self, target: Callable[..., object]) -> str:
+        text = self._named(target)
+        if text is None:
+            return self._identified(target)  # says what is opaque each time
+        self.texts.targets[target] = text
+        return text
+
+    @staticmethod
+    def _named(target: Callable[..., object]) -> str | None:
+        """The name of what counts by name, or None for what counts by content."""
         if isinstance(target, torch._ops.OpOverload):
             return f"torch.ops.{target} {target._schema}"
         if isinstance(target, torch._ops.HigherOrderOperator):
@@ -134,11 +162,12 @@ class _Writer:
         owner = getattr(target, "__module__", None) or _kind(getattr(target, "__self__", None))
         if owner.partition(".")[0] in _NAMED_BY_VERSION:
             return f"{owner}.{getattr(target, '__qualname__', _kind(target))}"
-        return self._identified(target)
+        return None
 
     def call(self, node: Node) -> str:
-        args = ", ".join(self.value(a) for a in node.args)
-        kwargs = ", ".join(f"{name}={self.value(v)}" for name, v in sorted(node.kwargs.items()))
+        args = ", ".join([self.value(a) for a in node.args])
+        given = sorted(node.kwargs.items()) if node.kwargs else ()
+        kwargs = ", ".join([f"{name}={self.value(v)}" for name, v in given])
         if node.op == "get_attr":
             return f"graph {{\n{self.nested(str(node.target))}\n}}"
         if node.op == "call_module":
@@ -150,7 +179,7 @@ class _Writer:
         if not isinstance(module, GraphModule):
             self.opaque.append(f"a nested {_kind(module)} at {name}")
             return _kind(module)
-        writer = _Writer(module, symbols=self.symbols, storages=self.storages, opaque=self.opaque)
+        writer = _Writer(module, self.texts, symbols=self.symbols, storages=self.storages, opaque=self.opaque)
         lines = []
         for index, node in enumerate(module.graph.nodes):
             writer.numbers[node] = f"%{index}"
@@ -165,9 +194,12 @@ class _Writer:
         return self.call(node)
 
 
-def describe(piece: Piece, owner: GraphModule, facts: SymbolFacts) -> Structure:
-    """Write the canonical text of ``piece``, a part of ``owner``'s graph, given what is known of its symbols."""
-    writer = _Writer(owner)
+def describe(piece: Piece, owner: GraphModule, facts: SymbolFacts, texts: Texts | None = None) -> Structure:
+    """Write the canonical text of ``piece``, a part of ``owner``'s graph, given what is known of its symbols.
+
+    ``texts`` is shared by the pieces of one graph and saves writing the same again.
+    """
+    writer = _Writer(owner, texts or Texts())
     inputs = []
     for index, node in enumerate(piece.inputs):
         writer.numbers[node] = f"a{index}"

@@ -51,14 +51,18 @@ _PLACES = frozenset(
 _COMPILER = "CXX"
 
 
+_CAPABILITY = "CPU capability"
+_FEATURES = "CPU features"
+
+
 def surroundings() -> dict[str, str]:
     """Everything but passes and compiler, by name. Raises :class:`CannotRecordError` for settings without a form."""
     found = {
         "torch": f"{torch.__version__} {torch.version.git_version}",
         "Python": f"{sys.implementation.cache_tag} {MAGIC_NUMBER.hex()}",
         "passprint": _own_code(),
-        "CPU capability": torch.backends.cpu.get_cpu_capability(),
-        "CPU features": " ".join(
+        _CAPABILITY: torch.backends.cpu.get_cpu_capability(),
+        _FEATURES: " ".join(
             f"{k}={v}" if v is not True else k for k, v in sorted(torch.cpu.get_capabilities().items()) if v
         ),
         "float32 matmul precision": torch.get_float32_matmul_precision(),
@@ -81,8 +85,15 @@ def differences(recorded: Mapping[str, str], present: Mapping[str, str]) -> str 
     """The first part that differs, as a sentence, or None."""
     for name in {**recorded, **present}:
         before, now = recorded.get(name), present.get(name)
-        if before != now:
-            return f"{name} was {before or 'not set'} and is {now or 'not set'}"
+        if before == now:
+            continue
+        if name == _CAPABILITY:
+            return f"it was built for {before}, and this host has {now}"
+        if name == _FEATURES and before and now:
+            from passprint.cache.explain import host_words  # only a miss pays for it
+
+            return f"it was {host_words(before, now)}"
+        return f"{name} was {before or 'not set'} and is {now or 'not set'}"
     return None
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any, NoReturn
 
-from passprint.cache.store import NoStore, Store
-from passprint.compiler import inductor
+import torch
+
+from passprint.cache import Miss, NoStore, Store
+from passprint.compiler import builds, inductor
 from passprint.compiler.backend import Backend
 from passprint.compiler.dynamo import Trace, Tracer
 from passprint.compiler.program import DoesNotServe, Guards, Program, bind
@@ -17,7 +20,9 @@ from passprint.compiler.recorder import record
 from passprint.compiler.refs import CannotRecordError, Refs
 from passprint.compiler.regions import NotRepeatable
 from passprint.compiler.repeat import RepeatedBlocks
+from passprint.compiler.sizes import SizePlan
 from passprint.compiler.warm import Found, WarmStart, compiler_known
+from passprint.compiler.why import model_miss
 from passprint.errors import CompileError
 from passprint.pipeline import PassManager
 
@@ -31,13 +36,15 @@ class Cold:
         manager: PassManager,
         store: Store,
         split: str | Sequence[str],
+        sizes: SizePlan | None,
         dynamic: bool | None,
         report: CompileReport,
         warm: WarmStart,
     ) -> None:
-        self._backend = Backend(manager, store, split, report)
+        self._backend = Backend(manager, store, split, sizes or SizePlan(), report)
         self._report = report
         self._warm = warm
+        self._store = store
         self._stores = not isinstance(store, NoStore)
         self._repeats = repeats
         self._tracer = Tracer(self._backend, dynamic, self._finished)
@@ -61,6 +68,8 @@ class Cold:
         self._looked = self._backend.handed_over_since - since
         self._found, self.program = found, None
         self._scope = {"model": model, "args": args, "kwargs": kwargs}
+        if found is not None and found.request is not None and self._stores:
+            self._missed(model_miss(self._store, found.request, found.place, found.refused))
         try:
             return self._run(model, args, kwargs)
         finally:
@@ -68,6 +77,8 @@ class Cold:
 
     def _run(self, *call: Any) -> Any:
         """Trace repeated blocks once, and where that fails, all of them."""
+        if _on_cpu(self._scope["args"], self._scope["kwargs"]):
+            builds.prepare()
         try:
             with self._repeats:
                 result = self._tracer(*call)
@@ -90,8 +101,13 @@ class Cold:
         found, made = self._found, self._backend.made
         if found is None or made is None or not self._stores:
             return
-        self._report.traced_because.append(self._warm.explain(found))
+        if found.reasons:
+            self._report.traced_because.append(found.reasons[-1])
         try:
+            if made.variants:
+                raise CannotRecordError(
+                    "there is code of its own for some sizes, which a record does not hold yet"
+                )
             if found.request is None:
                 raise CannotRecordError(found.reasons[0])
             with self._report.phase("record"):
@@ -117,6 +133,19 @@ class Cold:
     def _cannot(self, reason: str) -> None:
         self.must_trace = True
         self._report.notes.append(f"warm start must trace: {reason}")
+        model = self._scope["model"]
+        label = getattr(model, "__qualname__", type(model).__qualname__)
+        self._missed(Miss("bypass", "", label, f"warm start must trace: {reason}"))
+
+    def _missed(self, miss: Miss) -> None:
+        self._report.misses.append(miss)
+        self._store.missed(miss)
+
+
+def _on_cpu(args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    """Whether the first tensor among the arguments is on the CPU; then its kernels will be C++."""
+    tensors = (value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor))
+    return all(tensor.device.type == "cpu" for tensor in itertools.islice(tensors, 1))
 
 
 def _failed(error: Exception) -> NoReturn:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from passprint.cache.entry import Entry
-from passprint.cache.explain import explain_miss, with_sources
 from passprint.cache.store import Store
 from passprint.compiler import ambient, surroundings
 from passprint.compiler.manifest import FILE, Manifest
@@ -74,7 +73,8 @@ class Found:
     """The answer to a look-up: a program, or why there is none.
 
     ``request`` is None where nothing may be stored; ``known`` is what a new manifest records of the surroundings.
-    ``place`` is the number of the candidate that a new one becomes.
+    ``place`` is the number of the candidate that a new one becomes; ``refused`` are the entries that do not serve,
+    each with the reason.
     """
 
     program: Program | None = None
@@ -83,6 +83,7 @@ class Found:
     known: Mapping[str, Any] = field(default_factory=dict)
     passes: PassesFound = field(default_factory=PassesFound)
     place: int = 0
+    refused: list[tuple[Entry, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -125,6 +126,7 @@ class WarmStart:
                 found.reasons.append(str(error))
             except (CacheError, OSError, ImportError) as error:
                 found.reasons.append(f"a stored program could not be loaded: {error}")
+            found.refused.append((entry, found.reasons[-1]))
             entry.close()
         return found
 
@@ -175,24 +177,23 @@ class WarmStart:
         if found.reasons:
             return found.reasons[-1]
         assert found.request is not None
-        miss = explain_miss(self.store, self._key(found, 0), found.request.label)
+        from passprint.compiler.why import model_miss
+
+        miss = model_miss(self.store, found.request, found.place, found.refused)
         told = [text for change in miss.changes if (text := _first_lines(change))]
         return f"{miss.reason}: {'; '.join(told[:3])}" if told else str(miss)
 
     # -- store
 
-    @staticmethod
-    def _key(found: Found, number: int) -> Fingerprint:
-        """The key with whole texts, so that lines can be compared."""
-        assert found.request is not None
-        return with_sources(found.request.key(number), texts=found.request.parts)
-
     def keep(self, found: Found, manifest: Manifest, files: Mapping[str, bytes | Path]) -> None:
         """Store a new program where the look-up found room."""
+        from passprint.compiler.why import program_key
+
         assert found.request is not None
         with self.report.phase("store"):
             meta = {"label": found.request.label, "pieces": len(manifest.calls), "form": "program"}
-            self.store.put(self._key(found, found.place), {FILE: manifest.encode(), **files}, meta)
+            key = program_key(found.request, found.place, manifest)
+            self.store.put(key, {FILE: manifest.encode(), **files}, meta)
 
 
 def _first_lines(change: Change) -> str:

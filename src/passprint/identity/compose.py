@@ -23,7 +23,7 @@ def compose(name: str, parts: Mapping[str, object]) -> Fingerprint:
     hashed = [SEED, frame(b"compose", encode_text(name))]
     for label, value in parts.items():
         part, missing = _as_part(value)
-        children.append(Part(label, part.kind, part.digest, part.children, part.text))
+        children.append(Part(label, part.kind, part.digest, part.children, part.text, part.own))
         opaque.extend([f"{label}: {path}" for path in missing])
         hashed.append(frame(b"n", encode_text(label)) + frame(b"d", part.digest.encode()))
     digest = sha256(b"".join(hashed)).hexdigest()

@@ -46,6 +46,6 @@ def hints_of(owner: Any) -> bytes:
         return frame(b"a", code_facts(code).payload) if isinstance(code, CodeType) else b""
     # An own entry only: a class's __annotations__ would be its base's where it has none.
     hints = vars(owner).get("__annotations__") if isinstance(owner, type) else owner.__annotations__
-    if not hints:
+    if not isinstance(hints, dict) or not hints:  # a class made in C may have a descriptor by this name
         return b""
     return frame(b"a", encode_text("\n".join([f"{name}: {hint_text(hint)}" for name, hint in hints.items()])))

@@ -6,14 +6,13 @@ from hashlib import sha256
 
 from passprint.identity.node import Node
 from passprint.identity.tree import Part
-from passprint.identity.walk import shown
+from passprint.identity.walk import name_of, shown
 
 
 def _leaf_part(name: str, child: bytes, value: object) -> Part:
     text = shown(value)
     if text is None:
-        label = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
-        text = label if isinstance(label, str) else type(value).__qualname__
+        text = name_of(value)
     kind = value if isinstance(value, type) else type(value)
     return Part(name, kind.__name__, sha256(child).hexdigest(), (), text)
 

@@ -8,7 +8,7 @@ from passprint.errors import OpaqueError
 from passprint.identity.canonical import canonical, encode_text, frame, is_flat
 from passprint.identity.class_kinds import ignored_names
 from passprint.identity.node import Node
-from passprint.identity.walk import HANDLERS, Handler, Walk, by_name
+from passprint.identity.walk import HANDLERS, Handler, Walk, by_name, own_attribute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,13 +106,15 @@ def _add_state(walk: Walk, value: Any, node: Node) -> None:
     cls = type(value)
     ignored = ignored_names(cls)
     content: dict[str, Any] = {}
-    attributes = getattr(value, "__dict__", None)
+    attributes = own_attribute(value, "__dict__")
     if isinstance(attributes, dict):
         content.update(attributes)
         walk.slots.mapping(attributes, dict(attributes))
     walk.slots.refer(value)
     slots = [name for name in _slot_names(cls) if name not in ignored]
-    filled = [(name, item) for name in slots if (item := getattr(value, name, _MISSING)) is not _MISSING]
+    filled = [
+        (name, item) for name in slots if (item := own_attribute(value, name, _MISSING)) is not _MISSING
+    ]
     if filled:
         walk.slots.members(value, [name for name, _ in filled], tuple([item for _, item in filled]))
         content.update(filled)

@@ -50,9 +50,17 @@ def find_handler(kind: type) -> Handler:
     raise AssertionError(f"no finder took {kind!r}")  # the last finder takes everything
 
 
+def own_attribute(obj: Any, name: str, default: Any = None) -> Any:
+    """An attribute without asking the object's ``__getattr__``, which may do and raise anything."""
+    try:
+        return object.__getattribute__(obj, name)
+    except AttributeError:
+        return default
+
+
 def name_of(obj: Any) -> str:
     """What a person would call an object."""
-    name = getattr(obj, "__qualname__", None) or getattr(obj, "__name__", None)
+    name = own_attribute(obj, "__qualname__") or own_attribute(obj, "__name__")
     return name if isinstance(name, str) else type(obj).__qualname__
 
 

@@ -17,7 +17,7 @@ from passprint.errors import PipelineError
 from passprint.passes import torch_door as passes_door
 from passprint.passes.annotations import CannotCompute, compute
 from passprint.pipeline.snapshots import MISSING, Snapshot
-from passprint.pipeline.torch_door import Symbols, symbols_of
+from passprint.pipeline.torch_door import Symbols, register_operators, symbols_of
 
 FORMAT = 1
 _TORCH_KINDS = (torch.dtype, torch.layout, torch.memory_format)
@@ -116,13 +116,14 @@ def _target(target: Any, node: Node) -> str:
 
 def _resolve(text: str) -> Any:
     module, _, path = text.partition(":")
+    register_operators()
     try:
         found: Any = torch.ops if module == "torch.ops" else importlib.import_module(module)
         for name in path.split("."):
             found = getattr(found, name)
     except (ImportError, AttributeError) as error:
         raise PipelineError(
-            f"the graph calls {path!r}, which is not there ({error}); import the module that defines it, with --module"
+            f"the graph calls {path!r}, which is not there ({error}); import what defines it first (--module)"
         ) from error
     return found
 

@@ -38,6 +38,7 @@ from passprint.pipeline.members import (
 from passprint.pipeline.order import check_complete, check_order, declared_by
 from passprint.pipeline.running import pipeline_run, run_pass, skip_pass
 from passprint.pipeline.scheduler import run_partitioner, run_scheduler_pass
+from passprint.pipeline.selecting import reduced
 from passprint.pipeline.slots import InSlot, slot_for
 from passprint.pipeline.spanning import find_hook, settle_hooks
 from passprint.pipeline.torch_door import (
@@ -84,6 +85,7 @@ class PassManager(CustomGraphPass):
         self._passes = tuple(self._adopted(member, at) for at, member in enumerate(members))
         self._steps = tuple(as_graph_pass(member) for member in self._passes)
         self._own = tuple(member for member in self._passes if has_default_uuid(member))
+        self._asked = (*self._own, *self._changing)
         self._known: tuple[tuple[object, ...], str] | None = None
         self._skipped: tuple[Any, ...] = ()
         self._reduced: dict[Selection, PassManager] = {}
@@ -216,10 +218,9 @@ class PassManager(CustomGraphPass):
         return self._selected()._uuid()
 
     def _uuid(self) -> str | None:
-        parts = self._uuids()
+        parts, known = self._uuids(), self._known
         if parts is None:
             return None
-        known = self._known
         if known is None or known[0] != parts:
             known = self._known = (parts, self._identity().digest)
         return known[1]
@@ -256,14 +257,14 @@ class PassManager(CustomGraphPass):
         return parts
 
     def _uuids(self) -> tuple[object, ...] | None:
-        digests = default_memo().digests((*self._own, *self._changing))
+        digests = default_memo().digests(self._asked)
         if None in digests:
             for pass_, digest in zip(self._own, digests, strict=False):
                 if digest is None:
                     pass_.uuid()  # says once what is opaque
             return None
         if len(self._own) == len(self._passes):
-            return (_active_range(), *digests)
+            return (_active_range(), digests)
         ours = iter(digests)
         uuids = [next(ours) if has_default_uuid(pass_) else self._uuid_of(pass_) for pass_ in self._passes]
         return (_active_range(), *uuids, *ours) if all(uuids) else None
@@ -361,28 +362,10 @@ class PassManager(CustomGraphPass):
         if selection is None:
             return self
         if selection not in self._reduced:
-            names = [name_of(leaf) for leaf in self.leaves()]
-            selection.warn_of_unknown(names)
-            numbers: dict[str, int] = {}
-            self._reduced[selection] = self._reduce(selection, numbers) if self._hook is not None else self
+            selection.warn_of_unknown([name_of(leaf) for leaf in self.leaves()])
+            # of a pipeline that spans hooks, each part sees to itself
+            self._reduced[selection] = self if self._hook is None else reduced(self, selection)
         return self._reduced[selection]
-
-    def _reduce(self, selection: Selection, numbers: dict[str, int]) -> PassManager:
-        kept: list[Any] = []
-        skipped: list[Any] = []
-        for member in self._passes:
-            if isinstance(member, PassManager):
-                inner = member._reduce(selection, numbers)
-                (kept if inner._passes else skipped).append(inner)
-                continue
-            name = name_of(member)
-            numbers[name] = numbers.get(name, 0) + 1
-            (kept if selection.takes(name, numbers[name]) else skipped).append(member)
-        if not skipped and all(mine is theirs for mine, theirs in zip(kept, self._passes, strict=True)):
-            return self
-        reduced = self._with(members=kept)
-        reduced._skipped = tuple(skipped)
-        return reduced
 
     def _with(
         self,
@@ -390,9 +373,11 @@ class PassManager(CustomGraphPass):
         members: Sequence[Any] | None = None,
         hook: str | None = None,
         instruments: Iterable[Instrument] | None = None,
+        skipped: Iterable[Any] = (),
     ) -> PassManager:
         """A copy with other members, at another hook, or watched by others; its order has been checked before."""
         other = copy.copy(self)
+        other._skipped = tuple(skipped)
         if hook is not None:
             other._hook, other._named_hook = HOOKS[hook], hook
         if instruments is not None:
@@ -404,6 +389,7 @@ class PassManager(CustomGraphPass):
         )
         other._steps = tuple(as_graph_pass(member) for member in other._passes)
         other._own = tuple(member for member in other._passes if has_default_uuid(member))
+        other._asked = (*other._own, *other._changing)
         return other
 
     def __iter__(self) -> Iterator[Any]:
@@ -418,6 +404,9 @@ class PassManager(CustomGraphPass):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_known": None, "_reduced": {}, "_slots": {}}
+
+
+_ANY_SIZE = str(CompileRange.any())
 
 
 def _identity_of(pass_: Any) -> object:
@@ -436,4 +425,4 @@ def _identity_of(pass_: Any) -> object:
 
 def _active_range() -> str:
     context = current_pass_context()
-    return str(context.compile_range if context is not None else CompileRange.any())
+    return _ANY_SIZE if context is None else str(context.compile_range)

@@ -12,7 +12,7 @@ from torch.fx import Graph
 
 from passprint.errors import PipelineError
 from passprint.identity import compose
-from passprint.pipeline.slots import InSlot, NoIdentity, slot_for, surroundings
+from passprint.pipeline.slots import BlockMount, InSlot, NoIdentity, ProcessMount, slot_for, surroundings
 from passprint.pipeline.torch_door import (
     HOOKS,
     CustomGraphModulePass,
@@ -138,7 +138,7 @@ def mounted(stages: Mapping[str, PassManager], place: str) -> Iterator[None]:
     holds what was put there.
     """
     replaced: list[tuple[str, Any]] = []
-    mount = None if is_per_thread() else object()
+    mount = None if is_per_thread() else BlockMount()
     standing = {hook: slot_for(stage, HOOKS[hook], mount) for hook, stage in stages.items()}
     with _one_at_a_time.block(), surroundings.inside(mount), ExitStack() as stack:
         values = {hook: _beside(HOOKS[hook], ours, place) for hook, ours in standing.items()}
@@ -164,7 +164,8 @@ class Installation:
 
     def __init__(self, stages: Mapping[str, PassManager], place: str) -> None:
         self._before = {hook: value_in_slot(hook) for hook in stages}
-        self._standing = {hook: slot_for(stage, HOOKS[hook]) for hook, stage in stages.items()}
+        self._mount = ProcessMount()
+        self._standing = {hook: slot_for(stage, HOOKS[hook], self._mount) for hook, stage in stages.items()}
         self._values = {hook: _beside(HOOKS[hook], ours, place) for hook, ours in self._standing.items()}
         for hook, value in self._values.items():
             put_for_process(hook, value)
@@ -178,6 +179,7 @@ class Installation:
                     f"{self._standing[hook]} was installed at {hook} and cannot be removed: {party(found)} "
                     "stands there now. Remove that first"
                 )
+        self._mount.is_active = False
         for hook, before in self._before.items():
             put_for_process(hook, before)
 

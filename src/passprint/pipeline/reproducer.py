@@ -200,9 +200,12 @@ _keep_alive: list[object] = []  # a script's classes are known only as long as i
 
 
 def _reduced(graph: Graph, fails: Callable[[Graph], bool], tell: Callable[[int], object]) -> Graph:
-    """Delta debugging: first outputs, then runs of nodes turned into inputs, in ever smaller runs."""
+    """Delta debugging: outputs are left out, a node becomes the only one, writes go, nodes become inputs.
+
+    Each step tries many at once first, then ever fewer.
+    """
     best = graph
-    for step in (_with_outputs, _with_inputs):
+    for step in (_with_outputs, _with_result, _without_writes, _with_inputs):
         names = step.candidates(best)
         size = max(1, len(names) // 2)
         while names:
@@ -260,6 +263,27 @@ def _drop_outputs(graph: Graph, chosen: set[str]) -> bool:
     return True
 
 
+def _end_at(graph: Graph, chosen: set[str]) -> bool:
+    """Make one node the only output."""
+    node = next((node for node in graph.nodes if node.name in chosen), None)
+    output = _output(graph)
+    if len(chosen) != 1 or node is None or output.args == ((node,),):
+        return False
+    output.args = ((node,),)
+    return True
+
+
+def _drop_writes(graph: Graph, chosen: set[str]) -> bool:
+    for node in [node for node in graph.nodes if node.name in chosen]:
+        graph.erase_node(node)
+    return bool(chosen)
+
+
+def _tensors(graph: Graph) -> list[str]:
+    called = [node for node in graph.nodes if node.op == "call_function"]
+    return [node.name for node in called if isinstance(node.meta.get("val"), torch.Tensor)]
+
+
 def _cut(graph: Graph, chosen: set[str]) -> bool:
     """Turn the chosen nodes into inputs, annotated as they were."""
     first = next(iter(graph.nodes))
@@ -280,4 +304,9 @@ def _cut(graph: Graph, chosen: set[str]) -> bool:
 
 
 _with_outputs = _Step(_drop_outputs, lambda graph: [node.name for node in _output(graph).all_input_nodes])
+_with_result = _Step(_end_at, _tensors)
+_without_writes = _Step(
+    _drop_writes,
+    lambda graph: [node.name for node in graph.nodes if node.op == "call_function" and not node.users],
+)
 _with_inputs = _Step(_cut, lambda graph: [node.name for node in graph.nodes if node.op == "call_function"])

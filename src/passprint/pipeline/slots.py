@@ -62,6 +62,25 @@ class _Surroundings:
 surroundings = _Surroundings()
 
 
+class BlockMount:
+    """A ``with`` block of one thread (or task)."""
+
+    def holds(self) -> bool:
+        """Whether what runs now is inside."""
+        return surroundings.is_inside(self)
+
+
+class ProcessMount:
+    """As long as the process says. A thread keeps what it has once found in a slot, so taking it away is not enough."""
+
+    def __init__(self) -> None:
+        self.is_active = True
+
+    def holds(self) -> bool:
+        """Whether it has not been ended."""
+        return self.is_active
+
+
 class NoIdentity:
     """A uuid for the slots where torch's cache does not see that None means "do not cache": it cannot be pickled."""
 
@@ -75,18 +94,16 @@ class NoIdentity:
 
 
 class InSlot:
-    """A pipeline in a slot. ``mount``: the block outside of which it is idle, or None for any."""
+    """A pipeline in a slot. ``mount``: outside of it, it is idle; None for no bounds."""
 
-    def __init__(self, manager: PassManager, mount: object | None = None) -> None:
+    def __init__(self, manager: PassManager, mount: BlockMount | ProcessMount | None = None) -> None:
         self.manager = manager
         self._mount = mount
 
     @property
     def is_idle(self) -> bool:
         """Whether what is compiled now is not the business of this pipeline."""
-        return surroundings.is_running() or (
-            self._mount is not None and not surroundings.is_inside(self._mount)
-        )
+        return surroundings.is_running() or (self._mount is not None and not self._mount.holds())
 
     def uuid(self) -> Any:
         """The pipeline's uuid."""
@@ -163,7 +180,7 @@ class PartitionerSlot(InSlot, CustomPartitionerFn):
             return self.manager.partition(gm, joint_inputs, **kwargs)
 
 
-def slot_for(manager: PassManager, hook: Hook, mount: object | None = None) -> InSlot:
+def slot_for(manager: PassManager, hook: Hook, mount: BlockMount | ProcessMount | None = None) -> InSlot:
     """The object that stands in the slot of ``hook`` for ``manager``."""
     if hook.takes == "nodes":
         return SchedulerSlot(manager, mount)

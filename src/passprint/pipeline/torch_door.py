@@ -44,6 +44,7 @@ __all__ = [
     "Hook",
     "forget_compiled",
     "hint_of",
+    "register_operators",
     "is_per_thread",
     "on_real_tensors",
     "passes_in_slot",
@@ -198,6 +199,12 @@ def on_real_tensors() -> Iterator[None]:
 
     with tracing(None), unset_fake_temporarily(), _disable_current_modes():
         yield
+
+
+def register_operators() -> None:
+    """Import what defines the operators of Inductor's graphs and of the library's passes."""
+
+    import passprint.passes.library.ops  # noqa: F401 - registers passprint's operators
 
 
 def forget_compiled() -> None:

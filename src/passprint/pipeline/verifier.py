@@ -71,9 +71,9 @@ def faults(
 ) -> Iterator[Fault]:
     """Everything that a pass broke, most telling first."""
     yield from _uses(after)
-    yield from _interface(before, after)
     if needs_values:
         yield from _annotations(before, after)
+    yield from _interface(before, after)
     yield from _writes(before, after, functional)
     yield from _leaks(before, after)
 
@@ -185,9 +185,13 @@ def _annotations(before: Checked, after: Checked) -> Iterator[Fault]:
 def _check_values(now: Checked, before: Checked | None) -> None:
     mode = mode_of(now.snapshot.graph)
     if mode is None:
+        if before is not None and before.values:  # it had annotations, and they are gone
+            now.values.update({node: "missing" for node in now.records if node.op == "call_function"})
         return
     with passes_door.propagating(mode), torch.no_grad():
         for node, record in now.records.items():
+            if node.op == "placeholder":
+                now.values[node] = "missing" if record.value is MISSING else None
             if node.op != "call_function":
                 continue
             if before is not None and _known(node, record, now, before):

@@ -71,7 +71,7 @@ def check_pass(
     and absolute by dtype, over the defaults. Raises CheckFailed (an AssertionError) with the check's name.
     """
     allowed = {**TOLERANCES, **(tolerances or {})}
-    statistics = Statistics(stream=None)
+    statistics = Statistics()
     seen = CheckedPass(0, {})
     manager = PassManager(
         [pass_],

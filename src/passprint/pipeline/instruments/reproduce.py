@@ -22,7 +22,7 @@ _CHECKS = ("verify", "numerics")
 class Reproduce(Instrument):
     """For a pass that raises, breaks the graph, or is stopped by Verify or Numerics: a folder that shows it again.
 
-    ``folder``: where the folders are made, ``<pass>-<digest of the graph>`` each. ``stream``: where it is said;
+    ``folder``: where the folders are made, ``<pass>-<digest>`` each. ``stream``: where it is said;
     standard error unless given. ``passprint reproduce FOLDER`` runs one in a fresh process, and with ``--reduce``
     makes the graph smaller.
     """
@@ -79,6 +79,7 @@ class Reproduce(Instrument):
             start=run.context.compile_range.start,
             end=run.context.compile_range.end,
         )
-        folder = self._folder / f"{run.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        digest = hashlib.sha256(f"{failure.kind} {text}".encode()).hexdigest()
+        folder = self._folder / f"{run.name}-{digest[:8]}"
         write(folder, data, constants, failure, text)
         return folder

@@ -44,10 +44,10 @@ class PassStatistics:
 class Statistics(Instrument):
     """Counts what passes do. ``passes``: a `PassStatistics` by pass name, in the order in which they first ran.
 
-    ``stream``: where the table is written when the instrument is closed; standard error unless given, None for nowhere.
+    ``stream``: where the table is written when the instrument is closed; standard error unless given.
     """
 
-    def __init__(self, stream: TextIO | None = sys.stderr) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
         self.passes: dict[str, PassStatistics] = {}
         self._stream = stream
 
@@ -107,5 +107,5 @@ class Statistics(Instrument):
         return "\n".join(rows)
 
     def close(self) -> None:
-        if self._stream is not None and self.passes:
-            self._stream.write(f"{self}\n")
+        if self.passes:
+            (self._stream or sys.stderr).write(f"{self}\n")

@@ -59,10 +59,10 @@ class Timing(Instrument):
     A pipeline's own time is what the manager needs around its passes: counting rewrites, checking the graph.
     ``graphs``: one `Timed` for each graph, in order; ``summed()``: all of them as one; ``str()`` is the tree as text.
     ``stream``: where the summed tree is written when the instrument is closed (at the end of the process when it
-    comes from ``PASSPRINT_INSTRUMENTS``); standard error unless given, None for nowhere.
+    comes from ``PASSPRINT_INSTRUMENTS``); standard error unless given.
     """
 
-    def __init__(self, stream: TextIO | None = sys.stderr) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
         self.graphs: list[Timed] = []
         self._stream = stream
         self._open: dict[PipelineRun, tuple[Timed, float, float]] = {}
@@ -120,8 +120,8 @@ class Timing(Instrument):
         return "\n".join(rows)
 
     def close(self) -> None:
-        if self._stream is not None and self.graphs:
-            self._stream.write(f"{self}\n")
+        if self.graphs:
+            (self._stream or sys.stderr).write(f"{self}\n")
 
 
 def _spent() -> float:

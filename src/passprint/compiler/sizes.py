@@ -1,0 +1,121 @@
+"""Variants of a graph for some sizes: which there are, and which one serves a call.
+
+The size is that of the graph's first varying dimension (a serving engine's number of tokens). The graph that serves
+every size stays beside the variants and takes what they do not.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch.fx import Graph
+
+from passprint.errors import CompileError
+from passprint.passes import CompileRange
+
+Run = Callable[..., Any]
+RangeSpec = tuple[int, int] | CompileRange
+
+
+@dataclass(frozen=True)
+class SizePlan:
+    """The sizes and the ranges (both ends included) that get code of their own; a size goes before a range."""
+
+    sizes: tuple[int, ...] = ()
+    ranges: tuple[CompileRange, ...] = ()
+
+    @classmethod
+    def of(cls, sizes: Sequence[int] | None, ranges: Sequence[RangeSpec] | None) -> SizePlan:
+        """Read ``compile_sizes=`` and ``ranges=``. Raises :class:`passprint.CompileError` for what is neither."""
+        return cls(tuple(sorted({_size(s) for s in sizes or ()})), _ranges(ranges or ()))
+
+    def __bool__(self) -> bool:
+        return bool(self.sizes or self.ranges)
+
+    def within(self, bounds: CompileRange) -> list[CompileRange]:
+        """The variants for a dimension with these bounds; what lies outside is left out, what sticks out is cut."""
+        found = [CompileRange(size, size) for size in self.sizes if size in bounds]
+        for r in self.ranges:
+            start, end = max(r.start, bounds.start), min(r.end, bounds.end)
+            if start <= end:
+                found.append(CompileRange(start, end))
+        return found
+
+
+def _size(size: object) -> int:
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise CompileError(f"compile_sizes= has {size!r}. Expected whole numbers from 1, as in [1, 8].")
+    return size
+
+
+def _ranges(given: Sequence[RangeSpec]) -> tuple[CompileRange, ...]:
+    found = []
+    for pair in given:
+        if isinstance(pair, CompileRange):
+            found.append(pair)
+            continue
+        try:
+            start, end = pair
+            found.append(CompileRange(start, end))
+        except (TypeError, ValueError) as error:
+            raise CompileError(
+                f"ranges= has {pair!r}. Expected pairs (first, last), as in [(1, 512), (513, 8192)]."
+            ) from error
+    found.sort()
+    for lower, upper in pairwise(found):
+        if upper.start <= lower.end:
+            raise CompileError(f"ranges= has {lower} and {upper}, which overlap; each size needs one answer.")
+    return tuple(found)
+
+
+# ---- at run time ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SizeOf:
+    """Where a call's size is read: argument number ``argument``, and its dimension, or None for a plain number."""
+
+    symbol: str
+    argument: int
+    dimension: int | None
+    value: torch.SymInt
+
+
+def varying_size(graph: Graph) -> SizeOf | None:
+    """The first varying size of a graph, or None where all sizes are numbers."""
+    placeholders = graph.find_nodes(op="placeholder")
+    for index, node in enumerate(placeholders):
+        value = node.meta.get("example_value")
+        sizes: Sequence[Any] = value.shape if isinstance(value, torch.Tensor) else ()
+        if isinstance(value, torch.SymInt) and value.node.expr.is_symbol:
+            return SizeOf(str(value.node.expr), index, None, value)
+        for dimension, size in enumerate(sizes):
+            if isinstance(size, torch.SymInt) and size.node.expr.is_symbol:
+                return SizeOf(str(size.node.expr), index, dimension, size)
+    return None
+
+
+def choose(size: SizeOf, general: Run, variants: Mapping[CompileRange, Run]) -> Run:
+    """One function that runs the variant for a call's size, or else ``general``. A call costs one look-up."""
+    exact = {r.start: run for r, run in variants.items() if r.is_single_size()}
+    ranged = sorted((r.start, r.end, run) for r, run in variants.items() if not r.is_single_size())
+    starts = [start for start, _, _ in ranged]
+    argument, dimension = size.argument, size.dimension
+
+    def pick(n: int) -> Run:
+        found = exact.get(n)
+        if found is not None:
+            return found
+        at = bisect_right(starts, n) - 1
+        return ranged[at][2] if at >= 0 and n <= ranged[at][1] else general
+
+    def run(*args: Any) -> Any:
+        value = args[argument]
+        return pick(value if dimension is None else value.shape[dimension])(*args)
+
+    return run

@@ -1,0 +1,188 @@
+"""What the verifier says, and what it leaves alone; tests/pipeline/test_broken_passes.py has passes of every kind."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+import torch
+from tests.pipeline.instruments.graphs import NegToSub, Nothing, ReluToClamp, aten, chain, traced
+from torch import Tensor
+from torch.fx import Graph
+
+from passprint import InductorPass, PassError, PassManager
+from passprint.instruments import Verify
+from passprint.passes import PatternPass, graph_pass
+from passprint.passes.library import DropClones, NoopElimination
+from passprint.pipeline.graph_text import graph_text
+
+
+def verified(*passes: InductorPass, graph: Graph) -> Graph:
+    PassManager(passes, instruments=[Verify(repeat=True)])(graph)
+    return graph
+
+
+def error_of(*passes: InductorPass, graph: Graph) -> PassError:
+    with pytest.raises(PassError) as caught:
+        verified(*passes, graph=graph)
+    return caught.value
+
+
+@graph_pass
+def stale(graph: Graph) -> None:
+    node = graph.find_nodes(op="call_function", target=aten.relu.default)[0]
+    node.meta["val"] = node.meta["val"].to(torch.float16)
+
+
+def test_a_violation_names_pass_node_and_expectation_and_shows_the_diff() -> None:
+    error = error_of(Nothing(), NegToSub(), stale, NegToSub(), graph=chain())
+    assert (error.pass_name, error.node) == ("stale", "relu")
+    assert (
+        "meta['val'] says float16[2, 3] (3, 1), but aten.relu.default gives float32[2, 3] (3, 1)"
+        in error.reason
+    )
+    text = str(error)
+    assert "  -relu = aten.relu.default(rsub_scalar)  # float32[2, 3] (3, 1)" in text
+    assert "  +relu = aten.relu.default(rsub_scalar)  # float16[2, 3] (3, 1)" in text
+    assert "Write what the operator gives" in text
+
+
+def test_what_was_wrong_before_is_not_the_passs_fault() -> None:
+    graph = chain()
+    stale(graph)
+    verified(Nothing(), NegToSub(), graph=graph)
+
+
+def test_a_node_unused_before_may_stay_unused() -> None:
+    graph = chain()
+    first = next(iter(graph.nodes))
+    with graph.inserting_after(first):
+        graph.call_function(aten.exp.default, (first,)).meta["val"] = first.meta["val"]
+    verified(NegToSub(), graph=graph)
+
+
+def test_symbolic_sizes() -> None:
+    @graph_pass
+    def frozen(graph: Graph) -> None:
+        node = graph.find_nodes(op="call_function", target=aten.relu.default)[0]
+        with node.meta["val"].fake_mode:
+            node.meta["val"] = torch.empty(4, 3)
+
+    def fn(x: Tensor) -> Tensor:
+        return torch.relu(torch.cat([x, x])[: x.shape[0]].reshape(x.shape[1], x.shape[0]).t())
+
+    graph = traced(fn, torch.randn(4, 3), dynamic=True)
+    verified(NoopElimination(), graph=graph)
+    error = error_of(frozen, graph=graph)
+    assert error.reason.startswith("'relu': meta['val'] says float32[4, 3] (3, 1), but")
+    assert error.reason.endswith("another shape")
+
+
+class WithoutVal(InductorPass):
+    def __call__(self, graph: Graph) -> None:
+        for node in graph.find_nodes(op="call_function", target=aten.relu.default):
+            with graph.inserting_before(node):
+                new = graph.call_function(aten.clamp_min.default, (node.args[0], 0))
+            node.replace_all_uses_with(new)
+            graph.erase_node(node)
+
+
+class Filled(WithoutVal):
+    fill_meta: ClassVar[bool] = True
+
+
+def test_a_missing_val_is_filled_for_passes_that_ask() -> None:
+    assert "has no meta['val']" in error_of(WithoutVal(), graph=chain()).reason
+    graph = verified(Filled(), graph=chain())
+    assert all("val" in node.meta for node in graph.nodes if node.op != "output")
+    assert "aten.clamp_min.default(clamp_min_default, 0)  # float32[2, 3] (3, 1)" in graph_text(graph)
+
+
+def test_asking_for_it_is_part_of_the_identity() -> None:
+    class Asks(WithoutVal):
+        name: ClassVar[str] = "one"
+        fill_meta: ClassVar[bool] = True
+
+    class AsksNot(WithoutVal):
+        name: ClassVar[str] = "one"
+        fill_meta: ClassVar[bool] = False
+
+    assert PassManager([Asks()]).uuid() != PassManager([AsksNot()]).uuid()
+
+
+def test_a_val_that_cannot_be_filled_is_an_error() -> None:
+    class Refused(InductorPass):
+        fill_meta: ClassVar[bool] = True
+
+        def __call__(self, graph: Graph) -> None:
+            node = graph.find_nodes(op="call_function", target=aten.neg.default)[0]
+            with graph.inserting_after(node):
+                graph.call_function(aten.mm.default, (node, node))
+
+    with pytest.raises(PassError, match="asks for meta") as caught:
+        PassManager([Refused()])(chain())
+    assert caught.value.pass_name == "refused"
+
+
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+def test_views_of_what_a_pattern_replaced_are_views_of_the_replacement(dynamic: bool) -> None:
+    def fn(x: Tensor) -> Tensor:
+        y = torch.relu(x)
+        return y.t().unsqueeze(0) + y.reshape(1, x.shape[1], x.shape[0])
+
+    graph = traced(fn, torch.randn(4, 3), dynamic=dynamic)
+    PassManager([ReluToClamp()])(graph)
+    new = graph.find_nodes(op="call_function", target=aten.clamp_min.default)[0]
+    storage = new.meta["val"].untyped_storage()._cdata
+    for name in (aten.t.default, aten.unsqueeze.default):
+        (view,) = graph.find_nodes(op="call_function", target=name)
+        assert view.meta["val"].untyped_storage()._cdata == storage
+    verified(DropClones(), graph=graph)
+
+
+def test_passes_on_patterns_pass() -> None:
+    assert isinstance(ReluToClamp(), PatternPass)
+    verified(ReluToClamp(), NegToSub(), graph=chain())
+
+
+def test_a_write_to_an_input_may_stay_and_no_other_may_come() -> None:
+    def fn(x: Tensor, state: Tensor) -> Tensor:
+        y = x + state
+        state.copy_(y * 1.0)
+        return torch.relu(y)
+
+    graph = traced(fn, torch.randn(3), torch.randn(3))
+    verified(NoopElimination(), ReluToClamp(), graph=graph)
+
+    @graph_pass
+    def in_place(graph: Graph) -> None:
+        (node,) = graph.find_nodes(op="call_function", target=aten.clamp_min.default)
+        node.target = aten.clamp_min_.default
+        node.meta["val"] = node.args[0].meta["val"]  # type: ignore[union-attr]
+
+    error = error_of(in_place, graph=graph)
+    assert "writes to a new tensor" in error.reason
+    PassManager([graph_pass(name="allowed")(lambda graph: None)], instruments=[Verify(functional=False)])(
+        graph
+    )
+
+
+def test_only_what_changed_is_computed_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verifying is linear in the graph, and each pass after the first in what it changed."""
+    from passprint.pipeline import verifier
+
+    computed: list[str] = []
+    compute = verifier.compute
+
+    def counting(node, *rest):  # type: ignore[no-untyped-def]
+        computed.append(node.name)
+        return compute(node, *rest)
+
+    monkeypatch.setattr(verifier, "compute", counting)
+    counts = []
+    for length in (10, 100):
+        computed.clear()
+        PassManager([Nothing(), NegToSub(), Nothing()], instruments=[Verify()])(chain(length))
+        counts.append(len(computed))
+    # every node once, the new one, and the one that uses it
+    assert counts == [10 + 1 + 2, 100 + 1 + 2]
