@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from tests.compiler.warm_project import Project
 
 OWN = "[First(limit=2), Second()]"
