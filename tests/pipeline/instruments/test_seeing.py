@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.pipeline.instruments.graphs import NegToSub, Nothing, Raises, ReluToClamp, chain, traced
+from tests.pipeline.instruments.graphs import NegToSub, Nothing, RaisesKeyError, ReluToClamp, chain, traced
 from torch.fx import Graph
 
 from passprint import PassError, PassManager, PipelineError
@@ -54,7 +54,7 @@ def test_the_time_of_other_instruments_is_not_a_passs_time() -> None:
 def test_an_error_leaves_the_next_graph_in_order() -> None:
     timing = Timing()
     with pytest.raises(PassError):
-        PassManager([PassManager([Raises()])], instruments=[timing])(chain())
+        PassManager([PassManager([RaisesKeyError()])], instruments=[timing])(chain())
     PassManager([Nothing()], instruments=[timing])(chain())
     assert list(timing.graphs[-1].parts) == ["nothing"]
 
@@ -132,7 +132,7 @@ def test_a_dump_of_some_passes_and_graphs_only() -> None:
 
 def test_a_pass_that_fails_is_dumped_as_well(tmp_path: Path) -> None:
     with pytest.raises(PassError):
-        PassManager([Raises()], instruments=[Dump(tmp_path)])(chain(1))
+        PassManager([RaisesKeyError()], instruments=[Dump(tmp_path)])(chain(1))
     (error,) = tmp_path.rglob("*.error.txt")
     assert "KeyError: 'weights'" in error.read_text()
 
@@ -180,7 +180,7 @@ def test_a_drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_drawing_escapes_and_shows_errors(tmp_path: Path) -> None:
-    class Says(Raises):
+    class Says(RaisesKeyError):
         def __call__(self, graph: Graph) -> None:
             raise ValueError("<script>")
 
