@@ -26,6 +26,7 @@ bench: $(STAMP)
 proof: $(STAMP)
 	$(BIN)/python -m tests.identity.proof
 	$(BIN)/python -m tests.cache.proof
+	$(BIN)/python -m tests.pipeline.broken
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

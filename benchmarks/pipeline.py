@@ -115,6 +115,11 @@ def in_context(run: Callable[[Graph], None]) -> Callable[[Graph], None]:
     return within
 
 
+def _rounds(nodes: int, repeats: int) -> int:
+    """More for small graphs, where they are cheap and noise is large."""
+    return repeats * 3 if nodes <= SIZES[0] else repeats if nodes <= SIZES[1] else max(2, repeats // 3)
+
+
 def measure_instruments(nodes: int, repeats: int, folder: str) -> dict[str, dict[str, float]]:
     """By way: seconds, and how much longer than by hand; also on a graph in which nothing is left to do."""
     passes = ten_passes()
@@ -132,8 +137,9 @@ def measure_instruments(nodes: int, repeats: int, folder: str) -> dict[str, dict
     settled = copy_graph(source)
     for _ in range(2):
         in_context(by_hand)(settled)
-    fresh = least(ways, lambda: copy_graph(source), repeats)
-    idle = least(ways, lambda: settled, repeats)
+    rounds = _rounds(nodes, repeats)
+    fresh = least(ways, lambda: copy_graph(source), rounds)
+    idle = least(ways, lambda: settled, rounds)
     return {
         name: {
             "seconds": fresh[name],
@@ -152,7 +158,9 @@ def measure_peers(nodes: int, repeats: int) -> dict[str, dict[str, float]]:
     check_equal_work(all_peers, nodes)
     for peer in all_peers:
         seconds = least(
-            {"hand": peer.by_hand, "managed": peer.managed}, lambda peer=peer: peer.make(nodes), repeats * 3
+            {"hand": peer.by_hand, "managed": peer.managed},
+            lambda peer=peer: peer.make(nodes),
+            _rounds(nodes, repeats),
         )
         found[peer.name] = {
             "hand_us": seconds["hand"] * 1e6,

@@ -6,6 +6,7 @@ Or, without touching code, ``PASSPRINT_INSTRUMENTS=verify,timing``.
 from passprint.pipeline.alarm import ZeroMatchWarning
 from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun, Rewrite
 from passprint.pipeline.instruments.chosen import instruments_from_text
+from passprint.pipeline.instruments.draw import Draw
 from passprint.pipeline.instruments.dump import Dump
 from passprint.pipeline.instruments.numerics import Numerics, NumericsWarning
 from passprint.pipeline.instruments.overlaps import Overlaps
@@ -16,6 +17,7 @@ from passprint.pipeline.instruments.verify import Verify
 from passprint.pipeline.overlap import OverlapWarning
 
 __all__ = [
+    "Draw",
     "Dump",
     "Instrument",
     "Numerics",

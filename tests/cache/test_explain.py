@@ -161,6 +161,14 @@ def test_what_others_stored_or_replaced_meanwhile_is_seen(store: LocalStore) -> 
     assert store.nearest(key_of(), "a new name") is None
 
 
+def test_having_no_compiler_is_not_the_reason(store: LocalStore) -> None:
+    put(store, key_of(passes="one", **{"c++ compiler": "g++ 12"}))
+    miss = explain_miss(store, key_of(passes="two", **{"c++ compiler": "no compiler"}), "layer")
+    assert str(miss) == "the same graph is stored, but not with the same passes: passes: 'one' → 'two'"
+    miss = explain_miss(store, key_of(passes="two", **{"c++ compiler": "g++ 13"}), "layer")
+    assert miss.reason.endswith("not with the same passes, c++ compiler")
+
+
 def test_features_as_lists_of_words() -> None:
     assert host_words("sse avx2 avx512_f", "sse avx2") == "built for avx512_f, which this host lacks"
     assert host_words("sse", "amx sse") == "this host has amx, which it was built without"

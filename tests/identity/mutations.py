@@ -10,6 +10,8 @@ import ast
 import copy
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -68,10 +70,44 @@ def _code_nodes(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
                 continue
             if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
                 continue
+            if _name_bound(child) in _LEFT_OUT.get():
+                continue
             if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
                 continue
             yield child, node
             yield from _code_nodes(child)
+
+
+IGNORE = "__fingerprint_ignore__"
+_LEFT_OUT: ContextVar[frozenset[str]] = ContextVar("left_out", default=frozenset({IGNORE}))
+
+
+def declared_ignored(source: str) -> frozenset[str]:
+    """The names that classes in a text say do not count."""
+    return frozenset(
+        constant.value
+        for statement in ast.walk(ast.parse(source))
+        if _name_bound(statement) == IGNORE
+        for constant in ast.walk(statement)
+        if isinstance(constant, ast.Constant) and isinstance(constant.value, str)
+    )
+
+
+@contextmanager
+def leaving_out(names: frozenset[str]) -> Iterator[None]:
+    """Within the block, no behaviour-changing edit is made in definitions of these names."""
+    token = _LEFT_OUT.set(names | {IGNORE})
+    try:
+        yield
+    finally:
+        _LEFT_OUT.reset(token)
+
+
+def _name_bound(statement: ast.AST) -> str | None:
+    if isinstance(statement, DEFINITIONS):
+        return statement.name
+    targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
+    return getattr(targets[0], "id", None) if isinstance(statement, (ast.Assign, ast.AnnAssign)) else None
 
 
 def _is_overload(statement: ast.stmt) -> bool:

@@ -24,7 +24,14 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from tests.identity.mutations import Edit, behaviour_edits, definitions, neutral_edits
+from tests.identity.mutations import (
+    Edit,
+    behaviour_edits,
+    declared_ignored,
+    definitions,
+    leaving_out,
+    neutral_edits,
+)
 
 from passprint.identity import Memo
 
@@ -179,9 +186,12 @@ def prove(package: str, changing: int, neutral: int, seed: int) -> Tally:
             base = digests(folder, module, names, {module: rewritten}) or {}
             plans.append((module, plain, base, source))
         weight = sum([len(source) for *_, source in plans]) or 1
+        ignored: frozenset[str] = frozenset().union(*[declared_ignored(source) for *_, source in plans])
         for index, (module, plain, base, source) in enumerate(plans):
             share = len(source) / weight
-            for edit in behaviour_edits(source, seed + index, round(changing * share) + 1):
+            with leaving_out(ignored):
+                edits = behaviour_edits(source, seed + index, round(changing * share) + 1)
+            for edit in edits:
                 _check(tally, folder, module, edit, base, True)
             for edit in neutral_edits(source, seed + index, round(neutral * share) + 1):
                 _check(tally, folder, module, edit, plain, False)

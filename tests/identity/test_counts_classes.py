@@ -278,3 +278,14 @@ class _AnswersNothingInSlots:
 def test_an_instance_is_not_asked_for_what_it_has_not(kind: Any) -> None:
     assert fingerprint(kind(1)).digest == fingerprint(kind(1)).digest
     assert fingerprint(kind(1)).digest != fingerprint(kind(2)).digest
+
+
+@pytest.mark.parametrize("module", ["abc", "collections.abc", "json.decoder"])
+def test_a_class_that_only_says_that_it_is_from_a_library_counts_by_content(module: str) -> None:
+    def made(result: int) -> type:
+        namespace: dict[str, Any] = {"__module__": module}
+        exec(f"def __call__(self, graph): return {result}", namespace)
+        return type("Made", (), namespace)
+
+    assert fingerprint(made(1)).digest == fingerprint(made(1)).digest
+    assert fingerprint(made(1)).digest != fingerprint(made(2)).digest

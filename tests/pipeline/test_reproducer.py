@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.pipeline.broken import graph_of
-from tests.pipeline.instruments.graphs import NegToSub, Raises, aten, chain, traced
+from tests.pipeline.instruments.graphs import NegToSub, RaisesKeyError, aten, chain, traced
 from torch import Tensor
 from torch.fx import Graph
 
@@ -126,7 +126,7 @@ def test_one_that_does_not_fail_any_more_says_so(tmp_path: Path) -> None:
 
 
 def test_a_pass_that_fails_without_instruments(tmp_path: Path) -> None:
-    folder = written(tmp_path, Raises(), chain())
+    folder = written(tmp_path, RaisesKeyError(), chain())
     assert Reproducer.load(folder).failure.kind == "KeyError"
 
 

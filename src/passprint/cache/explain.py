@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from passprint.cache.entry import Entry
     from passprint.cache.store import Key, Store
 
-_HOST: Final = {"host", "c++ compiler"}
+_COMPILER: Final = "c++ compiler"
+_NONE: Final = "no compiler"
+_HOST: Final = {"host", _COMPILER}
 
 
 def with_sources(
@@ -58,7 +60,15 @@ def explain_miss(store: Store, key: Key, label: str = "") -> Miss:
 
 def _compared(kind: str, key: Key, label: str, entry: Entry, changes: list[Change]) -> Miss:
     of = _first(key)
-    differing = [name for name, digest in _digests(key).items() if entry.parts.get(name) != digest]
+    if any(_part(change) == _COMPILER and _NONE in (change.after or "") for change in changes):
+        # A host without a compiler loads what any compiler built: that was not the reason.
+        changes = [change for change in changes if _part(change) != _COMPILER] or changes
+    told = {_part(change) for change in changes}
+    differing = [
+        name
+        for name, digest in _digests(key).items()
+        if entry.parts.get(name) != digest and (name in told or name != _COMPILER)
+    ]
     if set(differing) <= _HOST:
         reason, detail = f"the same {of} is stored, but for another host", _hosts(changes)
     else:

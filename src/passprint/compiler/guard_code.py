@@ -15,6 +15,7 @@ import ast
 import builtins
 import copy
 import importlib
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,13 +54,14 @@ _DYNAMO = "torch._dynamo"
 class GuardCode:
     """The guards of one trace as code, with what the code names.
 
-    ``refs[i]`` describes the object that ``fetch`` gives at place ``i``; ``modules`` names the modules that the code
-    reaches as ``m0``, ``m1``, …; ``told[n]`` says what guard ``n`` is. ``tensors`` are the facts of the tensors that
-    are handed to ``tensors``, in order: source, kind, sizes and strides.
+    ``refs[i]`` describes the object that ``fetch`` gives at place ``i``, which people call ``names[i]``; ``modules``
+    names the modules that the code reaches as ``m0``, ``m1``, …; ``told[n]`` says what guard ``n`` is. ``tensors`` are
+    the facts of the tensors that are handed to ``tensors``, in order: source, kind, sizes and strides.
     """
 
     code: CodeType
     refs: list[Ref]
+    names: list[str]
     modules: list[str]
     told: list[str]
     tensors: list[tuple[Any, ...]]
@@ -196,6 +198,7 @@ class GuardWriter:
         self._written: set[str] = set()
         self._fetched: list[str] = []
         self._references: list[Ref] = []
+        self._named: list[str] = []
         self._constants: dict[int, tuple[object, str]] = {}
         self._hook_names: list[str] = []
         self._tensor_names: dict[int, tuple[object, str, str]] = {}
@@ -217,7 +220,7 @@ class GuardWriter:
             ]
         )
         code = compile(source, "<passprint guards>", "exec")
-        return GuardCode(code, self._references, self.modules, self.told, self._tensor_meta)
+        return GuardCode(code, self._references, self._named, self.modules, self.told, self._tensor_meta)
 
     # -- names
 
@@ -239,6 +242,18 @@ class GuardWriter:
         except Exception as error:
             raise CannotRecordError(f"the guard on {source} cannot be read: {error}") from error
 
+    def _readable(self, source: str) -> str:
+        """An expression as a person would write it: ``model.blocks.0.eps``, ``net.FACTOR``."""
+        for alias in set(_GLOBAL.findall(source)):
+            name = getattr(self.frame_globals.get(alias), "__name__", alias)
+            source = source.replace(f"G['{alias}']", "builtins" if alias.startswith("__builtins") else name)
+        source = _TABLE.sub(r".\1", source)
+        return (
+            source.replace("L['model']", "model")
+            .replace("L['args']", "args")
+            .replace("L['kwargs']", "kwargs")
+        )
+
     def _is_dynamos(self, source: str) -> bool:
         if not source.startswith("G['"):
             return False
@@ -253,6 +268,7 @@ class GuardWriter:
             reference = self.refs(value)
             self._fetched.append(form.format(self._fetch.source(source)))
             self._references.append(reference)
+            self._named.append(self._readable(source))
             known = self._constants[id(value)] = (value, name)
         return known[1]
 
@@ -260,7 +276,7 @@ class GuardWriter:
         if condition not in self._written:
             self._written.add(condition)
             self._check.lines.append(f"if {condition}: return {len(self.told)}")
-            self.told.append(f"{fact.source or fact.kind}{_detail(fact)}")
+            self.told.append(f"{self._readable(fact.source or fact.kind)}{_detail(fact)}")
 
     # -- kinds
 
@@ -404,6 +420,10 @@ def tensor_text(tensor: torch.Tensor) -> str:
         if on
     ]
     return " ".join([kind, str(tensor.dtype).removeprefix("torch."), str(tensor.device), *flags])
+
+
+_GLOBAL = re.compile(r"G\['(\w+)'\]")
+_TABLE = re.compile(r"\._(?:modules|parameters|buffers)\['([^']+)'\]")
 
 
 def _detail(fact: GuardFact) -> str:

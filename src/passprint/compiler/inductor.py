@@ -27,6 +27,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx import GraphModule
 
+from passprint.compiler.host import instruction_set
 from passprint.errors import PassprintError
 from passprint.passes.context import UNBOUNDED, CompileRange
 
@@ -277,7 +278,7 @@ def host_capabilities(device_types: Sequence[str]) -> dict[str, object]:
     """What generated code may rely on: the instruction set, or the GPU's model."""
     host: dict[str, object] = {}
     if "cpu" in device_types:
-        host["cpu"] = {k: v for k, v in sorted(torch.cpu.get_capabilities().items()) if v}
+        host["cpu"] = instruction_set()
         host["cpu capability"] = torch.backends.cpu.get_cpu_capability()
     if "cuda" in device_types and torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(torch.cuda.current_device())

@@ -49,6 +49,7 @@ class Manifest:
     functions: Sequence[tuple[Any, ...]]
     guards: CodeType
     refs: Sequence[tuple[Any, ...]]
+    names: Sequence[str]
     modules: Sequence[str]
     told: Sequence[str]
     tensors: Sequence[tuple[Any, ...]]

@@ -117,6 +117,19 @@ class Compiled:
                 return program.run(self._model, args, kwargs)
         return self._start(args, kwargs)
 
+    def why_trace(self, *args: Any, **kwargs: Any) -> str | None:
+        """Why a call with these arguments would have to be traced, or None where something stored serves it.
+
+        Nothing is compiled and the model is not run, so a deployment can ask this before it goes live.
+        """
+        if any(program.accepts(self._model, args, kwargs) for program in self._programs):
+            return None
+        found = self._warm.find(self._model, args, kwargs)
+        if found.program is None:
+            return self._warm.explain(found)
+        self._programs.append(found.program)
+        return None
+
     def _start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         since = time.perf_counter()
         if self._varying is not None:
@@ -219,6 +232,10 @@ class CompiledModule(torch.nn.Module):
         return self._compiled(*args, **kwargs)
 
     __call__ = forward
+
+    def why_trace(self, *args: Any, **kwargs: Any) -> str | None:
+        """As :meth:`Compiled.why_trace`."""
+        return self._compiled.why_trace(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         try:

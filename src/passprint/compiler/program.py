@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
 from operator import is_
 from pathlib import Path
 from types import FunctionType
@@ -86,7 +85,7 @@ class Guards:
                 f"something that was read is not there: {type(error).__name__} {error}"
             ) from error
         for index, (value, expected) in enumerate(zip(fetched, manifest.refs, strict=True)):
-            self._compare(value, expected, refs)
+            self._compare(manifest.names[index], value, expected, refs)
             names[f"k{index}"] = value
         self._names = names
         self._check = names["check"]
@@ -94,18 +93,21 @@ class Guards:
         self._ambient = ambient.checker()
         names["tensors"] = self._take
         self._raise_unless(self._ask(model, args, kwargs))
-        self._watch_modules(model)
+        self._watch(model, args, kwargs)
+        if any(self._hooks):
+            raise DoesNotServe("hooks are registered on a module")
 
     @staticmethod
-    def _compare(value: object, expected: tuple[Any, ...], refs: Refs) -> None:
+    def _compare(name: str, value: object, expected: tuple[Any, ...], refs: Refs) -> None:
         try:
             present = refs(value)
         except CannotRecordError as error:
-            raise DoesNotServe(
-                f"{_told(expected)} has become something without an identity: {error}"
-            ) from error
+            raise DoesNotServe(f"{name} has become something without an identity: {error}") from error
         if present != expected:
-            raise DoesNotServe(f"{_told(expected)} has changed{_towards(expected, present)}")
+            was, now = _told(expected), _told(present)
+            raise DoesNotServe(
+                f"{name} was {was} and is {now}" if was != now else f"{was} has changed ({name})"
+            )
 
     def _ask(self, model: Any, args: Any, kwargs: Any) -> str | None:
         try:
@@ -125,12 +127,14 @@ class Guards:
                 raise DoesNotServe(f"{source} is no tensor")
             present = guard_code.tensor_text(tensor)
             if present != kind:
-                raise DoesNotServe(f"{source} was a {kind} and is a {present}")
+                raise DoesNotServe(f"{_short(source)} was a {kind} and is a {present}")
             for word, fixed, now in (("sizes", sizes, tensor.shape), ("strides", strides, tensor.stride())):
                 if len(fixed) != len(now) or any(
                     f is not None and f != n for f, n in zip(fixed, now, strict=True)
                 ):
-                    raise DoesNotServe(f"the {word} of {source} are {list(now)}; compiled for {list(fixed)}")
+                    raise DoesNotServe(
+                        f"the {word} of {_short(source)} are {list(now)}; compiled for {list(fixed)}"
+                    )
         self._names["tensors"] = _tensor_check(tensors, self._manifest.tensors)
         if not self._names["tensors"](*tensors):
             raise DoesNotServe(
@@ -157,22 +161,28 @@ class Guards:
             return ambient.unusual() or "another mode (of autograd, autocast, threads, …) is active"
         return self._ask(model, args, kwargs) or "hooks are registered on a module"
 
-    def _watch_modules(self, model: Any) -> None:
+    def _watch(self, model: Any, args: Any, kwargs: Any) -> None:
+        """List the modules as they are now, and where their hooks would be."""
         modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
         self._children = [module._modules for module in modules]
-        self._known = list(chain.from_iterable([children.values() for children in self._children]))
+        self._known = [child for children in self._children for child in children.values()]
+        own = [vars(module)[name] for module in modules for name in HOOKS]
+        self._hooks: list[Any] = own or self._hooks_of(model, args, kwargs)
 
     def _no_hooks(self, model: Any, args: Any, kwargs: Any) -> bool:
         known = self._known
         present = [child for children in self._children for child in children.values()]
         if len(present) != len(known) or not all(map(is_, present, known)):
-            self._watch_modules(model)
-            self._hooks = None
-        if self._hooks is None:
-            self._hooks = self._hooks_of(model, args, kwargs)
+            self._watch(model, args, kwargs)
         return not any(self._hooks)
 
-    _hooks: list[Any] | None = None
+
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+"""Where a module keeps hooks that run with it. Dynamo does not guard on them; a program is used without any."""
+
+
+def _short(source: str) -> str:
+    return source.replace("L['args']", "args").replace("L['kwargs']", "kwargs").replace("L['model']", "model")
 
 
 def _tensor_check(tensors: Sequence[torch.Tensor], facts: Sequence[tuple[Any, ...]]) -> Callable[..., bool]:
@@ -192,15 +202,9 @@ def _told(reference: tuple[Any, ...]) -> str:
     kind, *names = reference
     if kind in ("class", "function", "builtin"):
         return f"the {kind} {names[0]}.{names[1]}"
+    if kind == "plain":
+        return names[1] or f"a {names[0]}"
     return f"the {kind} {names[0]}" if names and isinstance(names[0], str) else f"a {kind}"
-
-
-def _towards(expected: tuple[Any, ...], present: tuple[Any, ...]) -> str:
-    if expected[:3] == present[:3] and expected[0] in ("class", "function"):
-        return ""
-    if expected[0] == "plain" == present[0]:
-        return f" from {expected[2]!r} to {present[2]!r}"
-    return f": it is {_told(present)} now"
 
 
 # ---- load -----------------------------------------------------------------------------------------------

@@ -53,6 +53,7 @@ def record(
         functions=functions,
         guards=guards.code,
         refs=guards.refs,
+        names=guards.names,
         modules=guards.modules,
         told=guards.told,
         tensors=guards.tensors,

@@ -80,7 +80,8 @@ class Refs:
         elif isinstance(obj, (torch.Tensor, torch.nn.Module)):
             raise CannotRecordError(f"it relies on one certain {type(obj).__qualname__}")
         try:
-            return ("plain", type(obj).__name__, canonical(obj))
+            text = repr(obj)[:80] if isinstance(obj, (int, float, str, bytes)) else ""
+            return ("plain", type(obj).__name__, text, canonical(obj))
         except OpaqueError:
             return ("object", f"{type(obj).__module__}.{type(obj).__qualname__}", self._digest(obj))
 

@@ -52,7 +52,7 @@ def request(
     modes: Mapping[str, str],
 ) -> Request:
     """The request of one call. ``how`` is the text of everything that ``passprint.compile`` was told."""
-    parts = {"format": str(FORMAT), "how": how, "model": _path(model)}
+    parts = {"model": _path(model), "format": str(FORMAT), "how": how}
     if isinstance(model, torch.nn.Module):
         parts["modules"], parts["parameters"] = _build(model)
     parts["call"] = f"{_argument(tuple(args))} {_argument(dict(kwargs))}"

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from passprint.compiler.host import instruction_set
 from passprint.compiler.refs import CannotRecordError
 from passprint.errors import OpaqueError
 from passprint.identity import canonical, default_memo
@@ -62,9 +63,7 @@ def surroundings() -> dict[str, str]:
         "Python": f"{sys.implementation.cache_tag} {MAGIC_NUMBER.hex()}",
         "passprint": _own_code(),
         _CAPABILITY: torch.backends.cpu.get_cpu_capability(),
-        _FEATURES: " ".join(
-            f"{k}={v}" if v is not True else k for k, v in sorted(torch.cpu.get_capabilities().items()) if v
-        ),
+        _FEATURES: " ".join(f"{k}={v}" if v is not True else k for k, v in instruction_set().items()),
         "float32 matmul precision": torch.get_float32_matmul_precision(),
         "mkldnn": str(torch.backends.mkldnn.enabled),
         "fill uninitialized memory": str(_deterministic().fill_uninitialized_memory),

@@ -21,7 +21,7 @@ from passprint.compiler.record import CompileReport, PieceReport
 from passprint.compiler.refs import CannotRecordError, Refs
 from passprint.compiler.request import Request, request
 from passprint.errors import CacheError, PipelineError
-from passprint.identity import Fingerprint
+from passprint.identity import Change, Fingerprint
 
 if TYPE_CHECKING:
     from passprint.pipeline import PassManager
@@ -172,6 +172,17 @@ class WarmStart:
         self.report.graphs += 1
         self.report.loaded += 1
 
+    def explain(self, found: Found) -> str:
+        """Why nothing that is stored serves the call that was looked up."""
+        if found.reasons:
+            return found.reasons[-1]
+        assert found.request is not None
+        from passprint.compiler.why import model_miss
+
+        miss = model_miss(self.store, found.request, found.place, found.refused)
+        told = [text for change in miss.changes if (text := _first_lines(change))]
+        return f"{miss.reason}: {'; '.join(told[:3])}" if told else str(miss)
+
     # -- store
 
     def keep(self, found: Found, manifest: Manifest, files: Mapping[str, bytes | Path]) -> None:
@@ -183,6 +194,14 @@ class WarmStart:
             meta = {"label": found.request.label, "pieces": len(manifest.calls), "form": "program"}
             key = program_key(found.request, found.place, manifest)
             self.store.put(key, {FILE: manifest.encode(), **files}, meta)
+
+
+def _first_lines(change: Change) -> str:
+    """The first line that went and the first that came, of a part that is a text."""
+    lines = (change.lines or "").splitlines()[2:]
+    before = next((line[1:] for line in lines if line.startswith("-")), "nothing")
+    after = next((line[1:] for line in lines if line.startswith("+")), "nothing")
+    return f"{before} → {after}" if lines else ""
 
 
 def compiler_known() -> tuple[str | None, str | None]:

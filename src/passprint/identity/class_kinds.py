@@ -70,9 +70,20 @@ def _class_leaf(walk: Walk, cls: type) -> bytes | None:
     label = walk.origins.of_module(module).label
     if label is None:
         return foreign_bytes(walk, module, cls.__qualname__) if _is_c_type(cls) else None
-    if "<" in cls.__qualname__:
+    if "<" in cls.__qualname__ or not (_is_c_type(cls) or _is_found(cls)):
         return None
     return by_name(label, module, cls.__qualname__)
+
+
+def _is_found(cls: type) -> bool:
+    """Whether the module that a class says it is from has it.
+
+    A class that a user makes with ``type(name, bases, …)`` may say that it is from the module of its metaclass.
+    """
+    found: Any = sys.modules.get(cls.__module__)
+    for name in cls.__qualname__.split("."):
+        found = getattr(found, "__dict__", {}).get(name)
+    return found is cls
 
 
 def _expand_class(walk: Walk, cls: type, node: Node) -> None:

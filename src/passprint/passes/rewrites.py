@@ -26,15 +26,15 @@ class _Snapshot:
         self.args: list[Any] = list(map(torch_door.ARGS_OF, self.nodes))
         self.kwargs: list[Any] = list(map(torch_door.KWARGS_OF, self.nodes))
 
-    def is_same(self, other: _Snapshot) -> bool:
-        return len(self.nodes) == len(other.nodes) and all(
-            all(map(is_, ours, theirs))
-            for ours, theirs in (
-                (self.nodes, other.nodes),
-                (self.args, other.args),
-                (self.kwargs, other.kwargs),
-                (self.targets, other.targets),
-            )
+    def is_current(self, graph: Graph) -> bool:
+        """Whether ``graph`` is as it was: compared in C, without a second snapshot."""
+        nodes = list(graph.nodes)
+        return (
+            len(nodes) == len(self.nodes)
+            and all(map(is_, nodes, self.nodes))
+            and all(map(is_, map(torch_door.ARGS_OF, nodes), self.args))
+            and all(map(is_, map(_TARGET, nodes), self.targets))
+            and all(map(is_, map(torch_door.KWARGS_OF, nodes), self.kwargs))
         )
 
 
@@ -71,10 +71,9 @@ class RewriteCounter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._hooks.close()
-        after = _Snapshot(self._graph)
-        self.changed = not self._before.is_same(after)
+        self.changed = not self._before.is_current(self._graph)
         if self.changed:
-            self.rewrites = self._count(after)
+            self.rewrites = self._count(_Snapshot(self._graph))
 
     def _on_replace(self, old: Node, new: str, user: Node) -> None:
         if self._told is not None and old not in self._replaced:

@@ -51,7 +51,7 @@ class Nothing(InductorPass):
         pass
 
 
-class Raises(InductorPass):
+class RaisesKeyError(InductorPass):
     def __call__(self, graph: Graph) -> None:
         raise KeyError("weights")
 

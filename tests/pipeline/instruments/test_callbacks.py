@@ -4,7 +4,7 @@ import threading
 from typing import Any, ClassVar
 
 import pytest
-from tests.pipeline.instruments.graphs import NegToSub, Nothing, Raises, ReluToClamp, chain
+from tests.pipeline.instruments.graphs import NegToSub, Nothing, RaisesKeyError, ReluToClamp, chain
 from torch.fx import Graph
 
 from passprint import CompileRange, InductorPass, PassError, PassManager, PipelineError, pass_context
@@ -119,9 +119,9 @@ def test_the_same_instrument_twice_is_told_once() -> None:
 def test_skip_and_error() -> None:
     log = Log()
     with pytest.raises(PassError), pass_context(CompileRange(1, 2)):
-        PassManager([Small(), Raises()], instruments=[log])(chain())
+        PassManager([Small(), RaisesKeyError()], instruments=[log])(chain())
     assert "skipped small: it does not apply to sizes [1, 2]" in log.heard
-    assert log.heard[-1] == "error in raises: PassError"
+    assert log.heard[-1] == "error in raises-key-error: PassError"
     assert "after pipeline 0" not in log.heard
     assert active.get() is None
 

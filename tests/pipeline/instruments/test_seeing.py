@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.pipeline.instruments.graphs import NegToSub, Nothing, Raises, ReluToClamp, chain, traced
+from tests.pipeline.instruments.graphs import NegToSub, Nothing, RaisesKeyError, ReluToClamp, chain, traced
+from torch.fx import Graph
 
 from passprint import PassError, PassManager, PipelineError
-from passprint.instruments import Dump, Instrument, PassRun, Statistics, Timing, ZeroMatchWarning
+from passprint.instruments import Draw, Dump, Instrument, PassRun, Statistics, Timing, ZeroMatchWarning
 from passprint.passes.library import NoopElimination
 
 
@@ -53,7 +54,7 @@ def test_the_time_of_other_instruments_is_not_a_passs_time() -> None:
 def test_an_error_leaves_the_next_graph_in_order() -> None:
     timing = Timing()
     with pytest.raises(PassError):
-        PassManager([PassManager([Raises()])], instruments=[timing])(chain())
+        PassManager([PassManager([RaisesKeyError()])], instruments=[timing])(chain())
     PassManager([Nothing()], instruments=[timing])(chain())
     assert list(timing.graphs[-1].parts) == ["nothing"]
 
@@ -131,7 +132,7 @@ def test_a_dump_of_some_passes_and_graphs_only() -> None:
 
 def test_a_pass_that_fails_is_dumped_as_well(tmp_path: Path) -> None:
     with pytest.raises(PassError):
-        PassManager([Raises()], instruments=[Dump(tmp_path)])(chain(1))
+        PassManager([RaisesKeyError()], instruments=[Dump(tmp_path)])(chain(1))
     (error,) = tmp_path.rglob("*.error.txt")
     assert "KeyError: 'weights'" in error.read_text()
 
@@ -161,3 +162,30 @@ def test_library_passes_on_symbolic_sizes_are_dumped_with_them() -> None:
     graph = traced(lambda x: (x * 1.0).reshape(x.shape), torch.randn(4, 3), dynamic=True)
     PassManager([NoopElimination()], instruments=[Dump(stream=stream)])(graph)
     assert "float32[s" in stream.getvalue()
+
+
+def test_a_drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    manager = PassManager([Nothing(), PassManager([NegToSub()])], instruments=[Draw(tmp_path)])
+    manager(chain(1))
+    manager(chain(2))
+    page = (tmp_path / "pipeline.html").read_text()
+    assert page.count("<summary>neg-to-sub</summary>") == 2
+    assert page.count('<tr class="still">') == 2
+    assert '<span class="add">+rsub_scalar = aten.rsub.Scalar(x_1, 0.0)' in page
+    assert "http" not in page
+    first, second = sorted(tmp_path.glob("graph*.dot"))
+    assert first.name in page
+    assert '"x_1" -> "rsub_scalar";' in second.read_text()
+
+
+def test_a_drawing_escapes_and_shows_errors(tmp_path: Path) -> None:
+    class Says(RaisesKeyError):
+        def __call__(self, graph: Graph) -> None:
+            raise ValueError("<script>")
+
+    with pytest.raises(PassError):
+        PassManager([Says()], instruments=[Draw(tmp_path, graphviz=False)])(chain())
+    page = (tmp_path / "pipeline.html").read_text()
+    assert "ValueError: &lt;script&gt;" in page
+    assert "<script>" not in page

@@ -22,6 +22,7 @@ SHIPPED: dict[str, tuple[str, str]] = {
     "timing": ("timing", "Timing"),
     "statistics": ("statistics", "Statistics"),
     "dump": ("dump", "Dump"),
+    "draw": ("draw", "Draw"),
     "verify": ("verify", "Verify"),
     "numerics": ("numerics", "Numerics"),
     "reproduce": ("reproduce", "Reproduce"),

@@ -1,0 +1,152 @@
+"""One start of one peer on one model: ``python -m benchmarks.start_child SPEC`` prints one line of JSON.
+
+What counts as the start is everything from the loaded model to the first result, less the median of later calls:
+importing the compiler, tracing, compiling, looking up, loading, binding.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.start_models import load, result_of
+
+CALLS = 5
+_COMPILER = ("torch._dynamo", "torch._inductor")
+
+Call = Callable[..., Any]
+
+
+def plain(model: Any, arguments: dict[str, Any], blocks: list[Any], spec: dict[str, Any]) -> Call:
+    import torch
+
+    compiled: Call = torch.compile(model, fullgraph=True)
+    return compiled
+
+
+def regional(model: Any, arguments: dict[str, Any], blocks: list[Any], spec: dict[str, Any]) -> Call:
+    for block in blocks:
+        block.compile(fullgraph=True)
+    call: Call = model
+    return call
+
+
+def aot_compile(model: Any, arguments: dict[str, Any], blocks: list[Any], spec: dict[str, Any]) -> Call:
+    """Dynamo's artifact of ``forward``; made where there is none yet."""
+    import torch
+
+    file = Path(spec["artifact"])
+    if not file.exists():
+        compiled: Any = torch.compile(type(model).forward, fullgraph=True)
+        compiled.aot_compile(((model,), arguments)).save_compiled_function(str(file))
+    with file.open("rb") as data:
+        loaded = torch.compiler.load_compiled_function(data)
+    return lambda **given: loaded(model, **given)
+
+
+def precompile(model: Any, arguments: dict[str, Any], blocks: list[Any], spec: dict[str, Any]) -> Call:
+    """The prototype behind ``TORCH_CACHING_PRECOMPILE=1`` (the parent sets it)."""
+    import torch
+
+    file = Path(spec["artifact"])
+    if file.exists():
+        torch.compiler.load_cache_artifacts(file.read_bytes())
+    compiled: Call = torch.compile(model, fullgraph=True)
+    if file.exists():
+        return compiled
+    compiled(**arguments)
+    saved = torch.compiler.save_cache_artifacts()
+    if saved is None:
+        raise RuntimeError("torch gave no cache artifacts")
+    file.write_bytes(saved[0])
+    return compiled
+
+
+def aoti(model: Any, arguments: dict[str, Any], blocks: list[Any], spec: dict[str, Any]) -> Call:
+    """AOTInductor's package; ``nested`` compiles the repeated block once."""
+    import torch
+
+    file = Path(spec["artifact"])
+    if not file.exists():
+        if spec["peer"] == "aoti-nested":
+            kind: Any = type(blocks[0])
+            kind.forward = torch.compiler.nested_compile_region(kind.forward)
+        exported = torch.export.export(model, (), kwargs=arguments, strict=False)
+        torch._inductor.aoti_compile_and_package(exported, package_path=str(file))
+    loaded: Any = torch._inductor.aoti_load_package(str(file))
+    return lambda **given: loaded(**given)
+
+
+def passprint_(model: Any, arguments: dict[str, Any], blocks: list[Any], spec: dict[str, Any]) -> Call:
+    import passprint
+
+    compiled: Call = passprint.compile(model, cache=spec["cache"])
+    return compiled
+
+
+PEERS: dict[str, Callable[..., Call]] = {
+    "eager": lambda model, *_: model,
+    "plain": plain,
+    "regional": regional,
+    "aot_compile": aot_compile,
+    "caching_precompile": precompile,
+    "aoti": aoti,
+    "aoti-nested": aoti,
+    "passprint": passprint_,
+}
+
+
+def main(spec: dict[str, Any]) -> dict[str, Any]:
+    """Measure one start (seconds, MB); ``difference`` is the largest one from eager."""
+    began = time.perf_counter()
+    import torch
+
+    torch_s = time.perf_counter() - began
+    model, arguments, blocks = load(spec["model"], spec["folder"])
+    before = [name for name in _COMPILER if name in sys.modules]
+    with torch.no_grad():
+        began = time.perf_counter()
+        call = PEERS[spec["peer"]](model, arguments, blocks, spec)
+        prepared = time.perf_counter() - began
+        first = call(**arguments)
+        total = time.perf_counter() - began
+        after = [name for name in _COMPILER if name in sys.modules]
+        times = []
+        for _ in range(CALLS):
+            began = time.perf_counter()
+            call(**arguments)
+            times.append(time.perf_counter() - began)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        forward = statistics.median(times)
+        expected = result_of(model(**arguments)) if spec["peer"] not in ("eager", "regional") else None
+    found: dict[str, Any] = {
+        "import torch": torch_s,
+        "start": max(total - forward, 0.0),
+        "prepare": prepared,
+        "first result": total,
+        "forward": forward,
+        "peak MB": peak,
+        "imported by the model": before,
+        "imported": after,
+    }
+    if expected is not None:
+        found["difference"] = float((result_of(first) - expected).abs().max())
+    report = getattr(call, "report", None)
+    if report is not None:
+        found |= {"phases": dict(report.seconds), "status": report.status}
+        found |= {"traced": report.traced, "loaded": report.loaded}
+        found |= {"lookup_ms": report.lookup_ms, "distinct_pieces": report.distinct_pieces, "why": report.why}
+    return found
+
+
+if __name__ == "__main__":
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what libraries print must not mix with the answer
+    print(json.dumps(main(json.loads(sys.argv[1]))), file=answers, flush=True)

@@ -1,0 +1,92 @@
+"""The models of ``benchmarks/start.py``, with an input each. torch is imported inside functions: a child times that."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+TOKENS = 64
+_LLAMA = re.compile(r"llama(\d+)")
+
+
+def load(name: str, folder: str) -> tuple[Any, dict[str, Any], list[Any]]:
+    """The model, the arguments of a call, and its repeated blocks (for regional compilation).
+
+    ``smollm2`` is read from ``folder``, which ``passprint.demo.models.prepare`` has filled. ``llamaN`` is a random
+    Llama of N layers; ``minilm`` has the architecture of all-MiniLM-L6-v2 and random weights; ``resnet18`` is the
+    network of the paper (He et al., 2015) in plain ``torch.nn``.
+    """
+    import torch
+
+    torch.manual_seed(0)
+    tokens = torch.randint(0, 4000, (1, TOKENS))
+    if name == "resnet18":
+        model = _resnet18()
+        blocks = [block for stage in list(model)[4:8] for block in stage]
+        return model.eval(), {"input": torch.randn(1, 3, 224, 224)}, blocks
+    if name == "minilm":
+        model = _minilm()
+        arguments = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+        return model.eval(), arguments, list(model.encoder.layer)
+    from passprint.demo import models
+
+    found = _LLAMA.fullmatch(name)
+    if found is None and name != "smollm2":
+        raise ValueError(f"{name!r} was given; the models are smollm2, minilm, resnet18 and llamaN")
+    model = models.load(folder) if found is None else models._random_llama(int(found[1]))
+    return model.eval(), {"input_ids": tokens, "use_cache": False}, list(model.model.layers)
+
+
+def result_of(output: Any) -> Any:
+    """The tensor to compare."""
+    for name in ("logits", "last_hidden_state"):
+        if hasattr(output, name):
+            return getattr(output, name)
+    return output
+
+
+def _minilm() -> Any:
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(
+        hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536, vocab_size=30522
+    )
+    model: Any = BertModel(config)
+    return model
+
+
+def _resnet18() -> Any:
+    from torch import nn
+
+    class Block(nn.Module):
+        """Two 3x3 convolutions around a shortcut."""
+
+        def __init__(self, before: int, after: int, stride: int) -> None:
+            super().__init__()
+            self.one = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+            self.two = nn.Conv2d(after, after, 3, 1, 1, bias=False)
+            self.norm_one, self.norm_two = nn.BatchNorm2d(after), nn.BatchNorm2d(after)
+            self.relu = nn.ReLU(inplace=True)
+            self.short: nn.Module = nn.Identity()
+            if stride != 1 or before != after:
+                self.short = nn.Sequential(
+                    nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after)
+                )
+
+        def forward(self, x: Any) -> Any:
+            y = self.relu(self.norm_one(self.one(x)))
+            return self.relu(self.norm_two(self.two(y)) + self.short(x))
+
+    def stage(before: int, after: int, stride: int) -> nn.Module:
+        return nn.Sequential(Block(before, after, stride), Block(after, after, 1))
+
+    head: list[Callable[[], nn.Module]] = [
+        lambda: nn.Conv2d(3, 64, 7, 2, 3, bias=False),
+        lambda: nn.BatchNorm2d(64),
+        lambda: nn.ReLU(inplace=True),
+        lambda: nn.MaxPool2d(3, 2, 1),
+    ]
+    stages = [stage(64, 64, 1), stage(64, 128, 2), stage(128, 256, 2), stage(256, 512, 2)]
+    tail = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000)]
+    return nn.Sequential(*(make() for make in head), *stages, *tail)

@@ -1,0 +1,166 @@
+"""A drawing of the pipeline over its graphs: one page of HTML, and the graphs by Graphviz where it is installed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch.fx import Graph
+
+from passprint.errors import PipelineError
+from passprint.passes.naming import name_of
+from passprint.pipeline.graph_text import difference, target_text, value_text
+from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun
+from passprint.pipeline.snapshots import Snapshot
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
+:root { color-scheme: light dark; --line: #8886; --bar: #3b82f6; --add: #16a34a; --del: #dc2626; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 68rem; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; } td, th { padding: .3rem .6rem; text-align: left; }
+tr { border-bottom: 1px solid var(--line); vertical-align: top; } .n { text-align: right; white-space: nowrap; }
+.bar { background: var(--bar); height: .6rem; border-radius: 2px; min-width: 1px; }
+.still td { opacity: .55; } .error { color: var(--del); } pre { overflow-x: auto; font-size: 13px; margin: .3rem 0; }
+.add { color: var(--add); } .del { color: var(--del); } .note { opacity: .75; font-size: 13px; }
+</style></head><body><h1>{{ title }}</h1>
+{% for graph in graphs %}<h2>graph {{ graph.number }} <span class="note">at {{ graph.hook }},
+{{ graph.before }} → {{ graph.after }} nodes</span></h2>
+{% if graph.image %}<p><a href="{{ graph.image }}">the graph, drawn</a></p>{% endif %}
+<table><tr><th>pass</th><th class="n">rewrites</th><th class="n">nodes</th><th class="n">ms</th><th>time</th></tr>
+{% for row in graph.rows %}<tr class="{{ '' if row.changed else 'still' }}"><td>
+{{ '&nbsp;&nbsp;'|safe * row.depth }}{% if row.diff %}<details><summary>{{ row.name }}</summary><pre>
+{% for kind, line in row.diff %}<span class="{{ kind }}">{{ line }}</span>
+{% endfor %}</pre></details>{% else %}{{ row.name }}{% endif %}
+{% for note in row.notes %}<div class="note">{{ note }}</div>{% endfor %}
+{% if row.error %}<div class="error">{{ row.error }}</div>{% endif %}</td>
+<td class="n">{{ row.rewrites }}</td><td class="n">{{ row.nodes }}</td><td class="n">{{ '%.2f'|format(row.ms) }}</td>
+<td style="width: 20%"><div class="bar" style="width: {{ '%.1f'|format(row.share) }}%"></div></td></tr>
+{% endfor %}</table>{% endfor %}</body></html>
+"""
+
+
+@dataclass
+class _Row:
+    name: str
+    depth: int
+    changed: bool = False
+    rewrites: int = 0
+    nodes: str = ""
+    ms: float = 0.0
+    share: float = 0.0
+    diff: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    error: str = ""
+
+
+@dataclass
+class _Drawn:
+    number: int
+    hook: str
+    before: int
+    after: int = 0
+    rows: list[_Row] = field(default_factory=list)
+    image: str = ""
+
+
+class Draw(Instrument):
+    """Writes ``pipeline.html``: for every graph the passes in order, what each changed, how long it took, and how close
+    patterns came that did not match.
+
+    ``folder``: where it goes; it is written anew after every graph. ``graphviz``: also write each final graph as
+    ``graph000.dot``, and as ``graph000.svg`` where Graphviz's ``dot`` is installed.
+    """
+
+    def __init__(self, folder: str | Path = "passprint-drawing", *, graphviz: bool = True) -> None:
+        self._folder = Path(folder)
+        self._graphviz = graphviz
+        self._graphs: dict[PipelineRun, _Drawn] = {}
+        self._before: dict[PassRun, Snapshot] = {}
+
+    def before_pipeline(self, run: PipelineRun) -> None:
+        if run.parent is None:
+            self._graphs[run] = _Drawn(run.graph_id, run.hook or "several hooks", len(run.graph.nodes))
+
+    def before_pass(self, run: PassRun) -> None:
+        self._before[run] = Snapshot(run.graph)
+
+    def after_pass(self, run: PassRun) -> None:
+        row = self._row(run)
+        row.notes += [f"{pattern}: {count} match(es)" for pattern, count in run.patterns.items() if count]
+        row.notes += [f"{pattern}: {miss}" for pattern, miss in run.near_misses.items()]
+
+    def on_skip(self, pass_: Any, reason: str, run: PipelineRun) -> None:
+        top = run
+        while top.parent is not None:
+            top = top.parent
+        self._graphs[top].rows.append(_Row(name_of(pass_), run.depth, notes=[f"left out: {reason}"]))
+
+    def on_error(self, run: PassRun, error: Exception) -> None:
+        row = self._row(run)
+        row.error = next(iter(str(error).splitlines()), "")
+        row.changed = True
+        self._finish(run.within[0])
+
+    def after_pipeline(self, run: PipelineRun) -> None:
+        if run.parent is None:
+            self._finish(run)
+
+    def _row(self, run: PassRun) -> _Row:
+        before = self._before.pop(run, None)
+        nodes = f"{run.nodes_before} → {len(run.graph.nodes)}"
+        row = _Row(run.name, len(run.within) - 1, run.changed, run.rewrites, nodes, run.seconds * 1e3)
+        if before is not None and run.changed:
+            after = Snapshot(run.graph).text()
+            lines = difference(before.text(), after, ("before", "after")).splitlines()[2:]
+            row.diff = [({"+": "add", "-": "del"}.get(line[:1], ""), line) for line in lines]
+        self._graphs[run.within[0]].rows.append(row)
+        return row
+
+    def _finish(self, run: PipelineRun) -> None:
+        drawn = self._graphs[run]
+        drawn.after = len(run.graph.nodes)
+        longest = max((row.ms for row in drawn.rows), default=0.0) or 1.0
+        for row in drawn.rows:
+            row.share = 100 * row.ms / longest
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if self._graphviz:
+                drawn.image = _draw_graph(run.graph, self._folder / f"graph{drawn.number:03}")
+            (self._folder / "pipeline.html").write_text(self._page(), encoding="utf-8")
+        except OSError as error:
+            raise PipelineError(
+                f"the drawing could not be written to {self._folder} ({error}); give Draw one that can be written to"
+            ) from error
+
+    def _page(self) -> str:
+        import jinja2  # a dependency of torch
+
+        environment = jinja2.Environment(autoescape=True)
+        return environment.from_string(_PAGE).render(title="passprint pipeline", graphs=self._graphs.values())
+
+
+def dot_text(graph: Graph) -> str:
+    """The graph in Graphviz's language: operators as boxes, with what each is annotated with."""
+    lines = ["digraph {", '  node [shape=box, fontname="sans-serif", fontsize=10];']
+    for node in graph.nodes:
+        value = f"\\n{value_text(node.meta['val'])}" if "val" in node.meta else ""
+        label = node.op if node.op == "output" else f"{node.name}: {target_text(node.target)}{value}"
+        escaped = label.replace('"', '\\"')
+        lines.append(f'  "{node.name}" [label="{escaped}"];')
+        lines += [f'  "{used.name}" -> "{node.name}";' for used in node.all_input_nodes]
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _draw_graph(graph: Graph, path: Path) -> str:
+    """Write the graph; the name of the best file there is now."""
+    source = path.with_suffix(".dot")
+    source.write_text(dot_text(graph), encoding="utf-8")
+    program = shutil.which("dot")
+    if program is None:
+        return source.name
+    image = path.with_suffix(".svg")
+    done = subprocess.run([program, "-Tsvg", str(source), "-o", str(image)], capture_output=True, check=False)
+    return image.name if done.returncode == 0 else source.name
