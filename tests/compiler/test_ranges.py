@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from tests.compiler.models import WIDTH, inputs
-from tests.compiler.test_compile import in_new_process
+from tests.compiler.processes import in_new_process
 from torch import nn
 
 import passprint
@@ -18,7 +18,7 @@ from passprint.passes import CompileRange
 NEG = torch.ops.aten.neg.default
 
 
-class DoubleNegation(passprint.InductorPass):
+class ShortDoubleNegation(passprint.InductorPass):
     """neg(neg(x)) is x, where the range is no longer than ``longest``."""
 
     longest: int = 2**62
@@ -76,7 +76,7 @@ def test_variants_serve_their_sizes_and_passes_are_asked_for_each(tmp_path: Path
     model = stack()
     compiled = passprint.compile(
         model,
-        passes=[DoubleNegation(longest=100)],
+        passes=[ShortDoubleNegation(longest=100)],
         cache=tmp_path,
         dynamic={"x": (0,)},
         compile_sizes=[8],
@@ -85,9 +85,9 @@ def test_variants_serve_their_sizes_and_passes_are_asked_for_each(tmp_path: Path
     serves(compiled, model, 5, 8, 33, 64, 65, 4096, 5000)
     report = compiled.report
     assert (report.graphs, report.pieces, report.status) == (1, 3, "cold")
-    assert report.matches["double-negation"] == 0, "the code for all sizes: too long a range"
+    assert report.matches["short-double-negation"] == 0, "the code for all sizes: too long a range"
     matches = {
-        sizes: [piece.matches.get("double-negation", 0) for piece in pieces]
+        sizes: [piece.matches.get("short-double-negation", 0) for piece in pieces]
         for sizes, pieces in report.variants.items()
     }
     assert matches == {"[8, 8]": [1, 1, 1], "[2, 64]": [1, 1, 1], "[65, 4096]": [0, 0, 0]}
@@ -99,14 +99,14 @@ def test_variants_serve_their_sizes_and_passes_are_asked_for_each(tmp_path: Path
         f"""
 from tests.compiler.test_ranges import *
 model = stack()
-compiled = passprint.compile(model, passes=[DoubleNegation(longest=100)], cache={str(tmp_path)!r},
+compiled = passprint.compile(model, passes=[ShortDoubleNegation(longest=100)], cache={str(tmp_path)!r},
                              dynamic={{"x": (0,)}}, compile_sizes=[8], ranges=[(2, 64), (65, 4096)])
 serves(compiled, model, 5, 8, 33, 64, 65, 5000)
 print(json.dumps(compiled.report.to_dict()))
 """,
     )
     assert found["status"] == "warm", found["why"]
-    assert [p["matches"].get("double-negation", 0) for p in found["variants"]] == [1] * 6 + [0] * 3
+    assert [p["matches"].get("short-double-negation", 0) for p in found["variants"]] == [1] * 6 + [0] * 3
 
 
 def test_another_range_is_another_key_and_the_general_code_is_the_same(tmp_path: Path) -> None:

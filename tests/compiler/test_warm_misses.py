@@ -109,7 +109,7 @@ MISSES: dict[str, Case] = {
     "the C++ compiler": (lambda p: _compiler(p, "another compiler 99.0"), "another compiler 99.0"),
     "the CPU's instruction set": (
         lambda p: p.environment.update(ATEN_CPU_CAPABILITY="default"),
-        "CPU capability",
+        "it was built for",
     ),
     "an upgraded package": (_upgrade, "tinydist 1.0 and is tinydist 1.1"),
     "an edited installed package": (

@@ -94,7 +94,7 @@ def _follow(
             return
         try:
             value = getattr(value, attribute)
-        except AttributeError:
+        except Exception:  # noqa: BLE001  (a module's own __getattr__ may raise anything for what it has not)
             if label not in seen:
                 seen.add(label)
                 node.add("→", label, UNBOUND)
@@ -188,7 +188,7 @@ def _check_computed(walk: Walk, node: Node, chain: tuple[str, ...], namespace: d
     """``getattr`` with a computed name, of a module of the user's: it may reach anything."""
     value = namespace.get(chain[0])
     for attribute in chain[1:]:
-        value = getattr(value, attribute, None)
+        value = vars(value).get(attribute) if isinstance(value, ModuleType) else None
     unknown = value is sys.modules or (
         isinstance(value, ModuleType) and walk.origins.of_module(value.__name__).by_content
     )
