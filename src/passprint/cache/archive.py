@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from passprint.cache.files import DamagedError, check_file, open_file, read_checked, read_fd
+from passprint.cache.files import DamagedError, check_file, read_checked, read_file
 from passprint.cache.folder import sharded
 from passprint.cache.record import Record, StoredFile, UnknownFormatError, decode
 from passprint.cache.store import Exported
@@ -61,7 +61,7 @@ def write_archive(path: Path, entries: str, objects: str, digests: Iterable[str]
     left_out = 0
     for digest in digests:
         try:
-            data = _read(sharded(entries, digest))
+            data = read_file(sharded(entries, digest))
             record = decode(data, digest)
             for stored in record.objects:
                 if stored.sha256 not in needed:
@@ -98,14 +98,6 @@ def write_archive(path: Path, entries: str, objects: str, digests: Iterable[str]
         with contextlib.suppress(OSError):
             os.unlink(temporary)
     return Exported(str(path), len(records), len(needed), size, left_out)
-
-
-def _read(path: str) -> bytes:
-    fd = open_file(path)
-    try:
-        return read_fd(fd, os.fstat(fd))
-    finally:
-        os.close(fd)
 
 
 # ---- reading --------------------------------------------------------------------------------------------

@@ -128,6 +128,15 @@ def open_file(path: str) -> int:
         raise
 
 
+def read_file(path: str) -> bytes:
+    """All bytes of a file. Raises as `open_file` and `read_fd` do."""
+    fd = open_file(path)
+    try:
+        return read_fd(fd, os.fstat(fd))
+    finally:
+        os.close(fd)
+
+
 def read_fd(fd: int, found: os.stat_result) -> bytes:
     """All bytes of a file that was just opened.
 

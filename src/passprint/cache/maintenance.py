@@ -17,8 +17,7 @@ from passprint.cache.files import (
     DamagedError,
     check_file,
     locked,
-    open_file,
-    read_fd,
+    read_file,
     remove_unused,
 )
 from passprint.cache.folder import sharded
@@ -229,7 +228,7 @@ def _records(entries: str) -> Iterator[_Seen]:
                 status = item.stat(follow_symlinks=False)
                 data = b""
                 with contextlib.suppress(DamagedError, OSError):
-                    data = _read(item.path)
+                    data = read_file(item.path)
                 yield _Seen(item.path, status.st_mtime, status.st_size, mentioned(data))
 
 
@@ -281,7 +280,7 @@ def _verify(root: str, *, repair: bool) -> Verified:
     for digest in list(digests(entries)):
         path = sharded(entries, digest)
         try:
-            data = _read(path)
+            data = read_file(path)
             named |= mentioned(data)
             record = decode(data, digest)
             for stored in record.objects:
@@ -302,14 +301,6 @@ def _verify(root: str, *, repair: bool) -> Verified:
             problems.append(Problem(digest, f"entry cannot be read: {error.strerror}"))
     orphans = len(whole.keys() - named)
     return Verified(counted, len(whole), orphans, unknown, tuple(problems), repair)
-
-
-def _read(path: str) -> bytes:
-    fd = open_file(path)
-    try:
-        return read_fd(fd, os.fstat(fd))
-    finally:
-        os.close(fd)
 
 
 def _older(item: os.DirEntry[str], seconds: float) -> bool:
