@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from passprint.cache import Miss
@@ -18,8 +18,7 @@ Status = Literal["pending", "cold", "warm", "bypass"]
 Origin = Literal["compiled", "store", "memory"]
 
 
-@dataclass(frozen=True)
-class PieceReport:
+class PieceReport(NamedTuple):
     """One piece of a graph. ``origin``: compiled now, found in the store, or the same as an earlier piece.
 
     ``matches``: by pass, how often it matched in this piece when the piece was compiled.
@@ -41,8 +40,7 @@ class PieceReport:
     sizes: str | None = None
 
 
-@dataclass(frozen=True)
-class GraphBreak:
+class GraphBreak(NamedTuple):
     """Where a model stopped being one graph: ``place`` is file, line and function, ``line`` the source there.
 
     ``reason`` is torch's.
@@ -58,7 +56,7 @@ class GraphBreak:
         return f"{self.place}: {self.line} ({self.reason})" if self.line else f"{self.place} ({self.reason})"
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class CompileReport:
     """Everything that ``passprint.compile`` did for one model, over all graphs that were compiled so far.
 
@@ -188,9 +186,9 @@ class CompileReport:
             "notes": list(self.notes),
             "traced_because": list(self.traced_because),
             "misses": [miss.to_dict() for miss in self.misses],
-            "graph_breaks": [vars(one) for one in self.graph_breaks],
-            "each_piece": [{**vars(p), "matches": dict(p.matches)} for p in self.pieces_seen],
-            "variants": [{**vars(p), "matches": dict(p.matches)} for p in self.variants_seen],
+            "graph_breaks": [one._asdict() for one in self.graph_breaks],
+            "each_piece": [{**p._asdict(), "matches": dict(p.matches)} for p in self.pieces_seen],
+            "variants": [{**p._asdict(), "matches": dict(p.matches)} for p in self.variants_seen],
         }
 
     def __str__(self) -> str:
