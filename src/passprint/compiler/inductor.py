@@ -28,6 +28,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx import GraphModule
 
 from passprint.compiler.host import instruction_set
+from passprint.compiler.strides import plain_strides
 from passprint.errors import PassprintError
 from passprint.passes.context import UNBOUNDED, CompileRange
 
@@ -73,7 +74,8 @@ def compile_graph(
     donate = {"donate_graph_module": True} if _accepts(standalone_compile, "donate_graph_module") else {}
     try:
         # torch 2.11 lowers a backward graph only when it is first needed, which is too late to store it.
-        with _tracing_of(fake_mode), functorch_config.patch("force_non_lazy_backward_lowering", True):
+        functorch = functorch_config.patch("force_non_lazy_backward_lowering", True)
+        with _tracing_of(fake_mode), functorch, plain_strides():
             artifact = standalone_compile(
                 gm, inputs, dynamic_shapes="from_tracing_context", options={}, aot=serializable, **donate
             )
