@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import sympy
 import torch
+from tests.compiler.processes import in_new_process
 from torch._inductor.sizevars import stride_at_vec_range
 from torch.utils._sympy.functions import FloorDiv, ModularIndexing
 
@@ -15,7 +16,6 @@ from passprint.cache import open_store
 from passprint.compiler import joint
 from passprint.compiler.kernels import load_kernel
 from passprint.compiler.strides import plain_stride
-from tests.compiler.processes import in_new_process
 
 KERNEL = """
 #include <torch/csrc/inductor/cpp_prefix.h>
@@ -119,6 +119,20 @@ def test_kernels_that_cannot_be_built_together_are_built_one_by_one(
     assert libraries(tmp_path / "cache") == [2]
 
 
+def test_without_a_compiler_the_error_says_what_to_do(tmp_path: Path) -> None:
+    """Found in the store: it runs. Not found: an error that speaks to a person."""
+    x, w = given()
+    passprint.compile(two_kernels, cache=tmp_path / "cache")(x, w)
+    torch._dynamo.reset()
+    with torch._inductor.config.patch({"cpp.cxx": (None, "no-such-compiler")}):
+        stored = passprint.compile(two_kernels, cache=tmp_path / "cache")
+        torch.testing.assert_close(stored(x, w), two_kernels(x, w))
+        with pytest.raises(passprint.CompileError, match="'no-such-compiler' was not found") as caught:
+            passprint.compile(lambda x: x.sin() + x.cos(), cache=tmp_path / "cache")(x)
+    for word in ("C++ compiler", "$CXX", "passprint cache export", "passprint cache import"):
+        assert word in str(caught.value)
+
+
 # ---- strides --------------------------------------------------------------------------------------------
 
 X, Y, S = sympy.symbols("d0 d1 s0", integer=True, nonnegative=True)
@@ -145,6 +159,8 @@ def test_a_stride_that_is_read_off_is_what_torch_finds(index: sympy.Expr) -> Non
     assert (stride is None) == (index == 8 * (X + Y) * S)
 
 
-@pytest.mark.parametrize("index", [FloorDiv(X, 3), X * X, X * FloorDiv(Y, 2), ModularIndexing(X, 1, 8) + X, X * Y * X])
+@pytest.mark.parametrize(
+    "index", [FloorDiv(X, 3), X * X, X * FloorDiv(Y, 2), ModularIndexing(X, 1, 8) + X, X * Y * X]
+)
 def test_a_stride_that_is_not_plain_is_left_to_torch(index: sympy.Expr) -> None:
     assert plain_stride(index, X) is None

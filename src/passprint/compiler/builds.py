@@ -8,8 +8,8 @@ Inductor starts the builds of a graph's kernels in threads, and waits for them a
 - what all builds need is made ready while Dynamo still traces (:func:`prepare`): the probe that asks whether the
   compiler knows the CPU's instruction set, and the precompiled header.
 
-What is reached here: ``AsyncCompile.wait`` and ``cpp_pybinding``, ``CppPythonBindingsCodeCache``, ``LambdaFuture``. Read
-against torch 2.11 to 2.13.
+What is reached here: ``AsyncCompile.wait`` and ``cpp_pybinding``, ``CppPythonBindingsCodeCache``, ``LambdaFuture``.
+Read against torch 2.11 to 2.13.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class BackgroundBuilds:
             _collecting.reset(self._token)
 
     def kernel(self, argument_types: list[str], source: str) -> Any:
-        """Ask for a kernel that is built together with others, from :meth:`add` on; returns a future of torch's kind."""
+        """Ask for a kernel that is built together with others, from :meth:`add` on; returns torch's kind of future."""
         from torch._inductor.codecache import LambdaFuture
 
         kernel = _Kernel(argument_types, source)

@@ -317,6 +317,23 @@ def has_compiler() -> bool:
     return _compiler_version() != _NO_COMPILER
 
 
+def compiler_names() -> str:
+    """What is looked for as the C++ compiler."""
+    import torch._inductor.config as inductor_config
+
+    config: Any = inductor_config
+    configured = config.cpp.cxx
+    names = configured if isinstance(configured, (tuple, list)) else (configured,)
+    return " or ".join([repr(name) for name in names if name])
+
+
+def is_missing_compiler(error: BaseException) -> bool:
+    """Whether torch failed because there is no C++ compiler."""
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    return not has_compiler() and any(isinstance(e, InvalidCxxCompiler) for e in _causes(error))
+
+
 _NO_COMPILER = "no compiler"
 
 
@@ -412,14 +429,16 @@ def backend_errors() -> tuple[type[Exception], ...]:
 
 def own_cause(error: BaseException) -> PassprintError | None:
     """The error of ours that torch wrapped, or None."""
+    return next((cause for cause in _causes(error) if isinstance(cause, PassprintError)), None)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and all that it wraps or came from."""
     seen: set[int] = set()
     todo: list[BaseException | None] = [error]
     while todo:
         current = todo.pop()
-        if current is None or id(current) in seen:
-            continue
-        if isinstance(current, PassprintError):
-            return current
-        seen.add(id(current))
-        todo += [getattr(current, "inner_exception", None), current.__cause__, current.__context__]
-    return None
+        if current is not None and id(current) not in seen:
+            seen.add(id(current))
+            yield current
+            todo += [getattr(current, "inner_exception", None), current.__cause__, current.__context__]

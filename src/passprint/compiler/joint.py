@@ -59,7 +59,7 @@ _CALL = """static PyObject* call_{name}(PyObject*, PyObject* const* given, Py_ss
     return call(&{name}, given, count);
 }}"""
 
-_ROW = """    {{"{name}", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&call_{name})), METH_FASTCALL, nullptr}},"""
+_ROW = """    {{"{name}", as_method(&call_{name}), METH_FASTCALL, nullptr}},"""
 
 # Arguments come from the kernel's own type. The address of torch's "data pointer of a tensor" comes through the
 # environment, as for torch's bindings, so that the library needs nothing of torch but what a kernel itself calls.
@@ -112,6 +112,10 @@ static PyObject* call(void (*function)(T...), PyObject* const* given, Py_ssize_t
 }
 
 @CALLS@
+
+static PyCFunction as_method(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t)) {
+    return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
 
 static PyMethodDef methods[] = {
 @ROWS@

@@ -34,7 +34,7 @@ def plain_stride(index: Any, variable: Any) -> Any | None:
 
     ``64*x + 8*s*y + 3`` has the step ``8*s`` by ``y``. An index that holds ``y // 3`` has none that can be read off.
     """
-    import sympy
+    import sympy  # type: ignore[import-untyped]
 
     steps = []
     for term in sympy.Add.make_args(index):

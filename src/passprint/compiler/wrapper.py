@@ -19,6 +19,7 @@ from passprint.compiler.joint import FIRST
 KERNEL_LOADER = "__passprint_kernel__"
 """The name by which a portable wrapper asks for a built kernel: ``__passprint_kernel__("<file>")``."""
 
+
 class Kernel(NamedTuple):
     """A built kernel: the file of its library, and its name there."""
 
