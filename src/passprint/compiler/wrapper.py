@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from passprint.compiler.joint import FIRST
-
-KERNEL_LOADER = "__passprint_kernel__"
-"""The name by which a portable wrapper asks for a built kernel: ``__passprint_kernel__("<file>")``."""
+from passprint.compiler.kernels import KERNEL_LOADER
 
 
 class Kernel(NamedTuple):
