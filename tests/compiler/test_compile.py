@@ -285,13 +285,13 @@ def test_a_compiled_module_stands_in_for_the_module(cache: Path) -> None:
 # ---- bad input ------------------------------------------------------------------------------------------
 
 
-def test_a_model_that_is_not_one_graph_keeps_torchs_reason(cache: Path) -> None:
+def test_fullgraph_refuses_a_graph_break_with_torchs_reason(cache: Path) -> None:
     def prints(x: torch.Tensor) -> torch.Tensor:
         torch._dynamo.graph_break()
         return x + 1
 
     with pytest.raises(passprint.CompileError, match="does not trace as one graph") as caught:
-        passprint.compile(prints, cache=cache)(torch.ones(2))
+        passprint.compile(prints, cache=cache, fullgraph=True)(torch.ones(2))
     assert "graph_break" in str(caught.value)
     assert caught.value.__cause__ is not None
     assert not list((cache / "entries").rglob("*.json"))
