@@ -122,7 +122,7 @@ def _too_long(*_: object) -> None:
 def _forget() -> None:
     """Empty the caches that would make a first answer a later one: of sources, and of code."""
     linecache.clearcache()
-    bytecode._FACTS.clear()
+    bytecode.forget_facts()
     for module, memo in _MEMOS.items():
         fresh = Memo(first_party=[module])
         fresh.origins = memo.origins
@@ -160,7 +160,7 @@ def _in_a_row(repeats: int) -> dict[str, float]:
     for cls in classes().values():
         settled.digest(cls)
     for _ in range(3 * repeats):
-        bytecode._FACTS.clear()
+        bytecode.forget_facts()
         memo = Memo(first_party=list(CLASSES))
         memo.origins = settled.origins
         for name, cls in classes().items():
@@ -230,7 +230,7 @@ def _passes(repeats: int) -> dict[str, float]:
         for _ in range(5 * repeats):
             memo = Memo()
             memo.origins = known.origins
-            bytecode._FACTS.clear()
+            bytecode.forget_facts()
             started = time.perf_counter()
             memo.digest(one)
             times.append(time.perf_counter() - started)

@@ -27,29 +27,41 @@ if TYPE_CHECKING:
     from passprint.passes import (
         CallableInductorPass,
         CompileRange,
+        GraphModulePass,
         InductorPass,
+        InferenceAwarePass,
+        Partitioner,
         PassContext,
         Pattern,
         PatternPass,
+        SchedulerPass,
         get_pass_context,
         graph_pass,
+        may_rewrite,
         pass_context,
     )
-    from passprint.pipeline import PassManager
+    from passprint.pipeline import FixedPoint, PassManager, selected
 
 __version__ = "0.1.0"
 
 _LAZY = {
     "CallableInductorPass": "passprint.passes",
     "CompileRange": "passprint.passes",
+    "GraphModulePass": "passprint.passes",
     "InductorPass": "passprint.passes",
+    "InferenceAwarePass": "passprint.passes",
+    "Partitioner": "passprint.passes",
     "PassContext": "passprint.passes",
     "Pattern": "passprint.passes",
     "PatternPass": "passprint.passes",
+    "SchedulerPass": "passprint.passes",
     "get_pass_context": "passprint.passes",
     "graph_pass": "passprint.passes",
+    "may_rewrite": "passprint.passes",
     "pass_context": "passprint.passes",
+    "FixedPoint": "passprint.pipeline",
     "PassManager": "passprint.pipeline",
+    "selected": "passprint.pipeline",
     "CompileReport": "passprint.compiler",
     "compile": "passprint.compiler",
 }
@@ -62,8 +74,12 @@ __all__ = [
     "CompileRange",
     "CompileReport",
     "Fingerprint",
+    "FixedPoint",
+    "GraphModulePass",
     "InductorPass",
+    "InferenceAwarePass",
     "OpaqueError",
+    "Partitioner",
     "PassContext",
     "PassError",
     "PassManager",
@@ -71,11 +87,14 @@ __all__ = [
     "Pattern",
     "PatternPass",
     "PipelineError",
+    "SchedulerPass",
     "compile",
     "fingerprint",
     "get_pass_context",
     "graph_pass",
+    "may_rewrite",
     "pass_context",
+    "selected",
 ]
 
 

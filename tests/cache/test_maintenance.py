@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from passprint.cache import LocalStore, files
-from passprint.cache.maintenance import parse_size
+from passprint.cache.limits import parse_size
 from passprint.errors import CacheError
 
 from .proof import files_of, is_right, key_of, put

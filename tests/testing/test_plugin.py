@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+
+import pytest
 
 _TEST = """
 import pytest, torch
@@ -32,24 +35,47 @@ def test_verified_without_asking():
 """
 
 
+_ENTRY_POINTS = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
+    "entry-points"
+]
+
+
+def run_pytest(folder: Path, *options: str, **variables: str) -> str:
+    """A pytest of its own over ``folder``, as where passprint is installed; what it wrote."""
+    installed = folder / "installed"
+    metadata = installed / "passprint_as_installed-0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: passprint-as-installed\nVersion: 0\n")
+    lines = [f"{name} = {where}" for name, where in _ENTRY_POINTS["pytest11"].items()]
+    (metadata / "entry_points.txt").write_text("\n".join(["[pytest11]", *lines]) + "\n")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PASSPRINT_")}
+    environment |= {"PYTHONPATH": os.pathsep.join([str(installed), *sys.path]), **variables}
+    command = [sys.executable, "-m", "pytest", "-q", *options, "-p", "no:cacheprovider", "test_it.py"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def test_the_plugin(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(_TEST)
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PASSPRINT_")}
-    environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "PASSPRINT_UPDATE_GOLDENS": "1"}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "passprint.testing.plugin",
-        "-p",
-        "no:cacheprovider",
-    ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stdout
-    assert "2 passed" in done.stdout
+    assert "2 passed" in run_pytest(tmp_path, PASSPRINT_UPDATE_GOLDENS="1")
     golden = (tmp_path / "goldens" / "test_golden-3.txt").read_text()
     assert "# graph before" in golden
     assert "aten.expand" in golden.partition("# graph after")[0]
     assert "aten.expand" not in golden.partition("# graph after")[2]
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("-p", "passprint.testing.plugin")], ids=["installed", "named as well"]
+)
+def test_it_costs_a_suite_without_torch_nothing(tmp_path: Path, options: tuple[str, ...]) -> None:
+    (tmp_path / "test_it.py").write_text(
+        """
+import os, sys
+def test_it(request):
+    assert request.config.pluginmanager.hasplugin("passprint.testing.plugin")
+    assert os.environ["PASSPRINT_INSTRUMENTS"] == "verify"
+    assert "torch" not in sys.modules
+"""
+    )
+    assert "1 passed" in run_pytest(tmp_path, *options)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from passprint.cache.entry import Entry
 from passprint.cache.folder import CacheWarning
 from passprint.cache.local import LocalStore
-from passprint.cache.maintenance import Problem, Row, Swept, Verified
 from passprint.cache.store import Exported, Imported, Key, NoStore, Payload, Stats, Store, StoreSpec
 from passprint.errors import CacheError
 
 if TYPE_CHECKING:
     from passprint.cache.explain import explain_miss, with_sources
+    from passprint.cache.maintenance import Problem, Row, Swept, Verified
     from passprint.cache.miss import Miss
 
 __all__ = [
@@ -66,12 +66,17 @@ def open_store(spec: StoreSpec = None) -> Store:
     )
 
 
-_EXPLAINING = {"Miss": "miss", "explain_miss": "explain", "with_sources": "explain"}
-"""Names that only a miss needs, and the modules that have them: a warm start does not import these."""
+_LATER = {
+    "Miss": "miss",
+    "explain_miss": "explain",
+    "with_sources": "explain",
+    **dict.fromkeys(("Problem", "Row", "Swept", "Verified"), "maintenance"),
+}
+"""Names that a warm start does not need, and the modules that have them."""
 
 
 def __getattr__(name: str) -> Any:
-    module = _EXPLAINING.get(name)
+    module = _LATER.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib

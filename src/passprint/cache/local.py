@@ -27,7 +27,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from passprint.cache import maintenance
 from passprint.cache.counters import Counters
 from passprint.cache.entry import Entry, pack_key
 from passprint.cache.files import (
@@ -39,6 +38,7 @@ from passprint.cache.files import (
     try_lock,
 )
 from passprint.cache.folder import check_digest, default_root, prepare, revive, sharded, warn
+from passprint.cache.limits import SWEEP, size_limit
 from passprint.cache.nearest import COMPARED, Catalog, entry_but_for, nearest_entry
 from passprint.cache.record import Record, StoredFile, UnknownFormatError, decode
 from passprint.cache.store import WAIT_SECONDS, Exported, Imported, Key, Payload, Stats
@@ -47,6 +47,7 @@ from passprint.errors import CacheError
 from passprint.identity import Change
 
 if TYPE_CHECKING:
+    from passprint.cache import maintenance
     from passprint.cache.miss import Journal, Miss
 
 _LOCK_TRIES: Final = 200
@@ -78,11 +79,11 @@ class LocalStore:
 
     def __init__(self, root: str | os.PathLike[str] | None = None, *, limit_bytes: int | None = None) -> None:
         self.root = (Path(root).expanduser() if root is not None else default_root()).absolute()
-        self.limit_bytes = maintenance.size_limit(limit_bytes)
+        self.limit_bytes = size_limit(limit_bytes)
         prepare(self.root)
         self._entries = f"{self.root}/entries"
         self._objects = f"{self.root}/objects"
-        self._sweep_lock = f"{self.root}/locks/{maintenance.SWEEP}"
+        self._sweep_lock = f"{self.root}/locks/{SWEEP}"
         self.counters = Counters(f"{self.root}/counts")
         self._catalog = Catalog(self._entries, self._objects)
         self._warned: set[str] = set()
@@ -225,6 +226,8 @@ class LocalStore:
 
     def entries(self) -> Iterator[Entry]:
         """All whole entries, without counting. Damaged records are removed with a warning."""
+        from passprint.cache import maintenance
+
         for digest in maintenance.digests(self._entries):
             found = self._find(digest, check_files=False)
             if isinstance(found, Entry):
@@ -232,6 +235,8 @@ class LocalStore:
 
     def stats(self) -> Stats:
         """Entries, objects and bytes now, and all counts with their reasons."""
+        from passprint.cache import maintenance
+
         held = maintenance.usage(self._entries, self._objects)
         return Stats(
             str(self.root), held.entries, held.objects, held.bytes, self.limit_bytes, self.counters.read()
@@ -239,6 +244,8 @@ class LocalStore:
 
     def ls(self) -> list[maintenance.Row]:
         """One row per entry, the most recently used first."""
+        from passprint.cache import maintenance
+
         return maintenance.rows(self._entries, self.entries())
 
     def gc(self, limit_bytes: int | None = None) -> maintenance.Swept:
@@ -246,15 +253,21 @@ class LocalStore:
 
         Entries that a live process holds stay. Raises ``CacheError`` when another sweep does not end.
         """
-        limit = self.limit_bytes if limit_bytes is None else maintenance.size_limit(limit_bytes)
+        limit = self.limit_bytes if limit_bytes is None else size_limit(limit_bytes)
+        from passprint.cache import maintenance
+
         return maintenance.sweep(self.root, limit, timeout=_SWEEP_WAIT)
 
     def clear(self) -> maintenance.Swept:
         """Remove all entries but those that a live process holds."""
+        from passprint.cache import maintenance
+
         return maintenance.sweep(self.root, 0, everything=True, timeout=_SWEEP_WAIT)
 
     def verify(self, *, repair: bool = False) -> maintenance.Verified:
         """Read and check every entry and object; with ``repair``, remove the damaged ones."""
+        from passprint.cache import maintenance
+
         return maintenance.verify(self.root, repair=repair)
 
     def export_to(
@@ -351,6 +364,8 @@ class LocalStore:
         with contextlib.suppress(CacheError):  # another process sweeps
             self._stored_bytes = 0
             low = int(self.limit_bytes * _LOW_WATER)
+            from passprint.cache import maintenance
+
             maintenance.sweep(self.root, self.limit_bytes, down_to=low, timeout=_OWN_SWEEP_WAIT)
 
     def _warn(self, message: str) -> None:

@@ -21,19 +21,14 @@ from passprint.cache.files import (
     remove_unused,
 )
 from passprint.cache.folder import sharded
+from passprint.cache.limits import REPLACED, SWEEP
 from passprint.cache.record import UnknownFormatError, decode, mentioned
 from passprint.errors import CacheError
-
-SWEEP: Final = "sweep"
-REPLACED: Final = ".old-"
-LIMIT_ENVIRONMENT: Final = "PASSPRINT_CACHE_LIMIT"
-DEFAULT_LIMIT: Final = 5 << 30
 
 _TEMPORARY_SECONDS: Final = 600.0
 _LOCK_FILE_SECONDS: Final = 86400.0
 _ENTRY_NAME: Final = re.compile(r"[0-9a-f]{16,128}")
 _OBJECT_NAME: Final = re.compile(r"[0-9a-f]{64}")
-_SIZE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,23 +92,6 @@ class _Seen:
     used: float
     size: int
     objects: set[str]
-
-
-def size_limit(given: int | None) -> int:
-    """A limit in bytes (0: none): the given one, or ``PASSPRINT_CACHE_LIMIT`` (as ``2G``), or 5 GiB."""
-    if given is not None:
-        return given
-    text = os.environ.get(LIMIT_ENVIRONMENT)
-    return DEFAULT_LIMIT if not text else parse_size(text)
-
-
-def parse_size(text: str) -> int:
-    """``500M``, ``2.5G``, ``1024`` as bytes (binary units). Raises ``CacheError`` for anything else."""
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise CacheError(f"A size must be like 500M, 2G or 1048576, but {text!r} was given.")
-    number, unit = match.groups()
-    return int(float(number) * 1024 ** " KMGT".index(unit.upper() or " "))
 
 
 def digests(entries: str) -> Iterator[str]:

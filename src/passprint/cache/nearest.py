@@ -8,7 +8,6 @@ from typing import Final
 
 from passprint.cache.entry import Entry
 from passprint.cache.files import DamagedError, open_file, read_fd
-from passprint.cache.maintenance import record_files
 from passprint.cache.record import UnknownFormatError, decode
 from passprint.errors import CacheError
 from passprint.identity import Change, Fingerprint
@@ -29,6 +28,8 @@ class Catalog:
 
     def entries(self, most: int | None = None) -> list[Entry]:
         """All whole ones, or the ``most`` recently used; damaged and unknown records are left out."""
+        from passprint.cache.maintenance import record_files  # only a miss compares
+
         items = sorted(record_files(self._entries), key=lambda item: item[1].st_mtime, reverse=True)
         known = {}
         for path, status in items[:most]:

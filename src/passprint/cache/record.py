@@ -9,8 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from passprint.cache.files import DamagedError
 from passprint.errors import CacheError
@@ -25,8 +24,7 @@ class UnknownFormatError(Exception):
     """A record of another version of passprint. Internal: a miss, and none of our business otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredFile:
+class StoredFile(NamedTuple):
     """A file of an entry: its name there, its length in bytes, and the object that holds it."""
 
     name: str
@@ -39,8 +37,7 @@ class StoredFile:
         return cls(name, len(data), hashlib.sha256(data).hexdigest())
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """What one entry says.
 
     ``key`` is the digest of the key, ``kind`` the name of its root (``"piece"``), ``parts`` the digests of
@@ -70,7 +67,7 @@ class Record:
 
     def same_content(self, other: Record) -> bool:
         """Whether both say the same, whenever they were written."""
-        return replace(self, created=0.0) == replace(other, created=0.0)
+        return self._replace(created=0.0) == other._replace(created=0.0)
 
     def encode(self) -> bytes:
         """The bytes of the record. Raises ``CacheError`` when ``meta`` is not plain JSON data."""

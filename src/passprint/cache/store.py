@@ -7,8 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from passprint.cache.counters import Kind, total
 from passprint.cache.entry import Entry
@@ -27,8 +26,7 @@ WAIT_SECONDS: Final = 600.0
 """How long a process waits for another one that compiles the same thing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
+class Stats(NamedTuple):
     """What a store holds and what was asked of it. Bytes are those of files, each equal file counted once."""
 
     place: str
@@ -80,8 +78,7 @@ class Stats:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Exported:
+class Exported(NamedTuple):
     """What an export wrote: entries, objects, and the bytes of the file; ``left_out`` entries are not whole."""
 
     path: str
@@ -91,8 +88,7 @@ class Exported:
     left_out: int
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
+class Imported(NamedTuple):
     """What an import brought: new entries (as ``(kind, label)``), and how many were there already.
 
     ``objects`` and ``bytes`` are those that were not there.

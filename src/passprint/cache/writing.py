@@ -10,7 +10,7 @@ from typing import Final
 
 from passprint.cache.files import DamagedError, check_file, read_fd, try_lock, write_whole
 from passprint.cache.folder import make_shard, sharded
-from passprint.cache.maintenance import REPLACED
+from passprint.cache.limits import REPLACED
 from passprint.cache.record import Record, StoredFile, UnknownFormatError, decode
 
 _TOUCH_AFTER: Final = 60.0  # seconds: use is noted once a minute, not at every hit

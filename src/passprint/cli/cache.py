@@ -82,7 +82,7 @@ def gc(
     ] = None,
 ) -> None:
     """Remove garbage, and the least recently used entries above the size limit."""
-    from passprint.cache.maintenance import parse_size
+    from passprint.cache.limits import parse_size
 
     _print_swept(open_folder(folder).gc(parse_size(limit) if limit is not None else None))
 

@@ -22,9 +22,9 @@ from typing import Any, Protocol
 
 from passprint.compiler import inductor
 from passprint.compiler.elf import portable_library
-from passprint.compiler.kernels import load_kernel, run_wrapper
+from passprint.compiler.kernels import KERNEL_LOADER, load_kernel, run_wrapper
 from passprint.compiler.stitched import Runnable
-from passprint.compiler.wrapper import KERNEL_LOADER, Wrapper, kernel_names, make_portable
+from passprint.compiler.wrapper import Wrapper, kernel_names, make_portable
 from passprint.errors import CacheError
 
 __all__ = ["Files", "Packed", "Runnable", "boxed", "load_kernel", "pack", "unpack"]

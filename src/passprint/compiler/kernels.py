@@ -19,8 +19,10 @@ from typing import Any
 import torch
 
 from passprint.compiler.stitched import Runnable
-from passprint.compiler.wrapper import KERNEL_LOADER
 from passprint.errors import CacheError
+
+KERNEL_LOADER = "__passprint_kernel__"
+"""The name by which a portable wrapper asks for a built kernel: ``__passprint_kernel__("<file>")``."""
 
 
 def run_wrapper(code: CodeType, path: Callable[[str], Path], label: str) -> Runnable:

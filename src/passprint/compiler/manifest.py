@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 from passprint.errors import CacheError
 
@@ -18,8 +17,7 @@ FILE = "program"
 """The name of the manifest among an entry's files."""
 
 
-@dataclass(frozen=True)
-class StoredPiece:
+class StoredPiece(NamedTuple):
     """One distinct piece: its key's digest, its form, and its files: name in the piece → name in the entry.
 
     ``wrapper`` is the code of a ``direct`` piece.
@@ -31,8 +29,7 @@ class StoredPiece:
     wrapper: CodeType | None
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(NamedTuple):
     """Everything about one program, as plain data and code objects.
 
     ``surroundings``, ``compiler`` (a mark of the file, its version) and ``passes`` are what was compiled with;
@@ -62,8 +59,8 @@ class Manifest:
 
     def encode(self) -> bytes:
         """The bytes of the file."""
-        held = {field.name: getattr(self, field.name) for field in fields(self)}
-        held["pieces"] = [asdict(piece) for piece in self.pieces]
+        held = self._asdict()
+        held["pieces"] = [piece._asdict() for piece in self.pieces]
         return marshal.dumps(_plain(held))
 
     @classmethod

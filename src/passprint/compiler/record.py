@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from passprint.cache import Miss
@@ -18,8 +18,7 @@ Status = Literal["pending", "cold", "warm", "bypass"]
 Origin = Literal["compiled", "store", "memory"]
 
 
-@dataclass(frozen=True)
-class PieceReport:
+class PieceReport(NamedTuple):
     """One piece of a graph. ``origin``: compiled now, found in the store, or the same as an earlier piece.
 
     ``matches``: by pass, how often it matched in this piece when the piece was compiled.
@@ -41,7 +40,7 @@ class PieceReport:
     sizes: str | None = None
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class CompileReport:
     """Everything that ``passprint.compile`` did for one model, over all graphs that were compiled so far.
 
@@ -162,8 +161,8 @@ class CompileReport:
             "notes": list(self.notes),
             "traced_because": list(self.traced_because),
             "misses": [miss.to_dict() for miss in self.misses],
-            "each_piece": [{**vars(p), "matches": dict(p.matches)} for p in self.pieces_seen],
-            "variants": [{**vars(p), "matches": dict(p.matches)} for p in self.variants_seen],
+            "each_piece": [{**p._asdict(), "matches": dict(p.matches)} for p in self.pieces_seen],
+            "variants": [{**p._asdict(), "matches": dict(p.matches)} for p in self.variants_seen],
         }
 
     def __str__(self) -> str:

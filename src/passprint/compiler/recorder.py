@@ -15,7 +15,7 @@ import torch
 
 from passprint.compiler.artifact import WRAPPER
 from passprint.compiler.dynamo import Trace
-from passprint.compiler.guard_code import GuardWriter
+from passprint.compiler.guard_writer import GuardWriter
 from passprint.compiler.manifest import Manifest, StoredPiece
 from passprint.compiler.record import PieceReport
 from passprint.compiler.refs import CannotRecordError, Refs, code_stamp, find, unwrapped

@@ -7,9 +7,8 @@ says whether it may be used (:mod:`passprint.compiler.manifest`). Sizes are left
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -20,8 +19,7 @@ FORMAT = 1
 """Raised when what is stored for a program changes in a way that older entries do not follow."""
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """The parts of the key, as text, and the digest of them all."""
 
     parts: Mapping[str, str]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 Runnable = Callable[[list[Any]], Sequence[Any]]
 """Takes a list of inputs, which it empties, and returns the outputs."""
 
 
-@dataclass(frozen=True)
-class Stitched:
+class Stitched(NamedTuple):
     """Code that defines ``run``, and the values of the graph's attributes (constants that Dynamo lifted), by name."""
 
     code: CodeType

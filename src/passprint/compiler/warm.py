@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from passprint.cache.entry import Entry
 from passprint.cache.store import Store
@@ -30,8 +30,7 @@ CANDIDATES = 8
 """How many programs are kept for one request: for other sizes, other values of arguments. Torch's own limit."""
 
 
-@dataclass(frozen=True)
-class PassesFound:
+class PassesFound(NamedTuple):
     """Which passes a model is compiled with: a digest, and the tree behind it (None: the default, not looked at).
 
     Where nothing has imported the default pipeline, it is what passprint's own files say, and they are checked apart.
@@ -68,7 +67,7 @@ class PassesFound:
         return f"the passes differ: {changes[0]}" if changes else "the passes differ"
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Found:
     """The answer to a look-up: a program, or why there is none.
 
@@ -86,7 +85,7 @@ class Found:
     refused: list[tuple[Entry, str]] = field(default_factory=list)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class WarmStart:
     """Looks for stored programs of one model, and stores new ones."""
 

@@ -13,8 +13,7 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-KERNEL_LOADER = "__passprint_kernel__"
-"""The name by which a portable wrapper asks for a built kernel: ``__passprint_kernel__("<file>")``."""
+from passprint.compiler.kernels import KERNEL_LOADER
 
 _DEAD_FUNCTIONS = ("get_args", "benchmark_compiled_module")
 

@@ -99,7 +99,7 @@ class _Machinery:
             return CONTENT
         whole = sha256()
         for path, _, _ in self._loaded:
-            name = encode_text(os.path.relpath(path, self.folder))
+            name = encode_text(path[len(self.folder) + 1 :])
             whole.update(frame(b"f", name) + frame(b"t", _read(path)))
         return Origin(f"passprint checkout {whole.hexdigest()}")
 
@@ -197,15 +197,23 @@ def _find_origin(top: str, location: str | None) -> Origin:
     if site is None:
         inside = folder.startswith((_STDLIB_FOLDER + os.sep, _zipped_stdlib()))
         return STDLIB if inside and top in sys.stdlib_module_names else CONTENT
-    key = (site, top, tuple(_metadata_folders(site)))
+    key = (site, top, _modified(site))
     if key not in _DISTRIBUTIONS:
         _DISTRIBUTIONS[key] = _distribution(site, top)
     found = _DISTRIBUTIONS[key]
     return Origin(found) if found else CONTENT
 
 
-_DISTRIBUTIONS: dict[tuple[str, str, tuple[str, ...]], str | None] = {}
+_DISTRIBUTIONS: dict[tuple[str, str, int], str | None] = {}
 """What was found before: reading the file lists of distributions takes milliseconds, and they stay."""
+
+
+def _modified(folder: str) -> int:
+    """Changes whenever a distribution comes or goes."""
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _zipped_stdlib() -> str:
@@ -261,7 +269,9 @@ def _read(path: str) -> bytes:
 
 def _claims(folder: str, top: str) -> bool:
     """Whether a distribution lists files of this top-level package."""
-    record = b"\n" + _read(os.path.join(folder, "RECORD")).replace(b"\r", b"")
+    record = b"\n" + _read(os.path.join(folder, "RECORD"))
+    if b"\r" in record:
+        record = record.replace(b"\r", b"")
     name = encode_text(top)
     if record == b"\n":
         return name in _read(os.path.join(folder, "top_level.txt")).split()

@@ -1,0 +1,34 @@
+"""How large a cache may grow, and the names that its sweeps and its writers share. Every start imports this."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from passprint.errors import CacheError
+
+SWEEP: Final = "sweep"
+REPLACED: Final = ".old-"
+LIMIT_ENVIRONMENT: Final = "PASSPRINT_CACHE_LIMIT"
+DEFAULT_LIMIT: Final = 5 << 30
+
+_SIZE: Final = r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*"
+
+
+def size_limit(given: int | None) -> int:
+    """A limit in bytes (0: none): the given one, or ``PASSPRINT_CACHE_LIMIT`` (as ``2G``), or 5 GiB."""
+    if given is not None:
+        return given
+    text = os.environ.get(LIMIT_ENVIRONMENT)
+    return DEFAULT_LIMIT if not text else parse_size(text)
+
+
+def parse_size(text: str) -> int:
+    """``500M``, ``2.5G``, ``1024`` as bytes (binary units). Raises ``CacheError`` for anything else."""
+    import re
+
+    match = re.fullmatch(_SIZE, text, re.IGNORECASE)
+    if match is None:
+        raise CacheError(f"A size must be like 500M, 2G or 1048576, but {text!r} was given.")
+    number, unit = match.groups()
+    return int(float(number) * 1024 ** " KMGT".index(unit.upper() or " "))
