@@ -1,77 +1,44 @@
-"""What a code object is, and which names it reaches. Everything that differs by Python version is here.
+"""What a code object is, and which names it reaches.
 
-Read against CPython 3.11, 3.12, 3.13 and 3.14. ``co_code`` is the code before it warms up, with zeroed
-inline caches, so its opcodes (even bytes) and arguments (odd bytes) can be searched apart from each other
-with regular expressions, which is much faster than a loop over instructions.
+What differs by Python version is here and in ``opcodes.py``. Read against CPython 3.11, 3.12, 3.13 and 3.14.
 """
 
 from __future__ import annotations
 
-import opcode
-import re
-import sys
 import weakref
 from types import CodeType
 
-from passprint.identity.canonical import canonical, frame
+from passprint.identity.canonical import canonical
+from passprint.identity.digests import pack
+from passprint.identity.opcodes import (
+    ATTR_SHIFTS,
+    BETWEEN_IMPORT_AND_STORE,
+    CALLS,
+    IMPORT_FROM,
+    IMPORT_NAME,
+    LOAD_CONST,
+    LOCAL_LOADS,
+    LOCAL_PAIRS,
+    LOCAL_STORES,
+    LOCAL_USES,
+    NAME_SHIFTS,
+    NULLS,
+    SIMPLE_LOADS,
+    SMALL_INT,
+    is_plain,
+    move_constants,
+    read_chains,
+    read_instructions,
+)
 from passprint.identity.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_OP = {name: code for name, code in opcode.opmap.items() if code < 256}  # less the pseudo ones
-_EXTENDED = _OP["EXTENDED_ARG"]
 _CO_OPTIMIZED = 0x1
 _CO_HAS_DOCSTRING = 0x4000000  # 3.14
 _CO_UNCOUNTED = _CO_HAS_DOCSTRING
-
-# The arguments of these hold flags in their lowest bits: 3.11 has LOAD_METHOD, 3.12 folded it into LOAD_ATTR.
-_ATTR_SHIFT = 1 if sys.version_info >= (3, 12) else 0
-_GLOBAL_SHIFT = 1
-_NAME_SHIFTS = {
-    code: shift
-    for name, shift in {
-        "LOAD_GLOBAL": _GLOBAL_SHIFT,
-        "LOAD_NAME": 0,
-        "LOAD_FROM_DICT_OR_GLOBALS": 0,
-    }.items()
-    if (code := _OP.get(name)) is not None
-}
-_ATTR_SHIFTS = {
-    code: shift
-    for name, shift in {"LOAD_ATTR": _ATTR_SHIFT, "LOAD_METHOD": 0}.items()
-    if (code := _OP.get(name)) is not None
-}
-_SHIFTS = {**_NAME_SHIFTS, **_ATTR_SHIFTS}
-
-
-def _any_of(codes: Any) -> bytes:
-    return b"[" + b"".join(re.escape(bytes([code])) for code in codes) + b"]"
-
-
-def _codes(*names: str) -> list[int]:
-    return [_OP[name] for name in names if name in _OP]
-
-
-_EXT = re.escape(bytes([_EXTENDED]))
-_ATTRS = b"(?:" + _EXT + b"*" + _any_of(_ATTR_SHIFTS) + b"\0*)*"
-_CHAIN = re.compile(_any_of(_NAME_SHIFTS) + b"\0*" + _ATTRS, re.DOTALL)
-_STEP = re.compile(b"[^\0" + _EXT + b"]", re.DOTALL)
-_CONST_LOADS = re.compile(
-    _any_of(_codes("LOAD_CONST", "RETURN_CONST", "KW_NAMES", "LOAD_CONST_IMMORTAL", "LOAD_CONST_MORTAL"))
-)
-_IMPORT_NAME, _IMPORT_FROM = _OP["IMPORT_NAME"], _OP["IMPORT_FROM"]
-_LOAD_CONST = _OP["LOAD_CONST"]
-_SMALL_INT = _OP.get("LOAD_SMALL_INT", -1)
-_LOCAL_LOADS = frozenset(_codes("LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_FAST_BORROW", "LOAD_FAST_AND_CLEAR"))
-_LOCAL_PAIRS = frozenset(_codes("LOAD_FAST_LOAD_FAST", "LOAD_FAST_BORROW_LOAD_FAST_BORROW"))
-_LOCAL_STORES = frozenset(_codes("STORE_FAST"))
-_LOCAL_USES = frozenset(opcode.haslocal) - _LOCAL_STORES
-_SIMPLE_LOADS = frozenset((_LOAD_CONST, _SMALL_INT, *_LOCAL_LOADS, *_NAME_SHIFTS))
-_NULLS = frozenset(_codes("PUSH_NULL", "NULL"))
-_CALLS = frozenset(_codes("PRECALL", "CALL"))
-_BETWEEN_IMPORT_AND_STORE = frozenset(_codes("SWAP", "POP_TOP", "ROT_TWO"))
 
 
 def _probe(source: str) -> CodeType:
@@ -126,55 +93,14 @@ class CodeFacts:
         self.computed = computed
 
 
-def _argument(ops: bytes, args: bytes, position: int) -> int:
-    """An instruction's argument with what its EXTENDED_ARG prefixes add."""
-    value = args[position]
-    shift = 8
-    while position > 0 and ops[position - 1] == _EXTENDED:
-        position -= 1
-        value |= args[position] << shift
-        shift += 8
-    return value
-
-
-def _read_chains(code: CodeType, ops: bytes, args: bytes) -> dict[tuple[str, ...], None]:
-    names = code.co_names
-    found: dict[tuple[str, ...], None] = {}
-    for match in _CHAIN.finditer(ops):
-        start, end = match.span()
-        chain = []
-        for at in range(start, end):
-            op = ops[at]
-            if op and op != _EXTENDED:
-                arg = _argument(ops, args, at) if ops[at - 1] == _EXTENDED else args[at]
-                chain.append(names[arg >> _SHIFTS[op]])
-        found[tuple(chain)] = None
-    return found
-
-
-def _instructions(code: CodeType, ops: bytes, args: bytes) -> list[tuple[int, int]]:
-    """Every opcode with its whole argument; caches and argument prefixes are left out."""
-    if _EXTENDED not in ops:
-        return [(op, arg) for op, arg in zip(ops, args, strict=True) if op]
-    found = []
-    high = 0
-    for op, arg in zip(ops, args, strict=True):
-        if op == _EXTENDED:
-            high = (high | arg) << 8
-        elif op:
-            found.append((op, high | arg))
-            high = 0
-    return found
-
-
 def _attributes_after(
     code: CodeType, steps: list[tuple[int, int]], position: int
 ) -> tuple[tuple[str, ...], int]:
     """The attribute chain that starts at a position, and where it ends."""
     names = []
-    while position < len(steps) and steps[position][0] in _ATTR_SHIFTS:
+    while position < len(steps) and steps[position][0] in ATTR_SHIFTS:
         op, arg = steps[position]
-        names.append(code.co_names[arg >> _ATTR_SHIFTS[op]])
+        names.append(code.co_names[arg >> ATTR_SHIFTS[op]])
         position += 1
     return tuple(names), position
 
@@ -187,12 +113,13 @@ def _uses_of_local(
     if not name or name in code.co_cellvars:
         return ((),)
     found: dict[tuple[str, ...], None] = {}
-    for position in [at for at, (op, _) in enumerate(steps) if op in _LOCAL_USES]:
-        op, arg = steps[position]
-        if op in _LOCAL_LOADS:
+    for position, (op, arg) in enumerate(steps):
+        if op not in LOCAL_USES:
+            continue
+        if op in LOCAL_LOADS:
             if arg == variable:
                 found[_attributes_after(code, steps, position + 1)[0]] = None
-        elif op in _LOCAL_PAIRS:
+        elif op in LOCAL_PAIRS:
             if arg >> 4 == variable:
                 found[()] = None
             if arg & 15 == variable:
@@ -205,16 +132,16 @@ def _uses_of_local(
 def _read_imports(code: CodeType, steps: list[tuple[int, int]]) -> list[ImportRef]:
     found = []
     for position, (op, arg) in enumerate(steps):
-        if op != _IMPORT_NAME or position < 2:
+        if op != IMPORT_NAME or position < 2:
             continue
         (level_op, level_arg), (_, from_arg) = steps[position - 2 : position]
-        level = level_arg if level_op == _SMALL_INT else code.co_consts[level_arg]
+        level = level_arg if level_op == SMALL_INT else code.co_consts[level_arg]
         module = code.co_names[arg]
         if code.co_consts[from_arg] is None:
             found.append(_plain_import(code, steps, position + 1, module, level))
             continue
         at = position + 1
-        while at < len(steps) and steps[at][0] == _IMPORT_FROM:
+        while at < len(steps) and steps[at][0] == IMPORT_FROM:
             taken = code.co_names[steps[at][1]]
             at, uses = _stored(code, steps, at + 1)
             found.append(ImportRef(module, level, taken, uses))
@@ -228,7 +155,7 @@ def _plain_import(
 ) -> ImportRef:
     """``import a.b`` binds ``a``; ``import a.b as c`` binds ``a.b``."""
     renamed = False
-    while at < len(steps) and steps[at][0] in (_IMPORT_FROM, *_BETWEEN_IMPORT_AND_STORE):
+    while at < len(steps) and steps[at][0] in (IMPORT_FROM, *BETWEEN_IMPORT_AND_STORE):
         renamed = True
         at += 1
     uses = _stored(code, steps, at)[1]
@@ -242,7 +169,7 @@ def _plain_import(
 
 def _stored(code: CodeType, steps: list[tuple[int, int]], at: int) -> tuple[int, tuple[tuple[str, ...], ...]]:
     """The position after a store, and the uses of the variable stored to."""
-    if at < len(steps) and steps[at][0] in _LOCAL_STORES:
+    if at < len(steps) and steps[at][0] in LOCAL_STORES:
         return at + 1, _uses_of_local(code, steps, steps[at][1])
     return at + 1, ((),)
 
@@ -254,20 +181,20 @@ def _read_getattrs(
     constant: list[tuple[str, ...]] = []
     computed: list[tuple[str, ...]] = []
     for position, (op, arg) in enumerate(steps):
-        if op not in _NAME_SHIFTS or code.co_names[arg >> _NAME_SHIFTS[op]] != "getattr":
+        if op not in NAME_SHIFTS or code.co_names[arg >> NAME_SHIFTS[op]] != "getattr":
             continue
         at = position + 1
-        while at < len(steps) and steps[at][0] in _NULLS:
+        while at < len(steps) and steps[at][0] in NULLS:
             at += 1
-        if at >= len(steps) or steps[at][0] not in _NAME_SHIFTS:
+        if at >= len(steps) or steps[at][0] not in NAME_SHIFTS:
             continue  # of a parameter or local: what it holds is known from elsewhere, or given by the caller
-        first = code.co_names[steps[at][1] >> _NAME_SHIFTS[steps[at][0]]]
+        first = code.co_names[steps[at][1] >> NAME_SHIFTS[steps[at][0]]]
         rest, at = _attributes_after(code, steps, at + 1)
-        name = code.co_consts[steps[at][1]] if at < len(steps) and steps[at][0] == _LOAD_CONST else None
+        name = code.co_consts[steps[at][1]] if at < len(steps) and steps[at][0] == LOAD_CONST else None
         after = at + 1
-        if after < len(steps) and steps[after][0] in _SIMPLE_LOADS:
+        if after < len(steps) and steps[after][0] in SIMPLE_LOADS:
             after += 1  # the default
-        if type(name) is str and after < len(steps) and steps[after][0] in _CALLS:
+        if type(name) is str and after < len(steps) and steps[after][0] in CALLS:
             constant.append((first, *rest, name))
         else:
             computed.append((first, *rest))
@@ -286,83 +213,80 @@ def _has_docstring(code: CodeType) -> bool:
     )
 
 
-def _without_docstring(code: CodeType, text: bytes, ops: bytes) -> tuple[bytes, tuple[Any, ...]]:
+def _without_docstring(code: CodeType, text: bytes) -> tuple[bytes, tuple[Any, ...]]:
     """The code and constants that the compiler makes where the docstring is left out."""
     consts = code.co_consts
     rest = consts[1:]
     if not _EMPTY_DOC_SLOT:
-        where = {0: 0, **{index: index - 1 for index in range(1, len(consts))}}
+        places = [0, *range(len(rest))]
         kept = rest
     elif None in rest:
         moved = rest.index(None) + 1
-        where = {i: 0 if i == moved else i - (i > moved) for i in range(len(consts))}
+        places = [0 if i == moved else i - (i > moved) for i in range(len(consts))]
         kept = (None, *rest[: moved - 1], *rest[moved:])
     else:
         return text, (None, *rest)
     if len(consts) > 255:
         return text, (None, *rest)
-    rewritten = bytearray(text)
-    for match in _CONST_LOADS.finditer(ops):
-        at = 2 * match.start() + 1
-        if rewritten[at] == 0:
-            return text, consts  # the docstring is also used as a value: leave all as it is
-        rewritten[at] = where[rewritten[at]]
-    return bytes(rewritten), kept
+    rewritten = move_constants(text, bytes(places))
+    return (text, consts) if rewritten is None else (rewritten, kept)
 
 
-_PLAIN_CONSTS = frozenset({type(None), bool, int, float, complex, str, bytes, type(Ellipsis)})
-
-
-def _const_bytes(consts: tuple[Any, ...], nested: list[CodeFacts]) -> bytes:
-    """Constants by type and value; ``ascii`` of a tuple of plain constants is unambiguous and quick."""
-    if _PLAIN_CONSTS.issuperset(map(type, consts)):
-        return ascii(consts).encode()
-    items = []
-    for const in consts:
+def _split_consts(
+    consts: tuple[Any, ...], nested: list[CodeFacts]
+) -> tuple[tuple[Any, ...], tuple[tuple[int, str, bytes], ...]]:
+    """The plain constants, None in the places of others, and those by their place."""
+    if is_plain(consts):
+        return consts, ()
+    plain = []
+    others = []
+    for index, const in enumerate(consts):
+        if is_plain(const):
+            plain.append(const)
+            continue
+        plain.append(None)
         if type(const) is CodeType:
             inner = code_facts(const)
             nested.append(inner)
-            items.append(frame(b"C", inner.payload))
+            others.append((index, "code", inner.payload))
         else:
-            items.append(canonical(const))
-    return b"".join(items)
+            others.append((index, "data", canonical(const)))
+    return tuple(plain), tuple(others)
 
 
 def _build_facts(code: CodeType) -> CodeFacts:
     text = code.co_code
-    ops, args = text[::2], text[1::2]
-    consts = code.co_consts
+    names = code.co_names
+    counted, consts = text, code.co_consts
     if _has_docstring(code):
-        text, consts = _without_docstring(code, text, ops)
+        counted, consts = _without_docstring(code, text)
     nested: list[CodeFacts] = []
-    head = (
-        code.co_name,
-        code.co_argcount,
-        code.co_posonlyargcount,
-        code.co_kwonlyargcount,
-        code.co_flags & ~_CO_UNCOUNTED,
-        code.co_names,
-        code.co_varnames,
-        code.co_freevars,
-        code.co_cellvars,
-    )
-    payload = b"".join(
+    payload = pack(
         (
-            frame(b"h", ascii(head).encode()),
-            frame(b"o", text),
-            frame(b"x", code.co_exceptiontable),
-            frame(b"k", _const_bytes(consts, nested)),
+            code.co_name,
+            code.co_argcount,
+            code.co_posonlyargcount,
+            code.co_kwonlyargcount,
+            code.co_flags & ~_CO_UNCOUNTED,
+            names,
+            code.co_varnames,
+            code.co_freevars,
+            code.co_cellvars,
+            counted,
+            code.co_exceptiontable,
+            _split_consts(consts, nested),
         )
     )
-    chains = _read_chains(code, ops, args)
+    chains = read_chains(text, names)
     imports: dict[ImportRef, None] = {}
     computed: dict[tuple[str, ...], None] = {}
-    if _IMPORT_NAME in ops or "getattr" in code.co_names:
-        steps = _instructions(code, ops, args)
+    if "getattr" in names or IMPORT_NAME in text[::2]:
+        steps = read_instructions(text)
         imports.update(dict.fromkeys(_read_imports(code, steps)))
-        constant, unknown = _read_getattrs(code, steps)
-        chains.update(dict.fromkeys(constant))
-        computed.update(dict.fromkeys(unknown))
+        if "getattr" in names:
+            constant, unknown = _read_getattrs(code, steps)
+            chains.update(dict.fromkeys(constant))
+            computed.update(dict.fromkeys(unknown))
     for inner in nested:
         chains.update(dict.fromkeys(inner.chains))
         imports.update(dict.fromkeys(inner.imports))
@@ -370,15 +294,42 @@ def _build_facts(code: CodeType) -> CodeFacts:
     return CodeFacts(payload, tuple(chains), tuple(imports), tuple(computed))
 
 
-_FACTS: dict[int, tuple[weakref.ref[CodeType], CodeFacts]] = {}
+class _Reference(weakref.ref[CodeType]):
+    """A weak reference to a code object that knows where its facts are."""
+
+    __slots__ = ("key",)
+
+    key: int
+
+
+class _Table:
+    """The facts of code objects, as long as those live. What it has met so far is no part of what code does."""
+
+    __fingerprint_ignore__ = ("known",)
+
+    def __init__(self) -> None:
+        self.known: dict[int, tuple[_Reference, CodeFacts]] = {}
+
+    def forget(self, reference: _Reference) -> None:
+        """Drop the facts of a code object that is gone."""
+        self.known.pop(reference.key, None)
+
+
+_FACTS = _Table()
 
 
 def code_facts(code: CodeType) -> CodeFacts:
     """The facts of a code object, remembered as long as it lives (code objects never change)."""
-    key = id(code)
-    known = _FACTS.get(key)
+    known = _FACTS.known.get(id(code))
     if known is not None:
         return known[1]
     facts = _build_facts(code)
-    _FACTS[key] = (weakref.ref(code, lambda _: _FACTS.pop(key, None)), facts)
+    reference = _Reference(code, _FACTS.forget)
+    reference.key = id(code)
+    _FACTS.known[reference.key] = (reference, facts)
     return facts
+
+
+def forget_facts() -> None:
+    """Forget the facts of all code objects, so that a first answer can be measured again."""
+    _FACTS.known.clear()

@@ -103,10 +103,14 @@ def _expand_class(walk: Walk, cls: type, node: Node) -> None:
     ignored = ignored_names(cls)
     if isinstance(cls, EnumType):
         ignored = ignored | _add_members(walk, cls, node, content)
-    for name in sorted(content, key=str):
+    try:
+        names = sorted(content)
+    except TypeError:  # a namespace may have keys that are no names
+        names = sorted(content, key=str)
+    for name in names:
         if name not in _UNCOUNTED and name not in ignored:
             value = content[name]
-            node.add(".", str(name), walk.child(value), value)
+            node.edges.append((".", str(name), walk.child(value), value))
 
 
 def _add_dataclass(walk: Walk, node: Node, content: dict[str, Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import sys
-from gc import get_referents as gather
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -24,6 +23,7 @@ from passprint.identity.bytecode import code_facts
 from passprint.identity.canonical import canonical, encode_text, frame, is_flat
 from passprint.identity.hints import LAZY_HINTS, hints_of
 from passprint.identity.node import EMPTY_CELL, Node
+from passprint.identity.opcodes import read_holders
 from passprint.identity.origin import Origin
 from passprint.identity.reach import add_reached
 from passprint.identity.walk import HANDLERS, Handler, Walk, builtin_bytes, by_name
@@ -58,43 +58,14 @@ def _generated_leaf(walk: Walk, function: FunctionType) -> bytes | None:
     if function.__dict__ or function.__kwdefaults__ or not is_flat(defaults):
         return None
     walk.slots.refer(function)
-    return frame(b"G", encode_text(function.__name__) + canonical(defaults))
-
-
-def _attributes_and_hints(function: FunctionType, by_content: bool) -> tuple[dict[str, Any] | None, bytes]:
-    """A function's attributes (None where it has no dict for them) and hints.
-
-    Asking for ``__dict__`` or ``__annotations__`` makes a dict where there is none, which later checks would
-    have to look at; what the garbage collector sees tells whether there is one.
-    """
-    typed: Any = function  # not every type checker's FunctionType has __builtins__
-    builtins = typed.__builtins__
-    known = [
-        function.__globals__,
-        builtins,
-        function.__kwdefaults__,
-        function.__defaults__,
-        function.__closure__,
-    ]
-    ids = set(map(id, known))
-    extra = [item for item in gather(function) if type(item) in _HOLDERS and id(item) not in ids]
-    if not extra and not LAZY_HINTS:
-        return None, b""
-    hints = hints_of(function) if by_content else b""
-    if not LAZY_HINTS and by_content:
-        ids.add(id(function.__annotations__))
-    if any(type(item) is dict and id(item) not in ids for item in gather(function)):
-        return function.__dict__, hints
-    return None, hints
-
-
-_HOLDERS = frozenset({dict, tuple})
+    return frame(b"G", encode_text(function.__name__) + (canonical(defaults) if defaults else b""))
 
 
 def _expand_function(walk: Walk, function: FunctionType, node: Node) -> None:
     namespace = function.__globals__
     origin = walk.origins.of_module(namespace.get("__name__"))
-    attributes, hints = _attributes_and_hints(function, origin.by_content)
+    attributes, has_hints = read_holders(function)
+    hints = hints_of(function) if origin.by_content and (has_hints or LAZY_HINTS) else b""
     if (
         attributes
         and namespace.get("__name__") == "functools"

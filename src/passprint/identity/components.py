@@ -1,125 +1,111 @@
 """Digests of a graph with cycles: each object of a cycle has one digest, whichever was asked for first.
 
 Strongly connected components come in the order that Tarjan's algorithm gives (children first). A component
-of several nodes is coloured by refinement: every node starts with what it is by itself and its children
-outside the component, then takes in its children's colours until no more nodes are told apart. Nodes that
-no program could tell apart by following references end with equal colours. A node's digest holds its own
-colour and the whole component's, so two different components never share one.
+of several nodes is coloured by refinement: every node starts with what it is by itself, then takes in its
+children's colours until no more nodes are told apart. Nodes that no program could tell apart by following
+references end with equal colours. A node's digest holds its own colour and the whole component's, so two
+different components never share one.
 """
 
 from __future__ import annotations
 
-from hashlib import sha256
+from collections.abc import Iterator
 
+from passprint.identity.digests import digest32
 from passprint.identity.node import Component, Node
-
-_START = b"@" + b"\0" * 32
 
 
 def settle_digests(root: Node) -> None:
     """Set ``mark`` on every node that the root reaches and that has none yet."""
     if root.mark is not None:
         return
-    counter = 0
-    open_nodes: list[Node] = []
-    work: list[tuple[Node, list[Node]]] = []
-    entering: Node | None = root
-    while entering is not None or work:
-        if entering is not None:
-            entering.index = entering.lowest = counter
-            counter += 1
-            open_nodes.append(entering)
-            children = [
-                child for _, _, child, _ in entering.edges if type(child) is Node and child.mark is None
-            ]
-            work.append((entering, children))
-            entering = None
+    root.index = root.lowest = counter = 0
+    open_nodes = [root]
+    work: list[tuple[Node, Iterator[Node]]] = [(root, iter(root.below()))]
+    while work:
         node, children = work[-1]
-        while children:
-            child = children.pop()
+        for child in children:
             if child.mark is not None:
                 continue
             if child.index < 0:
-                entering = child
+                counter += 1
+                child.index = child.lowest = counter
+                open_nodes.append(child)
+                work.append((child, iter(child.below())))
                 break
-            node.lowest = min(node.lowest, child.index)
-        if entering is not None:
-            continue
-        work.pop()
-        if work:
-            parent = work[-1][0]
-            parent.lowest = min(parent.lowest, node.lowest)
-        if node.lowest == node.index:
-            _settle_component(open_nodes, node)
+            if child.index < node.lowest:
+                node.lowest = child.index
+        else:
+            work.pop()
+            if node.lowest == node.index:
+                _settle_component(open_nodes, node)
+            else:
+                parent = work[-1][0]
+                if node.lowest < parent.lowest:
+                    parent.lowest = node.lowest
 
 
 def _settle_component(open_nodes: list[Node], first: Node) -> None:
     member = open_nodes.pop()
-    if member is first:
-        children = []
-        for _, _, child, _ in first.edges:
-            if type(child) is Node:
-                if child.mark is None:  # itself
-                    _refine([first])
-                    return
-                children.append(child.mark)
-            else:
-                children.append(child)  # type: ignore[arg-type]
-        first.mark = first.settle(first.own_bytes(), children)
-        _close([first])
+    if member is not first:
+        component = [member]
+        while member is not first:
+            member = open_nodes.pop()
+            component.append(member)
+        _refine(component)
         return
-    component = [member]
-    while member is not first:
-        member = open_nodes.pop()
-        component.append(member)
-    _refine(component)
+    below: dict[Component, None] = {}
+    marks: list[bytes] = []
+    for _, _, child, _ in first.edges:
+        if type(child) is not Node:
+            marks.append(child)  # type: ignore[arg-type]
+        elif child.mark is None:  # itself
+            _refine([first])
+            return
+        else:
+            marks.append(child.mark)
+            if child.component is not None:
+                below[child.component] = None
+    if first.unordered:
+        marks.sort()
+    first.mark = b"@" + digest32(first.own_bytes() + b"".join(marks))
+    first.component = Component(first.rows, list(below), (first,))
 
 
 def _refine(component: list[Node]) -> None:
-    own = [node.own_bytes() for node in component]
-    children = [[child for _, _, child, _ in node.edges] for node in component]
-    colours = [_START] * len(component)
-    told_apart = 0
-    rounds = 0
-    inside = {id(node): position for position, node in enumerate(component)}
-    links = [
-        [
-            inside[id(child)] if type(child) is Node and child.mark is None else _outside(child)
-            for child in row
-        ]
-        for row in children
-    ]
-    while True:
-        colours = [
-            node.settle(mine, [colours[link] if type(link) is int else link for link in row])  # type: ignore[misc]
-            for node, mine, row in zip(component, own, links, strict=True)
-        ]
-        rounds += 1
-        different = set(colours)
-        if len(different) == told_apart:
-            break
-        told_apart = len(different)
-    whole = sha256(b"component %d " % rounds + b"".join(sorted(different))).digest()
-    for node, colour in zip(component, colours, strict=True):
-        node.mark = b"@" + sha256(b"member " + colour + whole).digest()
-    _close(component)
-
-
-def _close(members: list[Node]) -> None:
-    """Put what was read to expand these nodes together."""
-    below: dict[int, Component] = {}
-    rows = members[0].rows if len(members) == 1 else [row for node in members for row in node.rows]
-    for node in members:
+    position = {id(node): index for index, node in enumerate(component)}
+    below: dict[Component, None] = {}
+    rows = []
+    links: list[list[bytes | int]] = []
+    for node in component:
+        rows += node.rows
+        row: list[bytes | int] = []
         for _, _, child, _ in node.edges:
-            if type(child) is Node and child.component is not None:
-                below[id(child.component)] = child.component
-    component = Component(rows, list(below.values()), members)
-    for node in members:
-        node.component = component
-
-
-def _outside(child: Node | bytes) -> bytes:
-    if isinstance(child, bytes):
-        return child
-    assert child.mark is not None
-    return child.mark
+            if type(child) is not Node:
+                row.append(child)  # type: ignore[arg-type]
+            elif child.mark is None:
+                row.append(position[id(child)])
+            else:
+                row.append(child.mark)
+                if child.component is not None:
+                    below[child.component] = None
+        links.append(row)
+    own = colours = [b"@" + digest32(node.own_bytes()) for node in component]
+    different = set(colours)
+    told_apart = rounds = 0
+    while len(different) != told_apart:
+        told_apart = len(different)
+        known = colours
+        colours = []
+        for node, mine, row in zip(component, own, links, strict=True):
+            marks = [link if isinstance(link, bytes) else known[link] for link in row]
+            if node.unordered:
+                marks.sort()
+            colours.append(b"@" + digest32(mine + b"".join(marks)))
+        different = set(colours)
+        rounds += 1
+    whole = digest32(b"component %d " % rounds + b"".join(sorted(different)))
+    settled = Component(rows, list(below), component)
+    for node, colour in zip(component, colours, strict=True):
+        node.mark = b"@" + digest32(b"member " + colour + whole)
+        node.component = settled

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from passprint.identity.canonical import encode_text, frame
+from passprint.identity.digests import digest32
 from passprint.identity.memo import default_memo
 from passprint.identity.origin import SEED
 from passprint.identity.tree import Fingerprint, Part
@@ -16,8 +17,6 @@ def compose(name: str, parts: Mapping[str, object]) -> Fingerprint:
     A value is a :class:`Fingerprint`, a :class:`Part`, or any object, which is then fingerprinted. What is
     opaque in a part is opaque in the whole; nothing is raised.
     """
-    from hashlib import sha256
-
     children: list[Part] = []
     opaque: list[str] = []
     hashed = [SEED, frame(b"compose", encode_text(name))]
@@ -26,7 +25,7 @@ def compose(name: str, parts: Mapping[str, object]) -> Fingerprint:
         children.append(Part(label, part.kind, part.digest, part.children, part.text, part.own))
         opaque.extend([f"{label}: {path}" for path in missing])
         hashed.append(frame(b"n", encode_text(label)) + frame(b"d", part.digest.encode()))
-    digest = sha256(b"".join(hashed)).hexdigest()
+    digest = digest32(b"".join(hashed)).hex()
     return Fingerprint(digest, Part(name, "parts", digest, tuple(children)), tuple(opaque))
 
 

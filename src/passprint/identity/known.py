@@ -37,11 +37,7 @@ class Known:
 
     def __init__(self, limit: int = 8192) -> None:
         self._limit = limit
-        self._nodes: dict[int, tuple[Any, Node]] = {}
-
-    def get(self, key: int) -> tuple[Any, Node] | None:
-        """The object with this id and its node."""
-        return self._nodes.get(key)
+        self.nodes: dict[int, tuple[Any, Node]] = {}
 
     def learn(self, walked: Iterable[tuple[Any, Node]]) -> None:
         """Keep what a finished walk settled, where it lasts."""
@@ -53,11 +49,11 @@ class Known:
                 component = node.component
                 if component is not None and component.is_lasting and is_named_by_module(obj):
                     todo.append(node)
-        if len(self._nodes) + len(objects) > self._limit:
-            self._nodes = {}
+        if len(self.nodes) + len(objects) > self._limit:
+            self.nodes = {}
         if len(objects) > self._limit:
             return
-        nodes = self._nodes
+        nodes = self.nodes
         while todo:
             node = todo.pop()
             if node.is_kept:
@@ -67,10 +63,10 @@ class Known:
             if key in objects:
                 obj = objects[key]
                 nodes[id(obj)] = (obj, node)
-            todo += [child for _, _, child, _ in node.edges if type(child) is Node and not child.is_kept]
+            todo += [child for child in node.below() if not child.is_kept]
 
     def __len__(self) -> int:
-        return len(self._nodes)
+        return len(self.nodes)
 
 
 class Trust:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
-
-from passprint.identity.canonical import encode_text, frame
+from passprint.identity.canonical import frame
+from passprint.identity.digests import digest32, pack
 from passprint.identity.origin import SEED
-from passprint.identity.slots import NEVER_ROW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,13 +26,14 @@ class Node:
     An edge is ``(step, label, child, value)``: ``step`` says how a person writes the way to the child
     (``"→"`` for a name that code looks up, ``"."`` for a member, ``"["`` for an item, ``"("`` for an
     argument, ``""`` for a way that is not written); ``child`` is a node, or the bytes of a plain value;
-    ``value`` is kept for explaining.
+    ``value`` is kept for explaining. ``name`` is what a person would call a walk's root.
 
     ``mark`` is how the node stands in the bytes of the nodes that refer to it; None until it is settled.
     Bytes of plain values are framed and never begin with its ``@``.
 
-    ``rows`` is what was read to expand it; ``component`` the part of the graph that it was settled with;
-    ``is_kept`` says that later walks may take it over.
+    ``rows`` is what was read to expand it, ``is_volatile`` says that only walking again can tell whether it is the
+    same, ``is_about_root`` that a row is about the walk's root; ``component`` is the part of the graph that it was
+    settled with; ``is_kept`` says that later walks may take it over.
     """
 
     __slots__ = (
@@ -42,7 +41,9 @@ class Node:
         "edges",
         "head",
         "index",
+        "is_about_root",
         "is_kept",
+        "is_volatile",
         "kind",
         "lowest",
         "mark",
@@ -64,7 +65,7 @@ class Node:
         self.mark: bytes | None = None
         self.rows: list[Row] = NO_ROWS
         self.component: Component | None = None
-        self.is_kept = False
+        self.is_kept = self.is_about_root = self.is_volatile = False
         # Used while components are looked for; -1: not yet met.
         self.index = -1
         self.lowest = -1
@@ -79,29 +80,20 @@ class Node:
         assert self.mark is not None
         return self.mark[1:].hex()
 
+    def below(self) -> list[Node]:
+        """The nodes that it refers to."""
+        return [edge[2] for edge in self.edges if type(edge[2]) is Node]
+
     def own_bytes(self) -> bytes:
         """What the node is without its children."""
-        labels = b"" if self.unordered else ascii([edge[1] for edge in self.edges]).encode()
-        return b"%b%d:%b %d:%b %d:%b" % (
-            SEED,
-            len(self.kind),
-            encode_text(self.kind),
-            len(self.head),
-            self.head,
-            len(labels),
-            labels,
+        return SEED + pack(
+            (self.kind, self.head, None if self.unordered else [edge[1] for edge in self.edges])
         )
 
     @property
     def own_digest(self) -> str:
         """A digest of what the node is by itself: the same where only something below it differs."""
-        return sha256(self.kind.encode() + b" " + self.head).hexdigest()[:16]
-
-    def settle(self, own: bytes, children: list[bytes]) -> bytes:
-        """The mark that follows from the children's."""
-        if self.unordered:
-            children.sort()
-        return b"@" + sha256(own + b"".join(children)).digest()
+        return digest32(self.kind.encode() + b" " + self.head).hex()[:16]
 
 
 class Component:
@@ -117,16 +109,22 @@ class Component:
     def __init__(self, rows: list[Row], children: list[Component], members: Iterable[Node] = ()) -> None:
         self.rows = rows
         self.children = children
-        opaque = [node for node in members if node.opaque is not None]
-        self.is_volatile: bool = NEVER_ROW in rows or any(child.is_volatile for child in children)
-        self.is_opaque: bool = bool(opaque) or any(child.is_opaque for child in children)
-        # What is about one walk's root does not last; nor does something opaque that keeping would keep open.
-        self.is_lasting: bool = not (
-            self.is_volatile
-            or any(node.kind != "opaque" for node in opaque)
-            or any(type(row[1]) is int for row in rows)
-            or not all(child.is_lasting for child in children)
-        )
+        is_volatile = is_opaque = False
+        is_lasting = True
+        for child in children:
+            is_volatile |= child.is_volatile
+            is_opaque |= child.is_opaque
+            is_lasting &= child.is_lasting
+        for node in members:
+            is_volatile |= node.is_volatile
+            # What is about one walk's root does not last.
+            is_lasting &= not node.is_about_root
+            if node.opaque is not None:
+                is_opaque = True
+                is_lasting &= node.kind == "opaque"  # another one would be kept open by keeping it
+        self.is_volatile: bool = is_volatile
+        self.is_opaque: bool = is_opaque
+        self.is_lasting: bool = is_lasting and not is_volatile
 
     def closure(self) -> list[Component]:
         """This component and all below, each once."""

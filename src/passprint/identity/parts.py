@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
-
+from passprint.identity.digests import digest32
 from passprint.identity.node import Node
 from passprint.identity.tree import Part
 from passprint.identity.walk import name_of, shown
@@ -14,7 +13,7 @@ def _leaf_part(name: str, child: bytes, value: object) -> Part:
     if text is None:
         text = name_of(value)
     kind = value if isinstance(value, type) else type(value)
-    return Part(name, kind.__name__, sha256(child).hexdigest(), (), text)
+    return Part(name, kind.__name__, digest32(child).hex(), (), text)
 
 
 def part_of(node: Node, name: str, seen: set[int]) -> Part:

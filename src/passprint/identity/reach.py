@@ -9,6 +9,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from passprint.identity.bytecode import CodeFacts, ImportRef
 from passprint.identity.canonical import atom_encoder, encode_text, frame
 from passprint.identity.node import UNBOUND, Node
+from passprint.identity.slots import ABSENT, NAME
 from passprint.identity.torch_kinds import add_operator
 from passprint.identity.walk import Walk
 
@@ -39,24 +40,30 @@ def add_reached(walk: Walk, node: Node, function: FunctionType, facts: CodeFacts
     namespace = function.__globals__
     typed: Any = function  # not every type checker's FunctionType has __builtins__
     builtins: dict[str, Any] = typed.__builtins__
+    rows = walk.slots.rows
     seen: set[str] = set()
     for chain in facts.chains:
         name = chain[0]
+        if name in seen:
+            continue
         if name in namespace:
             value = namespace[name]
-            walk.slots.name(namespace, name, value)
+            rows.append((NAME, namespace, name, value))
         else:
-            walk.slots.missing(namespace, name)
+            rows.append((NAME, namespace, name, ABSENT))
             if name not in builtins:
-                if name not in seen:
-                    seen.add(name)
-                    node.add("→", name, UNBOUND)
+                seen.add(name)
+                node.edges.append(("→", name, UNBOUND, None))
                 continue
             value = builtins[name]
-            walk.slots.name(builtins, name, value)
+            rows.append((NAME, builtins, name, value))
             if name in _UNKNOWABLE:
                 node.add("→", f"{name}()", walk.opaque(object(), _COMPUTED))
-        _follow(walk, node, name, chain[1:], value, seen)
+        if isinstance(value, ModuleType) or value is importlib.import_module:
+            _follow(walk, node, name, chain[1:], value, seen)
+        else:
+            seen.add(name)
+            node.edges.append(("→", name, walk.child(value), value))
     for ref in facts.imports:
         _add_import(walk, node, ref, namespace, seen)
     for chain in facts.computed:

@@ -50,11 +50,13 @@ def _in_order(mapping: Any) -> tuple[Any, ...]:
 class Slots:
     """Collects the rows of one walk, node by node: ``rows`` is the list of the node that is being expanded."""
 
-    __slots__ = ("root", "rows")
+    __slots__ = ("is_about_root", "is_volatile", "root", "rows")
 
     def __init__(self, root: Any = None) -> None:
         self.root = root
         self.rows: list[Row] = []
+        self.is_about_root = False
+        self.is_volatile = False
 
     def name(self, namespace: dict[str, Any], name: str, value: Any) -> None:
         """A name looked up in a module's namespace."""
@@ -105,10 +107,14 @@ class Slots:
     def never(self) -> None:
         """Something was computed, so that only walking again can tell whether it is the same."""
         self.rows.append(NEVER_ROW)
+        self.is_volatile = True
 
     def _held(self, owner: Any) -> Any:
         """What is kept of an owner: the root is handed to the check each time, so that it may die."""
-        return ROOT if owner is self.root else owner
+        if owner is not self.root or owner is None:
+            return owner
+        self.is_about_root = True
+        return ROOT
 
 
 NEVER_ROW: Row = (NEVER, None, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from passprint.errors import OpaqueError
-from passprint.identity.canonical import ATOMS, atom_encoder, encode_text, frame
+from passprint.identity.canonical import ATOMS, atom_encoder, encode_text
 from passprint.identity.known import Known, Trust, is_named_by_module
 from passprint.identity.node import Node
 from passprint.identity.origin import PYTHON, Origins
@@ -87,27 +87,39 @@ class Walk:
         self.is_opaque = False
         self.reaches_root = False
         self.nodes: dict[int, tuple[Any, Node]] = {}
-        self._known = known
+        self._settled = known.nodes
+        self._leaves: dict[int, tuple[Any, bytes]] = {}
         self._trust = Trust()
         self._todo: list[tuple[Handler, Any, Node]] = []
 
     def run(self, obj: Any) -> Node:
         """The node of an object, everything below it expanded."""
-        rows = self.slots.rows
+        slots = self.slots
+        rows = slots.rows
         root = self.node(obj)
         if rows:  # read for a plain value, which has no node of its own to be expanded
             root.rows = rows
-        slots = self.slots
+            self._note(root)
         while self._todo:
             handler, value, node = self._todo.pop()
             node.rows = slots.rows = []
             handler.expand(self, value, node)
+            if slots.is_about_root or slots.is_volatile:
+                self._note(node)
         return root
+
+    def _note(self, node: Node) -> None:
+        """Say of a node what its rows are about."""
+        slots = self.slots
+        node.is_about_root, node.is_volatile = slots.is_about_root, slots.is_volatile
+        slots.is_about_root = slots.is_volatile = False
 
     def node(self, obj: Any) -> Node:
         """The node of an object; a plain value gets one too."""
         child = self.child(obj)
         if isinstance(child, Node):
+            if not child.name:
+                child.name = name_of(obj)
             return child
         node = Node("data" if atom_encoder(type(obj)) else type(obj).__name__, name_of(obj))
         node.text = shown(obj)
@@ -120,31 +132,41 @@ class Walk:
         encode = ATOMS.get(kind)
         if encode is not None:
             return encode(obj)
-        known = self.nodes.get(id(obj))
+        key = id(obj)
+        known = self.nodes.get(key)
         if known is not None:
             if obj is self.root:
                 self.reaches_root = True
             return known[1]
-        settled = self._known.get(id(obj))
+        named = self._leaves.get(key)
+        if named is not None:
+            return named[1]
+        settled = self._settled.get(key)
         if settled is not None:
             component = settled[1].component
             if component is not None and self._trust.holds(component):
-                self.nodes[id(obj)] = settled
+                self.nodes[key] = settled
                 self.is_opaque |= component.is_opaque
                 return settled[1]
-        encode = atom_encoder(kind)
-        if encode is not None:
-            try:
-                return encode(obj)
-            except OpaqueError as error:
-                return self.opaque(obj, error.paths[0])
-        handler = HANDLERS.get(kind) or find_handler(kind)
+        handler = HANDLERS.get(kind)
+        if handler is None:
+            encode = atom_encoder(kind)
+            if encode is not None:
+                try:
+                    return encode(obj)
+                except OpaqueError as error:
+                    return self.opaque(obj, error.paths[0])
+            handler = find_handler(kind)
         if handler.leaf is not None:
+            rows = self.slots.rows
+            count = len(rows)
             leaf = handler.leaf(self, obj)
             if leaf is not None:
+                if len(rows) == count:  # nothing was read for it that other nodes would have to note as well
+                    self._leaves[key] = (obj, leaf)
                 return leaf
-        node = Node(handler.kind, name_of(obj))
-        self.nodes[id(obj)] = (obj, node)
+        node = Node(handler.kind, "")
+        self.nodes[key] = (obj, node)
         self._todo.append((handler, obj, node))
         return node
 
@@ -163,7 +185,8 @@ class Walk:
 
 def by_name(label: str, module: str, name: str) -> bytes:
     """The bytes of code that counts by its name and its distribution's version."""
-    return frame(b"D", frame(b"l", encode_text(label)) + encode_text(f"{module}:{name}"))
+    content = encode_text(f"{len(label)}:{label}{module}:{name}")
+    return b"D%d:%b" % (len(content), content)
 
 
 def builtin_bytes(name: str) -> bytes:

@@ -46,6 +46,7 @@ __all__ = [
     "hint_of",
     "register_operators",
     "is_per_thread",
+    "lowered_graph",
     "on_real_tensors",
     "passes_in_slot",
     "put_for_process",
@@ -126,6 +127,14 @@ def put_for_process(hook: str, value: object) -> None:
     slot = HOOKS[hook].slot
     vars(config)["_config"][slot].default = value
     setattr(config, slot, value)
+
+
+def lowered_graph() -> torch.fx.Graph:
+    """The graph from which the scheduler's nodes are being made; an empty one outside of a compile."""
+    from torch._inductor.virtualized import V
+
+    found = getattr(V.graph, "graph", None)
+    return found if isinstance(found, torch.fx.Graph) else torch.fx.Graph()
 
 
 @contextmanager
