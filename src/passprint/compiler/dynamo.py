@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -42,18 +42,12 @@ class Trace:
     tensor_facts: Mapping[str, TensorFact]
 
 
-class Compiles(Protocol):
-    """A back end: it starts to compile a graph when it is called, and :meth:`finish` waits for it."""
-
-    def __call__(self, gm: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[..., Any]: ...
-
-    def finish(self) -> None: ...
-
-
 class Tracer:
     """Traces one model. ``backend`` gets each graph; ``finished`` is told of each trace before it runs first."""
 
-    def __init__(self, backend: Compiles, dynamic: bool | None, finished: Callable[[Trace], None]) -> None:
+    def __init__(
+        self, backend: Callable[..., Any], dynamic: bool | None, finished: Callable[[Trace], None]
+    ) -> None:
         import torch._dynamo as dynamo
         from torch._dynamo import convert_frame
 
@@ -98,7 +92,6 @@ class Tracer:
             return
         facts = [_fact(guard) for guard in sorted(guards)]
         traced = [code for code in self._traced if code is not self._entry.__code__]
-        self._backend.finish()  # kernels were being built while Dynamo built guards
         self._finished(Trace(facts, bytecode, self._globals, traced, self._tensor_facts))
 
 
