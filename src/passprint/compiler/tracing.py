@@ -140,6 +140,7 @@ class Cold:
     def _finished(self, trace: Trace) -> None:
         """Record a trace before it runs for the first time, while everything is as the trace saw it."""
         self._note_miss()
+        self._backend.finish()  # kernels were being built while Dynamo built guards
         self._report.seconds["total"] += self._looked
         found, made = self._found, self._backend.made
         if found is None or made is None or not self._stores:

@@ -218,6 +218,11 @@ class Matcher:
         attempt = self._attempt.get()
         if attempt is None:
             return self._check is None or bool(self._check(match))
+        if (
+            attempt.found is not None
+        ):  # torch 2.11 and 2.12 leave the scalars out of the match that they ask about
+            for name in self.scalars:
+                match.kwargs.setdefault(name, attempt.found.kwargs.get(name))
         attempt.checked = True
         attempt.fits = self._check is None or bool(self._check(match))
         return attempt.fits
@@ -230,6 +235,7 @@ class Matcher:
             attempt = self._attempt.get()
             if attempt is None:
                 return bool(accepts(match))
+            attempt.found = match
             node = match.output_node()
             bare = _without_value(match)
             if bare is not None:
@@ -279,6 +285,7 @@ class Attempt:
         self.watch = watch
         self.taking = taking
         self.rejections: list[Rejection] = []
+        self.found: Match | None = None
         self.begin()
 
     def begin(self) -> None:
