@@ -17,8 +17,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx import GraphModule, Node
 
-from passprint.compiler.inductor import SymbolFacts
 from passprint.compiler.partition import Piece, is_attribute
+from passprint.compiler.symbols import SymbolFacts
 from passprint.identity import default_memo
 
 # Their functions count by name: the key holds torch's version, and Python's through every fingerprint.
