@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from passprint.compiler.wrapper import kernel_names, make_portable
+from passprint.compiler.wrapper import Kernel, kernel_names, make_portable
 
 GENERATED = '''
 # AOT ID: ['0_inference']
@@ -45,7 +45,7 @@ def portable(extern: str = "mm", extra: str = "") -> tuple[str, tuple[str, ...]]
     source = GENERATED.replace("EXTERN", extern).replace(
         "    return (buf,)", f"    {extra}\n    return (buf,)"
     )
-    done = make_portable(source, {"cpp_fused_add_0": "k.so"}, frozenset({"mm", "bmm"}))
+    done = make_portable(source, {"cpp_fused_add_0": Kernel("k.so")}, frozenset({"mm", "bmm"}))
     ast.parse(done.source)
     return done.source, done.imports
 
@@ -73,7 +73,7 @@ def test_a_kernel_of_another_kind_keeps_the_builder() -> None:
     source = GENERATED.replace("EXTERN", "mm").replace(
         "async_compile.wait(", "other = async_compile.triton('other', '...')\nasync_compile.wait("
     )
-    done = make_portable(source, {"cpp_fused_add_0": "k.so"}, frozenset({"mm"}))
+    done = make_portable(source, {"cpp_fused_add_0": Kernel("k.so")}, frozenset({"mm"}))
     assert "torch._inductor.async_compile" in done.imports
     assert "async_compile.wait(globals())" in done.source
     assert not done.self_contained

@@ -17,8 +17,9 @@ from torch.fx import Graph
 
 from passprint import InductorPass, PassManager, PipelineError
 from passprint.passes import Pattern, PatternPass, may_rewrite
+from passprint.pipeline import FixedPoint
 from passprint.pipeline.bisection import Bisection, Trial, bisect, largest_number_of_runs
-from passprint.pipeline.limits import Limit
+from passprint.pipeline.limits import Limit, environment_limit
 from passprint.testing import capture_graphs
 
 
@@ -138,13 +139,52 @@ def test_in_this_process() -> None:
     assert manager.uuid() is not None
 
 
-def test_a_limit_takes_the_identity_away(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("limit", ["passes=3", "passes=3,rewrites=1"])
+def test_a_limit_over_the_process_takes_the_identity_away(
+    limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     manager = PassManager([Nothing()])
     assert manager.uuid() is not None
-    monkeypatch.setenv("PASSPRINT_LIMIT", "3")
+    monkeypatch.setenv("PASSPRINT_LIMIT", limit)
     assert manager.uuid() is None
     with pytest.raises(PipelineError, match="nothing is cached"):
         manager.identity()
+
+
+def test_a_limit_for_each_graph_is_part_of_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    spanning = "pre-grad(nothing),post-grad-post((nothing),fixed-point{nothing})"
+    for manager in (PassManager([Nothing()]), PassManager.parse(spanning)):
+        monkeypatch.delenv("PASSPRINT_LIMIT", raising=False)
+        plain = manager.uuid()
+        found = {}
+        for limit in ("3", "4", " 3 ", "0"):
+            monkeypatch.setenv("PASSPRINT_LIMIT", limit)
+            found[limit] = manager.uuid()
+            assert found[limit] == manager.identity().digest == manager.uuid()
+        assert found["3"] == found[" 3 "]
+        assert len({plain, *found.values()}) == 4
+        monkeypatch.setenv("PASSPRINT_LIMIT", "")
+        assert manager.uuid() == plain
+        monkeypatch.delenv("PASSPRINT_LIMIT")
+        assert manager.uuid() == plain
+
+
+def test_what_differs_by_a_limit_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = PassManager([Nothing()])
+    whole = manager.identity()
+    monkeypatch.setenv("PASSPRINT_LIMIT", "3")
+    (change,) = manager.identity().diff(whole)
+    assert "limit" in str(change.path)
+
+
+def test_every_graph_has_the_limit_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PASSPRINT_LIMIT", "3")
+    manager = PassManager([AsksEach(), FixedPoint([AsksNegations()])])
+    for _ in range(2):
+        graph = chain(2)
+        manager(graph)
+        assert len(graph.find_nodes(op="call_function", target=aten.clamp_min.default)) == 2
+        assert len(graph.find_nodes(op="call_function", target=aten.abs.default)) == 1
 
 
 class AsksEach(InductorPass):
@@ -157,6 +197,17 @@ class AsksEach(InductorPass):
             if may_rewrite(node):
                 node.target = aten.clamp_min.default
                 node.args = (*node.args, 0)
+
+
+class AsksNegations(InductorPass):
+    """Every neg becomes an abs; asks before each."""
+
+    asks_before_rewrites = True
+
+    def __call__(self, graph: Graph) -> None:
+        for node in graph.find_nodes(op="call_function", target=aten.neg.default):
+            if may_rewrite(node):
+                node.target = aten.abs.default
 
 
 class AsksNot(AsksEach):
@@ -180,10 +231,7 @@ class AsksNot(AsksEach):
     ],
 )
 def test_limits(pass_: InductorPass, limit: str, made: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from passprint.pipeline.limits import process_limit
-
-    monkeypatch.delenv("PASSPRINT_LIMIT", raising=False)
-    process_limit.get()
+    environment_limit.forget()
     monkeypatch.setenv("PASSPRINT_LIMIT", limit)
     graph = chain(5)
     PassManager([pass_])(graph)

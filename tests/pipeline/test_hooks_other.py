@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +15,9 @@ from torch._inductor.custom_graph_pass import CustomPartitionerFn
 from torch.fx import GraphModule
 
 from passprint import PassError
+from passprint.instruments import Dump, Instrument, PassRun, PipelineRun, Statistics, Timing, Verify
 from passprint.passes import CompileRange, Partitioner, SchedulerPass, pass_context
-from passprint.pipeline import PassManager
+from passprint.pipeline import PassManager, selected
 
 seen = Log()
 SCHEDULER_HOOKS = ["scheduler_pre", "scheduler_post"]
@@ -115,6 +117,86 @@ def test_a_scheduler_pipeline_without_identity_runs_and_is_not_cached(hook: str)
     assert len(seen) == 2
     with pytest.raises(pickle.PicklingError, match="no identity"):
         pickle.dumps(next(iter(PassManager([WithoutIdentity()], hook=hook).options().values())))
+
+
+class SmallOnly(ReverseNodes):
+    def is_applicable_for_range(self, compile_range: CompileRange) -> bool:
+        return False
+
+
+class Hears(Instrument):
+    beyond_graphs = True
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def before_pass(self, run: PassRun) -> None:
+        self.told.append(f"before {run.name}")
+
+    def on_skip(self, pass_: Any, reason: str, run: PipelineRun) -> None:
+        self.told.append(f"skipped {pass_.name} at {run.hook}: {reason}")
+
+    def on_error(self, run: PassRun, error: Exception) -> None:
+        self.told.append(f"error in {run.name}")
+
+
+class HearsGraphsOnly(Hears):
+    beyond_graphs = False
+
+
+@pytest.mark.parametrize("hook", SCHEDULER_HOOKS)
+def test_instruments_see_passes_over_the_scheduler(hook: str, tmp_path: Path) -> None:
+    timing, statistics, hears, not_here = Timing(), Statistics(), Hears(), HearsGraphsOnly()
+    heard = [timing, statistics, Dump(tmp_path), hears, not_here, Verify()]
+    manager = PassManager([SmallOnly(), SeeNodes(), ReverseNodes()], hook=hook, instruments=heard)
+    compiled(two_products, manager, A, B)
+    reverse, see = statistics.passes["reverse-nodes"], statistics.passes["see-nodes"]
+    assert (reverse.runs, reverse.changed, reverse.rewrites, reverse.nodes_after) == (1, 1, 1, 2)
+    assert (see.runs, see.changed, see.nodes_before) == (1, 0, 2)
+    assert [part.name for part in timing.graphs[0].parts.values()] == ["see-nodes", "reverse-nodes"]
+    assert hears.told == [
+        f"skipped small-only at {hook}: it does not apply to sizes {CompileRange.any()}",
+        "before see-nodes",
+        "before reverse-nodes",
+    ]
+    assert not_here.told == []
+    diff = next(tmp_path.rglob("02-reverse-nodes.diff")).read_text()
+    assert (
+        len([line for line in diff.splitlines()[2:] if line.startswith(("+op", "-op", "+buf", "-buf"))]) == 2
+    )
+    assert "mm" in next(tmp_path.rglob("00-input.txt")).read_text()
+
+
+def test_instruments_are_told_of_a_scheduler_pass_that_fails_and_of_one_not_selected() -> None:
+    hears = Hears()
+    manager = PassManager([SeeNodes(), LosesNodes()], hook="scheduler_pre", instruments=[hears])
+    with selected("-see-nodes"), pytest.raises(PassError, match="loses-nodes"):
+        manager.run_on_nodes([])
+    assert hears.told[1:] == ["before loses-nodes", "error in loses-nodes"]
+    assert hears.told[0].startswith("skipped see-nodes at scheduler_pre: it is not selected")
+
+
+def test_a_limit_holds_back_scheduler_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Node:
+        def get_name(self) -> str:
+            return "node"
+
+    nodes = [Node(), Node()]
+    manager = PassManager([ReverseNodes(), SeeNodes(), ReverseNodes(version=2)], hook="scheduler_pre")
+    assert manager.run_on_nodes(nodes) == nodes
+    for limit, expected in (("0", nodes), ("1", nodes[::-1]), ("2", nodes), ("passes=1", nodes[::-1])):
+        monkeypatch.setenv("PASSPRINT_LIMIT", limit)
+        assert manager.run_on_nodes(list(nodes)) == expected
+
+
+def test_instruments_see_the_partitioner(tmp_path: Path) -> None:
+    statistics = Statistics()
+    manager = PassManager([SaveEverything()], hook="partitioner", instruments=[statistics, Dump(tmp_path)])
+    train(product, manager)
+    cut = statistics.passes["save-everything"]
+    assert (cut.runs, cut.rewrites) == (1, 1)
+    assert cut.nodes_before > 0
+    assert "# backward" in next(tmp_path.rglob("01-save-everything.txt")).read_text()
 
 
 def test_a_broken_scheduler_pass_is_named() -> None:

@@ -120,3 +120,46 @@ def test_an_instrument_warns_of_each_pair_once_and_names_the_nodes() -> None:
     assert "in 1 place(s), first at relu" in message
     assert [overlap.places for _, overlap in watching.found] == [1, 2]
     assert manager.uuid() == PassManager([OverlapFirst(), OverlapSecond()]).uuid()
+
+
+class CompiledFirst(OverlapFirst):
+    pass
+
+
+class CompiledSecond(OverlapSecond):
+    pass
+
+
+class CompiledApart(OverlapApart):
+    pass
+
+
+def warned(*managers: PassManager) -> list[str]:
+    """What is warned of without any instrument."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for manager in managers:
+            manager(traced(2))
+    return [str(one.message) for one in caught if one.category is OverlapWarning]
+
+
+def test_a_compile_warns_without_being_asked_and_once() -> None:
+    manager = PassManager([PassManager([CompiledFirst()]), CompiledApart(), FixedPoint([CompiledSecond()])])
+    (message,) = warned(manager, manager)
+    assert (
+        "'compiled-first/neg-relu' and 'compiled-second/relu-sin' match the same nodes, first at relu"
+        in message
+    )
+    (message,) = warned(PassManager([CompiledSecond(), CompiledFirst()]))
+    assert message.startswith("the patterns 'compiled-second/relu-sin' and 'compiled-first/neg-relu'")
+
+
+def test_a_compile_is_silent_about_what_does_not_overlap_and_about_one_pass() -> None:
+    class SilentBoth(OverlapBoth):
+        pass
+
+    class SilentFirst(OverlapFirst):
+        pass
+
+    assert warned(PassManager([CompiledApart(), SilentBoth()])) == []
+    assert warned(PassManager([SilentFirst(), SilentFirst(), CompiledApart()])) == []

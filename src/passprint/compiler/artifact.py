@@ -24,7 +24,7 @@ from passprint.compiler import inductor
 from passprint.compiler.elf import portable_library
 from passprint.compiler.kernels import KERNEL_LOADER, load_kernel, run_wrapper
 from passprint.compiler.stitched import Runnable
-from passprint.compiler.wrapper import Wrapper, kernel_names, make_portable
+from passprint.compiler.wrapper import Kernel, Wrapper, kernel_names, make_portable
 from passprint.errors import CacheError
 
 __all__ = ["Files", "Packed", "Runnable", "boxed", "load_kernel", "pack", "unpack"]
@@ -89,10 +89,11 @@ def _portable(graph: Any, kernels: dict[str, bytes | Path]) -> Wrapper:
     module = inductor.loaded_wrapper(graph.cache_key)
     files = {}
     for name in kernel_names(graph.source_code):
-        built = Path(getattr(module, name).__self__.__file__)
+        kernel = getattr(module, name)
+        built = Path(kernel.__self__.__file__)
         file = f"{built.stem.partition('.')[0]}.so"
         kernels[file] = built
-        files[name] = file
+        files[name] = Kernel(file, kernel.__name__)
     return make_portable(graph.source_code, files, inductor.plain_extern_kernels())
 
 

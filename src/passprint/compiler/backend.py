@@ -15,44 +15,34 @@ from torch.fx import GraphModule
 from passprint.cache import open_store
 from passprint.cache.store import StoreSpec
 from passprint.compiler import inductor
+from passprint.compiler.given_passes import as_manager
 from passprint.compiler.inlining import inline_blocks
+from passprint.compiler.job import Variant
 from passprint.compiler.partition import Piece, partition
-from passprint.compiler.pieces import PieceCompiler, Variant
+from passprint.compiler.pieces import PieceCompiler
 from passprint.compiler.record import CompileReport, PieceReport
 from passprint.compiler.sizes import SizePlan, choose, varying_size
-from passprint.compiler.stitch import stitch
+from passprint.compiler.stitch import Waiting, stitch
 from passprint.compiler.stitched import Stitched
 from passprint.errors import CompileError
-from passprint.passes import InductorPass
-from passprint.pipeline import PassManager, default_pipeline
+from passprint.pipeline import PassManager
 
 logger = logging.getLogger("passprint")
-
-PassesSpec = PassManager | Sequence[InductorPass] | str | None
-"""A manager, a list of passes, a pipeline's text, or None for the default pipeline."""
 
 OPTIONS = ("passes", "cache", "split", "compile_sizes", "ranges")
 
 
-def as_manager(passes: PassesSpec) -> PassManager:
-    """The manager that ``passes`` stands for. Raises :class:`passprint.PipelineError` for anything else."""
-    if passes is None:
-        return default_pipeline()
-    if isinstance(passes, PassManager):
-        return passes
-    if isinstance(passes, str):
-        return PassManager.parse(passes)
-    return PassManager(passes)
-
-
-@dataclass(frozen=True)
+@dataclass
 class Made:
-    """The latest graph: its code, what it runs as, and its pieces with their files; how many ``variants`` it has."""
+    """The latest graph: its code, what it runs as, and how many ``variants`` it has.
+
+    ``pieces``: its pieces with their files, once :meth:`Backend.finish` was called.
+    """
 
     stitched: Stitched
     run: Callable[..., Any]
-    pieces: Sequence[tuple[PieceReport, Mapping[str, bytes | Path]]]
     variants: int
+    pieces: Sequence[tuple[PieceReport, Mapping[str, bytes | Path]]] = ()
 
 
 @dataclass(repr=False)
@@ -73,6 +63,7 @@ class Backend:
 
     def __post_init__(self) -> None:
         self._pieces = PieceCompiler(self.manager, open_store(self.cache), self.report)
+        self._finish: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
         return "passprint"
@@ -87,27 +78,45 @@ class Backend:
                 inline_blocks(gm)
                 pieces = partition(gm.graph, self.split)
             inductor.trace_text("passprint_pieces", lambda: _summary(pieces))
-            made = self.made = self._compiled(gm, pieces)
-        self.report.graphs += 1
-        self.report.traced += 1
-        end = time.perf_counter()
-        self.report.seconds["total"] += end - (self.handed_over_since or start)
+            self._started(gm, pieces)
+        self.report.seconds["total"] += time.perf_counter() - (self.handed_over_since or start)
         self.handed_over_since = None
-        logger.info("%s", self.report)
-        return made.run
+        assert self.made is not None
+        return self.made.run
 
-    def _compiled(self, gm: GraphModule, pieces: Sequence[Piece]) -> Made:
-        """The graph as a function of compiled pieces, with one for each variant of its varying size."""
+    def finish(self) -> None:
+        """Wait for the kernels of the latest graph and store its pieces. Its first call does so too."""
+        self._finish()
+
+    def _started(self, gm: GraphModule, pieces: Sequence[Piece]) -> None:
+        """The graph as a function of pieces that are being built, with one for each variant of its varying size."""
         size = varying_size(gm.graph) if self.sizes else None
         ranges = [] if size is None else self.sizes.within(inductor.size_range([size.value]))
         variants = [Variant(size.symbol, r) for r in ranges] if size is not None else []
-        calls = self._pieces.compile_variants(gm, pieces, variants)
+        underway = self._pieces.start(gm, pieces, variants)
         with self.report.phase("stitch"), inductor.timed("stitch"):
             stitched = stitch(gm, pieces)
-            run, *others = [stitched.assemble(row) for row in calls]
+            rows = [Waiting(stitched, len(pieces), lambda: finish()) for _ in (None, *variants)]
+            run, *others = [row.run for row in rows]
             if size is not None and others:
                 run = choose(size, run, dict(zip(ranges, others, strict=True)))
-        return Made(stitched, run, list(self._pieces.latest), len(others))
+        made = Made(stitched, run, len(others))
+        told = False
+
+        def finish() -> None:
+            nonlocal told
+            start = time.perf_counter()
+            for row, calls in zip(rows, underway.finish(), strict=True):
+                row.put(calls)
+            if not told:
+                told = True
+                made.pieces = list(self._pieces.latest)
+                self.report.graphs += 1
+                self.report.traced += 1
+                self.report.seconds["total"] += time.perf_counter() - start
+                logger.info("%s", self.report)
+
+        self.made, self._finish = made, finish
 
 
 def passprint_backend(

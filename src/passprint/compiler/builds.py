@@ -4,10 +4,12 @@ Inductor starts the builds of a graph's kernels in threads, and waits for them a
 
 - the wait is put off (:class:`BackgroundBuilds`): the next piece is lowered while the compiler runs, which is sound
   because the generated wrapper looks its kernels up by name when it is called,
+- a graph's kernels are built together (``joint.py``), which saves the compiler's start for each,
 - what all builds need is made ready while Dynamo still traces (:func:`prepare`): the probe that asks whether the
   compiler knows the CPU's instruction set, and the precompiled header.
 
-What is reached here: ``AsyncCompile.wait``, ``CppPythonBindingsCodeCache``. Read against torch 2.11 to 2.13.
+What is reached here: ``AsyncCompile.wait`` and ``cpp_pybinding``, ``CppPythonBindingsCodeCache``, ``LambdaFuture``.
+Read against torch 2.11 to 2.13.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from contextvars import ContextVar, Token
 from functools import cache, wraps
 from typing import Any
 
+from passprint.compiler import joint
+
 logger = logging.getLogger("passprint")
 
 _PROBE = """#include <torch/csrc/inductor/cpp_prefix.h>
@@ -33,6 +37,7 @@ class BackgroundBuilds:
 
     def __init__(self) -> None:
         self._scopes: list[dict[str, Any]] = []
+        self._asked: list[_Kernel] = []
         self._token: Token[BackgroundBuilds | None] | None = None
 
     def __enter__(self) -> BackgroundBuilds:
@@ -44,9 +49,20 @@ class BackgroundBuilds:
         if self._token is not None:
             _collecting.reset(self._token)
 
+    def kernel(self, argument_types: list[str], source: str) -> Any:
+        """Ask for a kernel that is built together with others, from :meth:`add` on; returns torch's kind of future."""
+        from torch._inductor.codecache import LambdaFuture
+
+        kernel = _Kernel(argument_types, source)
+        self._asked.append(kernel)
+        return LambdaFuture(kernel.result)
+
     def add(self, scope: dict[str, Any]) -> None:
-        """The names of a generated module, some of them still builds."""
+        """The names of a generated module, some of them still builds. Starts the builds of its kernels."""
         self._scopes.append(scope)
+        asked, self._asked = self._asked, []
+        for start in range(0, len(asked), joint.MOST):
+            _start_library(asked[start : start + joint.MOST])
 
     def wait(self) -> None:
         """Wait for all builds and put the kernels in place. Raises what the C++ compiler's failure raises."""
@@ -59,12 +75,70 @@ class BackgroundBuilds:
         self._scopes.clear()
 
 
+class _Kernel:
+    """One of several kernels in a library that is being built; by itself where they cannot be built together."""
+
+    def __init__(self, argument_types: list[str], source: str) -> None:
+        self.argument_types = argument_types
+        self.source = source
+        self.library: Callable[[], Any] | None = None
+        self.name = joint.FIRST
+
+    def result(self) -> Callable[..., Any]:
+        """Wait for the library."""
+        bindings = _bindings()
+        if self.library is not None:
+            try:
+                found: Callable[..., Any] = getattr(self.library(), self.name)
+                return found
+            except _build_errors() as error:
+                logger.info("Kernels are built one by one, together they could not be: %s", error)
+                self.library = None
+        alone: Callable[..., Any] = bindings.load_pybinding(self.argument_types, self.source)
+        return alone
+
+
+def _start_library(kernels: list[_Kernel]) -> None:
+    """Start building one library; a single kernel is built as torch does it."""
+    from torch._inductor.async_compile import AsyncCompile
+
+    bindings, submit = _bindings(), AsyncCompile.submit
+    if len(kernels) == 1:
+        only = kernels[0]
+        alone = bindings.load_pybinding_async(only.argument_types, only.source, submit_fn=submit)
+        only.library = lambda: _Alone(alone())
+        return
+    library = bindings.load_async(joint.join([kernel.source for kernel in kernels]), submit_fn=submit)
+    for name, kernel in zip(joint.names(len(kernels)), kernels, strict=True):
+        kernel.library, kernel.name = library, name
+
+
+class _Alone:
+    """A kernel of torch's own making as the library that it is in."""
+
+    def __init__(self, kernel: Callable[..., Any]) -> None:
+        self.kernel = kernel
+
+
+def _bindings() -> Any:
+    from torch._inductor.codecache import CppPythonBindingsCodeCache
+
+    return CppPythonBindingsCodeCache
+
+
+def _build_errors() -> tuple[type[Exception], ...]:
+    from torch._inductor.exc import CppCompileError
+
+    return (CppCompileError, ImportError)
+
+
 _collecting: ContextVar[BackgroundBuilds | None] = ContextVar("passprint_builds", default=None)
 
 
 @cache
 def _hook_into_inductor() -> None:
     """Once in a process; a compile outside `BackgroundBuilds` waits as torch does."""
+    from torch._inductor import async_compile
     from torch._inductor.async_compile import AsyncCompile
 
     original: Callable[..., None] = AsyncCompile.wait
@@ -78,7 +152,18 @@ def _hook_into_inductor() -> None:
             original(self, {})
             builds.add(scope)
 
+    one_kernel: Callable[..., Any] = AsyncCompile.cpp_pybinding
+
+    @wraps(one_kernel)
+    def cpp_pybinding(self: Any, argtypes: list[str], source_code: str) -> Any:
+        builds = _collecting.get()
+        if builds is None or not joint.can_join(argtypes, source_code):
+            return one_kernel(self, argtypes, source_code)
+        async_compile.kernel_code_log.info("CPP+Bindings Kernel:\n%s", source_code)
+        return builds.kernel(argtypes, source_code)
+
     setattr(AsyncCompile, "wait", wait)  # noqa: B010 - mypy takes an assignment for a mistake
+    setattr(AsyncCompile, "cpp_pybinding", cpp_pybinding)  # noqa: B010
 
 
 @cache
@@ -103,11 +188,8 @@ def prepare() -> threading.Thread | None:
 
 def _probe() -> None:
     """Ask for a kernel in the way that generated code does, up to the point where it would be built."""
-    from torch._inductor.codecache import CppPythonBindingsCodeCache
-
-    bindings: Any = CppPythonBindingsCodeCache
     try:
-        bindings.load_pybinding_async(["const int64_t"], _PROBE, submit_fn=_never)
+        _bindings().load_pybinding_async(["const int64_t"], _PROBE, submit_fn=_never)
     except Exception as error:  # noqa: BLE001 - the first real build meets it again and reports it
         logger.debug("The C++ toolchain could not be made ready: %s", error)
 

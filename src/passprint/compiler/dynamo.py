@@ -11,6 +11,7 @@ tracing does. Reached here, and why there is no public way:
 from __future__ import annotations
 
 import itertools
+import linecache
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,7 +53,11 @@ class Tracer:
 
         namespace: dict[str, Any] = {"__name__": "passprint.compiler.entry"}
         # A file name of its own: Dynamo keeps what it learns of varying sizes by the code's place.
-        exec(compile(ENTRY, f"<passprint entry {next(_numbers)}>", "exec"), namespace)
+        place = f"<passprint entry {next(_numbers)}>"
+        # torch 2.11 and 2.12 put a shared frame around a function whose source they cannot find.
+        linecache.cache[place] = (len(ENTRY), None, ENTRY.splitlines(keepends=True), place)
+        weakref.finalize(self, linecache.cache.pop, place, None)
+        exec(compile(ENTRY, place, "exec"), namespace)
         self._entry = namespace["call"]
         self._globals = namespace
         self._finished = finished

@@ -27,7 +27,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx import GraphModule
 
-from passprint.compiler.host import instruction_set
+from passprint.compiler.strides import plain_strides
 from passprint.errors import PassprintError
 from passprint.passes.context import UNBOUNDED, CompileRange
 
@@ -73,7 +73,8 @@ def compile_graph(
     donate = {"donate_graph_module": True} if _accepts(standalone_compile, "donate_graph_module") else {}
     try:
         # torch 2.11 lowers a backward graph only when it is first needed, which is too late to store it.
-        with _tracing_of(fake_mode), functorch_config.patch("force_non_lazy_backward_lowering", True):
+        functorch = functorch_config.patch("force_non_lazy_backward_lowering", True)
+        with _tracing_of(fake_mode), functorch, plain_strides():
             artifact = standalone_compile(
                 gm, inputs, dynamic_shapes="from_tracing_context", options={}, aot=serializable, **donate
             )
@@ -275,11 +276,8 @@ def mounted_slots() -> dict[str, object]:
 
 
 def host_capabilities(device_types: Sequence[str]) -> dict[str, object]:
-    """What generated code may rely on: the instruction set, or the GPU's model."""
+    """What generated code may rely on besides the processor's instructions: the GPU's model, the environment."""
     host: dict[str, object] = {}
-    if "cpu" in device_types:
-        host["cpu"] = instruction_set()
-        host["cpu capability"] = torch.backends.cpu.get_cpu_capability()
     if "cuda" in device_types and torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(torch.cuda.current_device())
         host["gpu"] = {
@@ -313,6 +311,23 @@ def cpp_compiler() -> dict[str, object]:
 def has_compiler() -> bool:
     """Whether kernels can be built here."""
     return _compiler_version() != _NO_COMPILER
+
+
+def compiler_names() -> str:
+    """What is looked for as the C++ compiler."""
+    import torch._inductor.config as inductor_config
+
+    config: Any = inductor_config
+    configured = config.cpp.cxx
+    names = configured if isinstance(configured, (tuple, list)) else (configured,)
+    return " or ".join([repr(name) for name in names if name])
+
+
+def is_missing_compiler(error: BaseException) -> bool:
+    """Whether torch failed because there is no C++ compiler."""
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    return not has_compiler() and any(isinstance(e, InvalidCxxCompiler) for e in _causes(error))
 
 
 _NO_COMPILER = "no compiler"
@@ -410,14 +425,16 @@ def backend_errors() -> tuple[type[Exception], ...]:
 
 def own_cause(error: BaseException) -> PassprintError | None:
     """The error of ours that torch wrapped, or None."""
+    return next((cause for cause in _causes(error) if isinstance(cause, PassprintError)), None)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and all that it wraps or came from."""
     seen: set[int] = set()
     todo: list[BaseException | None] = [error]
     while todo:
         current = todo.pop()
-        if current is None or id(current) in seen:
-            continue
-        if isinstance(current, PassprintError):
-            return current
-        seen.add(id(current))
-        todo += [getattr(current, "inner_exception", None), current.__cause__, current.__context__]
-    return None
+        if current is not None and id(current) not in seen:
+            seen.add(id(current))
+            yield current
+            todo += [getattr(current, "inner_exception", None), current.__cause__, current.__context__]

@@ -18,7 +18,7 @@ from passprint.compiler.warm import CANDIDATES, Found, PassesFound, WarmStart
 from passprint.errors import CompileError
 
 if TYPE_CHECKING:
-    from passprint.compiler.backend import PassesSpec
+    from passprint.compiler.given_passes import PassesSpec
     from passprint.compiler.program import Program
     from passprint.compiler.repeat import RepeatedBlocks
     from passprint.compiler.sizes import RangeSpec, SizePlan
@@ -34,6 +34,7 @@ def compile(
     passes: PassesSpec = None,
     cache: StoreSpec = None,
     dynamic: DynamicSpec = None,
+    fullgraph: bool = False,
     split: str | Sequence[str] = "blocks",
     compile_sizes: Sequence[int] | None = None,
     ranges: Sequence[RangeSpec] | None = None,
@@ -44,11 +45,14 @@ def compile(
     does not serve.
 
     Args:
-        model: an ``nn.Module`` or a function that ``torch.compile(fullgraph=True)`` takes.
+        model: an ``nn.Module`` or a function that ``torch.compile`` takes.
         passes: a :class:`passprint.PassManager`, a list of passes, a pipeline's text, or None for the default.
         cache: None for the user's folder, a path, a store, or False for none.
         dynamic: as in ``torch.compile`` (None: a size that varies is generalised when it first does; True;
             False), or the dimensions that vary, by argument: ``{"input_ids": (1,)}``.
+        fullgraph: True makes a graph break an error. Without it, a model that is not one graph is compiled in parts,
+            as ``torch.compile`` does: every process traces them, and finds their pieces in the cache. The report
+            names the breaks.
         split: where to cut the graph into pieces: ``"blocks"`` (repeated blocks), ``"attention"``, a list of op
             names, or ``"whole"``.
         compile_sizes: sizes of the first varying dimension that get code of their own, as ``[8, 64]``.
@@ -62,13 +66,14 @@ def compile(
         PipelineError: something in ``passes`` is not a pass.
         CacheError: the cache folder cannot be used.
         CompileError: ``dynamic`` names an unknown argument, or ``compile_sizes`` or ``ranges`` are not sizes; and at
-            the first call, the model does not trace as one graph (torch's reason is the cause).
+            the first call, the model does not trace, or not as one graph with ``fullgraph`` (torch's reason is the
+            cause).
     """
     if not callable(model):
         raise CompileError(
             f"passprint.compile was given a {type(model).__name__}. Expected an nn.Module or a function."
         )
-    how = _How(passes, open_store(cache), split, _sizes(compile_sizes, ranges))
+    how = _How(passes, open_store(cache), split, _sizes(compile_sizes, ranges), fullgraph)
     return (
         CompiledModule(model, how, dynamic)
         if isinstance(model, torch.nn.Module)
@@ -158,6 +163,7 @@ class Compiled:
                 self._dynamic,
                 self._report,
                 self._warm,
+                how.fullgraph,
             )
             self._cold = cold
         if self._varying is not None:
@@ -184,15 +190,21 @@ class _How:
     """With what a model is compiled: passes, where it is kept, where it is cut."""
 
     def __init__(
-        self, passes: PassesSpec, store: Store, split: str | Sequence[str], sizes: SizePlan | None
+        self,
+        passes: PassesSpec,
+        store: Store,
+        split: str | Sequence[str],
+        sizes: SizePlan | None,
+        fullgraph: bool,
     ) -> None:
         self.store = store
         self.sizes = sizes
         self.split = split
+        self.fullgraph = fullgraph
         self._default = passes is None
         self._manager: PassManager | None = None
         if passes is not None:
-            from passprint.compiler.backend import as_manager
+            from passprint.compiler.given_passes import as_manager
 
             self._manager = as_manager(passes)
 

@@ -2,55 +2,76 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule
 
 from passprint.cache import Entry, Miss, Store, explain_miss, with_sources
-from passprint.compiler import inductor
+from passprint.compiler import host, inductor
 from passprint.compiler.artifact import Runnable, boxed, pack, unpack
 from passprint.compiler.builds import BackgroundBuilds
-from passprint.compiler.key import COMPILER, Environment, environment, piece_key
-from passprint.compiler.partition import Piece, extract, symbol_sources
+from passprint.compiler.job import Job, Ready, TracedGraph, Variant, runnable
+from passprint.compiler.key import COMPILER, CPU, Environment, environment, piece_key
+from passprint.compiler.partition import Piece, extract
 from passprint.compiler.record import CompileReport, Origin, PieceReport
-from passprint.compiler.structure import Structure, Texts, describe
-from passprint.compiler.variants import CannotSpecialise, specialise
+from passprint.compiler.structure import describe
+from passprint.compiler.variants import CannotSpecialise
 from passprint.errors import CacheError, CompileError
 from passprint.identity import Fingerprint
-from passprint.passes import CompileRange, pass_context
+from passprint.passes import pass_context
 from passprint.pipeline import PassManager
 from passprint.pipeline.alarm import alarm
 
 
-@dataclass(frozen=True)
-class Variant:
-    """Code of its own for some sizes of one symbol of a graph."""
+class PiecesUnderway:
+    """The pieces of one graph, lowered, with kernels that may still be being built. :meth:`finish` may be called often.
 
-    symbol: str
-    sizes: CompileRange
-
-
-@dataclass
-class _Ready:
-    """A piece, and the guards on its symbols that its compilation relied on.
-
-    ``run`` is None while its kernels are being built; ``finish`` then waits for them. ``bypass`` says why it was not
-    stored, or is None.
+    Until it was, other processes that lack the same pieces wait for this one.
     """
 
-    run: Runnable | None
-    form: str
-    guards: str | None
-    matches: Mapping[str, int]
-    bypass: str | None = None
-    finish: Callable[[], None] | None = None
-    files: Mapping[str, bytes | Path] = field(default_factory=dict)
+    def __init__(
+        self,
+        compiler: PieceCompiler,
+        jobs: Sequence[Sequence[Job]],
+        rows: Sequence[Sequence[tuple[Ready, Origin]]],
+        until_finished: ExitStack,
+    ) -> None:
+        self._compiler, self._jobs, self._rows = compiler, jobs, rows
+        self._until_finished = until_finished
+        self._calls: list[list[Runnable]] | None = None
+        self._error: Exception | None = None
+        self._lock = threading.RLock()
+
+    def finish(self) -> list[list[Runnable]]:
+        """Wait for the builds and store what they made: one runnable per piece, for all sizes and for each variant.
+
+        Raises what a build raises, each time.
+        """
+        with self._lock:
+            if self._error is not None:
+                raise self._error
+            if self._calls is None:
+                try:
+                    self._calls = self._finish()
+                except Exception as error:
+                    self._error = error
+                    raise
+            return self._calls
+
+    def _finish(self) -> list[list[Runnable]]:
+        with self._until_finished:
+            for ready, _ in (result for row in self._rows for result in row):
+                if ready.finish is not None:
+                    ready.finish()
+            self._compiler.finished(self._jobs, self._rows)
+        calls = [[runnable(ready) for ready, _ in row] for row in self._rows]
+        self._jobs, self._rows = (), ()
+        return calls
 
 
 @dataclass
@@ -60,52 +81,61 @@ class PieceCompiler:
     manager: PassManager
     store: Store
     report: CompileReport
-    _ready: dict[str, _Ready] = field(default_factory=dict)
+    _ready: dict[str, Ready] = field(default_factory=dict)
     _found: dict[str, Entry | None] = field(default_factory=dict)
     _held: list[Entry] = field(default_factory=list)
     latest: list[tuple[PieceReport, Mapping[str, bytes | Path]]] = field(default_factory=list)
     """The pieces of the latest graph, in order, each with the files that it runs from (none if it is not stored)."""
     _sources: Mapping[str, str] | None = None
     _refused: dict[str, str] = field(default_factory=dict)
+    _underway: PiecesUnderway | None = None
 
     def compile_all(self, gm: GraphModule, pieces: Sequence[Piece]) -> list[Runnable]:
         """One runnable per piece, in order."""
-        return self.compile_variants(gm, pieces, ())[0]
+        return self.start(gm, pieces).finish()[0]
 
-    def compile_variants(
-        self, gm: GraphModule, pieces: Sequence[Piece], variants: Sequence[Variant]
-    ) -> list[list[Runnable]]:
-        """One runnable per piece, in order, for all sizes and then for each variant.
+    def start(
+        self, gm: GraphModule, pieces: Sequence[Piece], variants: Sequence[Variant] = ()
+    ) -> PiecesUnderway:
+        """Find or lower each piece, for all sizes and then for each variant; their kernels are being built meanwhile.
 
-        Kernels of a piece are built while the next pieces are lowered. A piece without the varying size, or one that
-        cannot be specialised, is in a variant what it is for all sizes.
+        A piece without the varying size, or one that cannot be specialised, is in a variant what it is for all sizes.
         """
-        graph = _Graph(gm)
+        if self._underway is not None:  # nobody called what was made of the last graph
+            underway, self._underway = self._underway, None
+            underway.finish()
+        graph = TracedGraph(gm)
         self.latest.clear()
         with self.report.phase("identity"), inductor.timed("identity"):
             shared = environment(self.manager, graph.device_types)
             jobs = [[self._job(piece, graph, shared, v) for piece in pieces] for v in (None, *variants)]
-        with alarm.compile() as compiled, self._compiling([job for row in jobs for job in row]):
-            general = [self._one(job) for job in jobs[0]]
-            rows = [
-                general,
-                *([self._variant(*pair) for pair in zip(r, general, strict=True)] for r in jobs[1:]),
-            ]
-            for ready, _ in (result for row in rows for result in row):
-                if ready.finish is not None:
-                    ready.finish()
-            told = [
-                [job.report(*result) for job, result in zip(*pair, strict=True)]
-                for pair in zip(jobs, rows, strict=True)
-            ]
-            self.report.pieces_seen.extend(told[0])
-            self.latest.extend((seen, ready.files) for seen, (ready, _) in zip(told[0], general, strict=True))
-            self.report.variants_seen.extend(piece for row in told[1:] for piece in row)
-            for seen in (*self.report.pieces_seen, *self.report.variants_seen):
-                compiled.add_matches(seen.matches)
-        return [[_runnable(ready) for ready, _ in row] for row in rows]
+        with ExitStack() as until_finished:
+            with alarm.compile() as compiled:
+                until_finished.enter_context(self._compiling([job for row in jobs for job in row]))
+                general = [self._one(job) for job in jobs[0]]
+                rows = [
+                    general,
+                    *([self._variant(*pair) for pair in zip(r, general, strict=True)] for r in jobs[1:]),
+                ]
+                for seen in (*self.report.pieces_seen, *self.report.variants_seen):
+                    compiled.add_matches(seen.matches)
+                for ready, _ in (result for row in rows for result in row):
+                    compiled.add_matches(ready.matches)
+            self._underway = PiecesUnderway(self, jobs, rows, until_finished.pop_all())
+        return self._underway
 
-    def _job(self, piece: Piece, graph: _Graph, shared: Environment, variant: Variant | None) -> _Job:
+    def finished(self, jobs: Sequence[Sequence[Job]], rows: Sequence[Sequence[tuple[Ready, Origin]]]) -> None:
+        """Tell in the report what became of each piece, and keep where the pieces of this graph lie."""
+        self._underway = None
+        told = [
+            [job.report(*result) for job, result in zip(*pair, strict=True)]
+            for pair in zip(jobs, rows, strict=True)
+        ]
+        self.report.pieces_seen.extend(told[0])
+        self.latest.extend((seen, ready.files) for seen, (ready, _) in zip(told[0], rows[0], strict=True))
+        self.report.variants_seen.extend(piece for row in told[1:] for piece in row)
+
+    def _job(self, piece: Piece, graph: TracedGraph, shared: Environment, variant: Variant | None) -> Job:
         start = time.perf_counter()
         structure = describe(piece, graph.gm, graph.facts, graph.texts)
         sizes = None
@@ -116,11 +146,11 @@ class PieceCompiler:
         bypass = f"cannot be identified: {opaque[0]}" if opaque else None
         symbols = [graph.symbol(name) for name in structure.symbols]
         took = (time.perf_counter() - start) * 1e3
-        return _Job(
+        return Job(
             piece, graph, structure, key, symbols, bypass, took, variant, specialised=sizes is not None
         )
 
-    def _variant(self, job: _Job, general: tuple[_Ready, Origin]) -> tuple[_Ready, Origin]:
+    def _variant(self, job: Job, general: tuple[Ready, Origin]) -> tuple[Ready, Origin]:
         """The piece for some sizes, or what it is for all."""
         if not job.specialised:
             return general[0], "memory"
@@ -132,7 +162,7 @@ class PieceCompiler:
             )
             return general[0], "memory"
 
-    def _one(self, job: _Job) -> tuple[_Ready, Origin]:
+    def _one(self, job: Job) -> tuple[Ready, Origin]:
         start = time.perf_counter()
         ready, origin = self._known(job)
         job.lookup_ms += (time.perf_counter() - start) * 1e3
@@ -143,7 +173,7 @@ class PieceCompiler:
         return ready, origin
 
     @contextmanager
-    def _compiling(self, jobs: Sequence[_Job]) -> Iterator[None]:
+    def _compiling(self, jobs: Sequence[Job]) -> Iterator[None]:
         """Ask the store for what is not in memory, and be the only one of all processes that makes what it lacks.
 
         The locks are taken in the order of the keys, so that processes with pieces in common never wait in a circle.
@@ -163,18 +193,16 @@ class PieceCompiler:
                     entry.close()
             self._found.clear()
 
-    def _ask(self, job: _Job) -> Entry | None:
+    def _ask(self, job: Job) -> Entry | None:
         start = time.perf_counter()
-        if inductor.has_compiler():
-            entry = self.store.get(job.key.digest)
-        else:
-            entry = self.store.get_but_for(job.key, {COMPILER})
+        ignored = {CPU} if inductor.has_compiler() else {CPU, COMPILER}
+        entry = self.store.get_but_for(job.key, ignored, host.runs_here)
         job.lookup_ms += (time.perf_counter() - start) * 1e3
         return entry
 
     # -- found
 
-    def _known(self, job: _Job) -> tuple[_Ready | None, Origin]:
+    def _known(self, job: Job) -> tuple[Ready | None, Origin]:
         """The piece from memory or from the store, if its guards hold for these symbols as well."""
         ready = self._ready.get(job.key.digest)
         if ready is not None and job.accepts(ready.guards):
@@ -182,7 +210,7 @@ class PieceCompiler:
         entry = self._found.pop(job.key.digest, None)
         return (self._load(entry, job), "store") if entry is not None else (None, "compiled")
 
-    def _load(self, entry: Entry, job: _Job) -> _Ready | None:
+    def _load(self, entry: Entry, job: Job) -> Ready | None:
         """Make a stored entry runnable; one that cannot be is a miss with a reason, never a failure."""
         guards = entry.meta["guards"]
         if not job.accepts(guards):
@@ -198,33 +226,37 @@ class PieceCompiler:
             return None
         self._held.append(entry)
         files = {name: entry.path(name) for name in entry.files}
-        ready = _Ready(run, entry.meta["form"], guards, entry.meta["matches"], files=files)
+        ready = Ready(run, entry.meta["form"], guards, entry.meta["matches"], files=files)
         self._ready[job.key.digest] = ready
         return ready
 
     # -- made
 
-    def _compile(self, job: _Job) -> _Ready:
+    def _compile(self, job: Job) -> Ready:
         """Lower a piece and start its builds; ``finish`` of the result waits for them and stores it."""
         builds = BackgroundBuilds()
-        with self.report.phase("compile"), inductor.timed("compile"):
+        with self.report.phase("compile"), inductor.timed("compile"), self._missing_compiler(job):
             artifact, matches = self._run_inductor(job, builds)
         guards = None
         if not job.specialised:
             guards = inductor.guards_since(job.graph.shape_env, job.graph.guards_before, job.symbols)
-        ready = _Ready(None, "unstored", guards, matches)
+        ready = Ready(None, "unstored", guards, matches)
 
         def finish() -> None:
             ready.finish = None
-            with self.report.phase("build"), inductor.timed("build"):
-                builds.wait()
-            self._finish(job, artifact, ready)
+            try:
+                with self.report.phase("build"), inductor.timed("build"), self._missing_compiler(job):
+                    builds.wait()
+                self._finish(job, artifact, ready)
+            except BaseException:
+                self._ready.pop(job.key.digest, None)  # the next call tries again
+                raise
 
         ready.finish = finish
         self._ready[job.key.digest] = ready
         return ready
 
-    def _finish(self, job: _Job, artifact: inductor.Artifact, ready: _Ready) -> None:
+    def _finish(self, job: Job, artifact: inductor.Artifact, ready: Ready) -> None:
         """Store the piece and run what was stored, so that a first start runs the same code as later ones."""
         if artifact.payload is None:
             reason = job.bypass or "torch cannot serialize what it compiled from this graph"
@@ -240,13 +272,14 @@ class PieceCompiler:
                 "matches": dict(ready.matches),
                 "label": job.piece.label,
                 "nodes": len(job.piece.nodes),
+                "cpu": host.cpu(),
             }
             ready.files = packed.portable()
             self.store.put(self._with_sources(job), ready.files, meta)
         with self.report.phase("load"), inductor.timed("load"):
             ready.run, ready.form = unpack(packed.form, packed, job.label), packed.form
 
-    def _run_inductor(self, job: _Job, builds: BackgroundBuilds) -> tuple[inductor.Artifact, dict[str, int]]:
+    def _run_inductor(self, job: Job, builds: BackgroundBuilds) -> tuple[inductor.Artifact, dict[str, int]]:
         """Compile with the passes mounted; a second time where torch can compile but not serialize."""
         serializable = job.bypass is None
         while True:
@@ -271,22 +304,37 @@ class PieceCompiler:
                 )
             return artifact, dict(ctx.matches)
 
+    @contextmanager
+    def _missing_compiler(self, job: Job) -> Iterator[None]:
+        """Say what a machine without a C++ compiler can do."""
+        try:
+            yield
+        except Exception as error:
+            if not inductor.is_missing_compiler(error):
+                raise
+            raise CompileError(
+                f"A part of the model ({job.piece.label}, {len(job.piece.nodes)} nodes) has to be compiled, and there "
+                f"is no C++ compiler: {inductor.compiler_names()} was not found. Install one, or name it in $CXX. "
+                "Or bring what another machine compiled: `passprint cache export FILE` there, "
+                "`passprint cache import FILE` here."
+            ) from error
+
     # -- why
 
-    def _explained(self, job: _Job) -> Miss:
+    def _explained(self, job: Job) -> Miss:
         """Why a piece is compiled: the entry that was found cannot be used, or what differs from the nearest."""
         refused = self._refused.pop(job.key.digest, None)
         if refused is not None:
             return Miss("piece", job.key.digest, job.piece.label, refused)
         return explain_miss(self.store, self._with_sources(job), job.piece.label)
 
-    def _missed(self, job: _Job, miss: Miss) -> None:
+    def _missed(self, job: Job, miss: Miss) -> None:
         """Say why a piece is compiled: in the report, and in the store for ``passprint explain``."""
         self.report.misses.append(miss)
         self.report.notes.append(f"{job.piece.label}: {miss}")
         self.store.missed(miss)
 
-    def _with_sources(self, job: _Job) -> Fingerprint:
+    def _with_sources(self, job: Job) -> Fingerprint:
         """The key with the texts of its parts and the sources of the passes, so that lines can be compared."""
         if self._sources is None:
             with self.report.phase("sources"):
@@ -295,93 +343,3 @@ class PieceCompiler:
         structure = job.structure
         texts = {"graph": structure.graph, "inputs": structure.inputs, "symbols": structure.facts}
         return with_sources(known, texts=texts)
-
-
-class _Graph:
-    """A graph module with what its pieces need to know of it."""
-
-    def __init__(self, gm: GraphModule) -> None:
-        self.gm = gm
-        values = [n.meta.get("example_value") for n in gm.graph.nodes]
-        self.fake_mode = inductor.fake_mode_of(values)
-        self.shape_env = inductor.shape_env_of(values)
-        devices = {v.device.type for v in values if isinstance(v, torch.Tensor)}
-        self.device_types = sorted(devices or {"cpu"})
-        self.guards_before = inductor.guard_count(self.shape_env)
-        self.facts = inductor.symbol_facts(self.shape_env)
-        self.texts = Texts()
-        self._symbols = symbol_sources(gm.graph)
-
-    def symbol(self, name: str) -> torch.SymInt | None:
-        """The symbolic size of this name as a value, or None where no input carries it by itself."""
-        node: Node | None = self._symbols.get(name)
-        return None if node is None else node.meta["example_value"]
-
-
-@dataclass
-class _Job:
-    """One piece on its way."""
-
-    piece: Piece
-    graph: _Graph
-    structure: Structure
-    key: Fingerprint
-    symbols: Sequence[Any]
-    bypass: str | None
-    lookup_ms: float
-    variant: Variant | None
-    specialised: bool
-
-    @property
-    def label(self) -> str:
-        return f"piece {self.key.digest[:12]}"
-
-    @property
-    def compile_range(self) -> CompileRange:
-        """The sizes that this piece is compiled for: the variant's, the range of its first symbol, or all sizes."""
-        if self.variant is not None and self.specialised:
-            return self.variant.sizes
-        return inductor.size_range(self.symbols)
-
-    @property
-    def sizes(self) -> str | None:
-        """The variant that this piece belongs to, or None for the graph that serves all sizes."""
-        return None if self.variant is None else str(self.variant.sizes)
-
-    def inputs(self, gm: GraphModule) -> tuple[list[Any], Any]:
-        """The inputs to compile ``gm``, the extracted piece, for, and their fake mode.
-
-        Raises :class:`CannotSpecialise` for inputs that a variant cannot have.
-        """
-        values = [node.meta["example_value"] for node in self.piece.inputs]
-        if self.variant is None or not self.specialised:
-            return values, self.graph.fake_mode
-        made, fake_mode = specialise(values, self.variant.symbol, self.variant.sizes)
-        # Inner nodes keep the general graph's example values: torch asks them only whether they are tensors.
-        for node, value in zip(gm.graph.find_nodes(op="placeholder"), made, strict=True):
-            node.meta["example_value"] = value
-        return made, fake_mode
-
-    def accepts(self, guards: str | None) -> bool:
-        """Whether guards that were recorded for an equal piece hold here; they become guards of this trace."""
-        return guards is None or inductor.assume_guards(self.graph.shape_env, guards, self.symbols)
-
-    def report(self, ready: _Ready, origin: Origin) -> PieceReport:
-        """What is told of this piece."""
-        return PieceReport(
-            label=self.piece.label,
-            digest=self.key.digest,
-            nodes=len(self.piece.nodes),
-            origin=origin,
-            form=ready.form,
-            bypass=ready.bypass,
-            lookup_ms=self.lookup_ms,
-            matches=ready.matches,
-            sizes=self.sizes,
-        )
-
-
-def _runnable(ready: _Ready) -> Runnable:
-    if ready.run is None:
-        raise CompileError("A piece was lowered, but its builds were never waited for. Please report this.")
-    return ready.run

@@ -40,6 +40,22 @@ class PieceReport(NamedTuple):
     sizes: str | None = None
 
 
+class GraphBreak(NamedTuple):
+    """Where a model stopped being one graph: ``place`` is file, line and function, ``line`` the source there.
+
+    ``reason`` is torch's.
+    """
+
+    place: str
+    line: str
+    reason: str
+
+    def __str__(self) -> str:
+        if not self.place:
+            return self.reason
+        return f"{self.place}: {self.line} ({self.reason})" if self.line else f"{self.place} ({self.reason})"
+
+
 @dataclass(eq=False, repr=False)
 class CompileReport:
     """Everything that ``passprint.compile`` did for one model, over all graphs that were compiled so far.
@@ -56,6 +72,7 @@ class CompileReport:
         notes: reasons worth reading: why a piece was compiled, why the cache was bypassed.
         traced_because: for each trace that a stored program could have spared, why none of them served.
         misses: why each was compiled, with what differs from the nearest that was stored.
+        graph_breaks: where the model is not one graph; it is then traced in every process, in parts.
     """
 
     graphs: int = 0
@@ -67,15 +84,17 @@ class CompileReport:
     notes: list[str] = field(default_factory=list)
     traced_because: list[str] = field(default_factory=list)
     misses: list[Miss] = field(default_factory=list)
+    graph_breaks: list[GraphBreak] = field(default_factory=list)
 
     @property
     def status(self) -> Status:
         """``cold`` if anything was compiled, ``bypass`` if anything could not be cached, else ``warm``.
 
-        ``pending`` before the first call: compiling starts when the inputs are known.
+        ``pending`` before the first call: compiling starts when the inputs are known. ``bypass`` also where graph
+        breaks leave nothing to compile.
         """
         if not self.pieces_seen:
-            return "warm" if self.graphs else "pending"
+            return "warm" if self.graphs else "bypass" if self.graph_breaks else "pending"
         every = (*self.pieces_seen, *self.variants_seen)
         if any(p.bypass for p in every):
             return "bypass"
@@ -83,11 +102,17 @@ class CompileReport:
 
     @property
     def why(self) -> str | None:
-        """The first reason for a status other than ``warm``, or None: why it was traced, and why compiled."""
+        """The first reason for a status other than ``warm``, or None: why it was traced, and why compiled.
+
+        A ``warm`` start has one where it had to trace although every piece was found.
+        """
+        traced = self.traced_because[:1]
         if self.status == "bypass":
-            return next(p.bypass for p in (*self.pieces_seen, *self.variants_seen) if p.bypass)
-        reasons = [*self.traced_because[:1], *self.notes[:1]]
-        return "; ".join(reasons) if self.status == "cold" and self.notes else None
+            bypass = next((p.bypass for p in (*self.pieces_seen, *self.variants_seen) if p.bypass), None)
+            return bypass or f"nothing was compiled, it runs as Python: {'; '.join(traced)}"
+        if self.status == "warm":
+            return traced[0] if traced else None
+        return "; ".join([*traced, *self.notes[:1]]) if self.status == "cold" and self.notes else None
 
     @property
     def pieces(self) -> int:
@@ -161,6 +186,7 @@ class CompileReport:
             "notes": list(self.notes),
             "traced_because": list(self.traced_because),
             "misses": [miss.to_dict() for miss in self.misses],
+            "graph_breaks": [one._asdict() for one in self.graph_breaks],
             "each_piece": [{**p._asdict(), "matches": dict(p.matches)} for p in self.pieces_seen],
             "variants": [{**p._asdict(), "matches": dict(p.matches)} for p in self.variants_seen],
         }

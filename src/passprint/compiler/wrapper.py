@@ -12,8 +12,24 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from passprint.compiler.joint import FIRST
 from passprint.compiler.kernels import KERNEL_LOADER
+
+
+class Kernel(NamedTuple):
+    """A built kernel: the file of its library, and its name there."""
+
+    file: str
+    name: str = FIRST
+
+    @property
+    def loaded(self) -> str:
+        """The expression that gives it: the loader answers with the library's first kernel, which knows its module."""
+        first = f"{KERNEL_LOADER}({self.file!r})"
+        return first if self.name == FIRST else f"{first}.__self__.{self.name}"
+
 
 _DEAD_FUNCTIONS = ("get_args", "benchmark_compiled_module")
 
@@ -36,8 +52,8 @@ def kernel_names(source: str) -> list[str]:
     return [name for stmt in ast.parse(source).body if (name := _binding(stmt))]
 
 
-def make_portable(source: str, kernels: Mapping[str, str], extern: frozenset[str]) -> Wrapper:
-    """Rewrite generated ``source``: each kernel of ``kernels`` (name → file) is loaded from its file.
+def make_portable(source: str, kernels: Mapping[str, Kernel], extern: frozenset[str]) -> Wrapper:
+    """Rewrite generated ``source``: each kernel of ``kernels`` (by name) is loaded from its library.
 
     ``extern`` names the ``extern_kernels`` that are plain functions of ``torch``, by the same name.
     """
@@ -46,7 +62,7 @@ def make_portable(source: str, kernels: Mapping[str, str], extern: frozenset[str
     for stmt in tree.body:
         name = _binding(stmt)
         if name is not None:
-            body.append(_statement(f"{name} = {KERNEL_LOADER}({kernels[name]!r})"))
+            body.append(_statement(f"{name} = {kernels[name].loaded}"))
         elif not _dead(stmt):
             body.append(stmt)
     tree.body = _without_async_compile(body)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.fx import Graph, GraphModule, Node
+from torch.fx import Graph, Node
 from torch.fx.node import map_arg
 
 from passprint.passes import torch_door
@@ -105,10 +105,6 @@ def moved_views(graph: Graph) -> Iterator[None]:
 
     Inductor asks the annotations which values share memory.
     """
-    module = graph.owning_module
-    if not isinstance(module, GraphModule):
-        yield
-        return
     replaced: dict[Node, tuple[torch.Tensor, str]] = {}
 
     def note(old: Node, new: str, user: Node) -> None:
@@ -116,7 +112,7 @@ def moved_views(graph: Graph) -> Iterator[None]:
         if isinstance(value, torch.Tensor):
             replaced[old] = (value, new)
 
-    with torch_door.watching(module, note, lambda node: None):
+    with torch_door.hearing_of_replacements(graph, note):
         yield
     if not replaced:
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
@@ -71,6 +71,8 @@ class PassContext:
     ``watch``: who follows single rewrites, or None; the pass manager's as well.
     ``near_misses``: how close patterns came that have not matched, by ``"pass-name/pattern-name"``.
     ``is_inference``: whether the graph is compiled for inference, where torch says so (its post-grad hooks), or None.
+    ``following``: by a pass (its ``id``), the passes made of patterns that come after it; the pass manager's.
+    ``overlaps``: which patterns took nodes that one of a later pass matched as well; the nodes of the first place.
     """
 
     compile_range: CompileRange
@@ -78,6 +80,8 @@ class PassContext:
     watch: RewriteWatch | None = None
     near_misses: dict[str, object] = field(default_factory=dict)
     is_inference: bool | None = None
+    following: Mapping[int, Sequence[object]] = field(default_factory=dict)
+    overlaps: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
 
     def count(self, name: str, matches: int) -> None:
         """Add ``matches`` under ``name``."""

@@ -75,7 +75,8 @@ class PatternPass(InductorPass):
         matches: dict[str, int] = {}
         with moved_views(graph):
             for name, matcher in self._built().items():
-                matches[name], rejections = matcher.apply(graph, watch)
+                taking = self._taking(context, name) if context is not None else None
+                matches[name], rejections = matcher.apply(graph, watch, taking)
                 if context is not None:
                     self._note(context, matcher, graph, matches[name], rejections)
         if any(matches.values()):
@@ -98,6 +99,24 @@ class PatternPass(InductorPass):
             miss, known = nearest_miss(matcher, graph, rejections), context.near_misses.get(key)
             if miss is not None and not (isinstance(known, NearMiss) and known.matched >= miss.matched):
                 context.near_misses[key] = miss
+
+    def _taking(self, context: PassContext, name: str) -> Callable[[Match], None] | None:
+        """Looks, before a match is replaced, whether a pass that comes later would have matched there too."""
+        later = [one for one in context.following.get(id(self), ()) if isinstance(one, PatternPass)]
+        if not later:
+            return None
+
+        def taking(match: Match) -> None:
+            for other in later:
+                for matcher in other.matchers():
+                    pair = (f"{self.name}/{name}", f"{other.name}/{matcher.name}")
+                    if pair in context.overlaps:
+                        continue
+                    shared = matcher.shared_with(match)
+                    if shared:
+                        context.overlaps[pair] = tuple(node.name for node in shared)
+
+        return taking
 
     def matchers(self) -> tuple[torch_door.Matcher, ...]:
         """The patterns as they are looked for, in the order in which they are applied."""

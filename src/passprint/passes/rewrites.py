@@ -1,4 +1,4 @@
-"""How many rewrites a pass made: computed from the graph, never reported by the pass."""
+"""How many rewrites a pass made: computed from what happens to the graph, never reported by the pass."""
 
 from __future__ import annotations
 
@@ -6,45 +6,37 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from operator import attrgetter, is_
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.node import map_arg
 
 from passprint.passes import torch_door
 
-_TARGET = attrgetter("target")
 
+class _State(NamedTuple):
+    """What a node was before the first change to it. FX replaces a node's arguments, it never edits them."""
 
-class _Snapshot:
-    """The nodes with what each was, by pointer: FX replaces a node's arguments, it never edits them."""
+    name: str
+    target: Any
+    args: Any
+    kwargs: Any
 
-    def __init__(self, graph: Graph) -> None:
-        self.nodes: list[Node] = list(graph.nodes)
-        # maps run in C: this is done before and after every pass, on every node
-        self.targets: list[Any] = list(map(_TARGET, self.nodes))
-        self.args: list[Any] = list(map(torch_door.ARGS_OF, self.nodes))
-        self.kwargs: list[Any] = list(map(torch_door.KWARGS_OF, self.nodes))
+    @classmethod
+    def of(cls, node: Node) -> _State:
+        return cls(node.name, node.target, node.args, node.kwargs)
 
-    def is_current(self, graph: Graph) -> bool:
-        """Whether ``graph`` is as it was: compared in C, without a second snapshot."""
-        nodes = list(graph.nodes)
-        return (
-            len(nodes) == len(self.nodes)
-            and all(map(is_, nodes, self.nodes))
-            and all(map(is_, map(torch_door.ARGS_OF, nodes), self.args))
-            and all(map(is_, map(_TARGET, nodes), self.targets))
-            and all(map(is_, map(torch_door.KWARGS_OF, nodes), self.kwargs))
-        )
+    def is_same(self, node: Node) -> bool:
+        return node.target is self.target and node.args is self.args and node.kwargs is self.kwargs
 
 
 class RewriteCounter:
-    """Watches a graph for the length of a ``with`` block.
+    """Watches a graph for the length of a ``with`` block; what nobody touches costs next to nothing.
 
     ``rewrites`` is then the number of nodes that were there before and whose uses went to another node, that
     were edited in place, or that were erased for their own sake (not because what used them was erased or
-    replaced). ``changed`` says whether anything differs at all, the order of the nodes included.
-    A node replaced step by step counts once. Replacements in a row are seen through the owning GraphModule's
+    replaced). ``changed`` says whether anything differs at all, the order of the nodes included; metadata does not
+    count. A node replaced step by step counts once. Replacements in a row are seen through the owning GraphModule's
     hooks; without an owning module each run of replaced nodes counts once.
     ``on_replace`` is told of each node that is replaced through a hook, once, with the name of what replaces it.
     """
@@ -54,45 +46,98 @@ class RewriteCounter:
         self.changed = False
         self._graph = graph
         self._told = on_replace
-        self._module = graph.owning_module if isinstance(graph.owning_module, GraphModule) else None
-        self._hooks = ExitStack()
+        self._watching = ExitStack()
+        self._states: dict[Node, _State] = {}
+        self._made: dict[Node, str] = {}
         self._replaced: dict[Node, None] = {}
         self._rewired: set[Node] = set()
         self._erased: dict[Node, None] = {}
         self._bereft: set[Node] = set()
+        self._bare: tuple[list[Any], list[Any]] | None = None
+        self._nodes: list[Node] = []
+        self._keeps_order = True
 
     def __enter__(self) -> RewriteCounter:
-        self._before = _Snapshot(self._graph)
-        if self._module is not None:
-            self._hooks.enter_context(torch_door.watching(self._module, self._on_replace, self._on_erase))
+        self._nodes = list(self._graph.nodes)
+        if not isinstance(self._graph.owning_module, GraphModule):
+            # nothing tells of replaced inputs then
+            self._bare = (list(map(_ARGS, self._nodes)), list(map(_KWARGS, self._nodes)))
+        self._watching.enter_context(torch_door.watching(self._graph, self))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._hooks.close()
-        self.changed = not self._before.is_current(self._graph)
+        self._watching.close()
+        if self._bare is not None:
+            self._find_rewired(*self._bare)
+        nodes = list(self._graph.nodes)
+        self.changed = nodes != self._nodes or not all(
+            state.is_same(node) for node, state in self._states.items()
+        )
         if self.changed:
-            self.rewrites = self._count(_Snapshot(self._graph))
+            alive = set(nodes)
+            self._keeps_order = [node for node in self._nodes if node in alive] == [
+                node for node in nodes if node not in self._made
+            ]
+            self.rewrites = self._count(alive)
 
-    def _on_replace(self, old: Node, new: str, user: Node) -> None:
+    # -- what FX tells meanwhile
+
+    def on_touch(self, node: Node) -> None:
+        """Something about a node is about to be set, or the node to be erased."""
+        if node not in self._states and node not in self._made:
+            self._states[node] = _State.of(node)
+
+    def on_insert(self, node: Node) -> None:
+        """A node was made, or something about it was set."""
+        if node not in self._states:
+            self._made.setdefault(node, node.name)
+
+    def on_replace(self, old: Node, new: str, user: Node) -> None:
+        """``user`` is about to take another node in place of ``old``."""
+        self.on_touch(user)
         if self._told is not None and old not in self._replaced:
             self._told(old, new)
         self._replaced[old] = None
         self._rewired.add(user)
 
-    def _on_erase(self, node: Node) -> None:
+    def on_erase(self, node: Node) -> None:
+        """A node is about to be erased."""
         self._erased[node] = None
         self._bereft.update(node.all_input_nodes)
 
-    def _count(self, after: _Snapshot) -> int:
-        before = self._before
-        alive = set(after.nodes)
+    # -- what comes of it
+
+    def is_sound(self) -> bool:
+        """Whether what was made or changed keeps the graph sound, by a look at these nodes alone.
+
+        A quick answer for what most passes do; where it is False, only ``graph.lint()`` knows.
+        """
+        if not self._keeps_order:
+            return False
+        names = {**{node: state.name for node, state in self._states.items()}, **self._made}
+        return all(
+            torch_door.is_erased(node) or (node.name == name and torch_door.is_well_placed(node, self._graph))
+            for node, name in names.items()
+        )
+
+    def _find_rewired(self, args: list[Any], kwargs: list[Any]) -> None:
+        same = all(map(is_, map(_ARGS, self._nodes), args)) and all(
+            map(is_, map(_KWARGS, self._nodes), kwargs)
+        )
+        for node, before, options in () if same else zip(self._nodes, args, kwargs, strict=True):
+            known = self._states.get(node)
+            if node.args is not before or node.kwargs is not options or known is not None:
+                target = node.target if known is None else known.target
+                self._states[node] = _State(
+                    node.name if known is None else known.name, target, before, options
+                )
+
+    def _count(self, alive: set[Node]) -> int:
         counted = set(self._replaced)
         edited: set[Node] = set()
-        for node, target, args, kwargs in zip(
-            before.nodes, before.targets, before.args, before.kwargs, strict=True
-        ):
+        for node, (_, target, args, kwargs) in self._states.items():
             if node not in alive:
                 self._bereft.update(_inputs(args, kwargs))
                 self._erased[node] = None
@@ -106,7 +151,10 @@ class RewriteCounter:
                     edited.add(node)
         counted |= edited
         counted |= {node for node in self._erased if node not in self._bereft}
-        return len(counted.intersection(before.nodes))
+        return len(counted.difference(self._made))
+
+
+_ARGS, _KWARGS = attrgetter("args"), attrgetter("kwargs")
 
 
 def _inputs(args: Any, kwargs: Any) -> set[Node]:

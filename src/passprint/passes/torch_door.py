@@ -11,24 +11,28 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from torch._inductor import custom_graph_pass
-from torch._inductor.custom_graph_pass import (  # the base classes that Inductor's caches ask for
-    CustomGraphModulePass,
-    CustomGraphPass,
-    CustomPartitionerFn,
-)
 
 from passprint.passes.context import RewriteWatch
+from passprint.passes.inductor_bases import base_classes
 
 if TYPE_CHECKING:
-    from torch._inductor.custom_graph_pass import CustomInferenceAwareGraphPass, CustomSchedulerPass
+    from torch._inductor.custom_graph_pass import (  # the base classes that Inductor's caches ask for
+        CustomGraphModulePass,
+        CustomGraphPass,
+        CustomInferenceAwareGraphPass,
+        CustomPartitionerFn,
+        CustomSchedulerPass,
+    )
     from torch._inductor.pattern_matcher import Match
     from torch._subclasses.fake_tensor import FakeTensorMode
 else:
+    custom_graph_pass = base_classes()
+    CustomGraphModulePass = custom_graph_pass.CustomGraphModulePass
+    CustomGraphPass = custom_graph_pass.CustomGraphPass
+    CustomPartitionerFn = custom_graph_pass.CustomPartitionerFn
 
     class _NoInferenceAwarePass(CustomGraphPass):
         """Stands in on torch 2.11, which tells no pass whether it compiles for inference."""
@@ -42,9 +46,8 @@ else:
     CustomSchedulerPass = getattr(custom_graph_pass, "CustomSchedulerPass", _NoSchedulerPass)
 
 __all__ = [
-    "ARGS_OF",
-    "KWARGS_OF",
     "CustomGraphPass",
+    "GraphWatcher",
     "Matcher",
     "Rejection",
     "CustomGraphModulePass",
@@ -54,14 +57,13 @@ __all__ = [
     "as_fake",
     "fake_mode_of",
     "fake_tracing",
+    "hearing_of_replacements",
+    "is_erased",
+    "is_well_placed",
     "propagating",
     "sort_topologically",
     "watching",
 ]
-
-#: A node's arguments, read from the slots behind the properties ``args`` and ``kwargs``, which take twice as long.
-ARGS_OF = attrgetter("_args")
-KWARGS_OF = attrgetter("_kwargs")
 
 
 @contextmanager
@@ -156,9 +158,17 @@ class Matcher:
             for entry in entries:
                 self._follow(entry)
 
-    def apply(self, graph: torch.fx.Graph, watch: RewriteWatch | None) -> tuple[int, list[Rejection]]:
-        """Rewrite every match in ``graph``; how many there were, and what was nearly one."""
-        attempt = Attempt(watch)
+    def apply(
+        self,
+        graph: torch.fx.Graph,
+        watch: RewriteWatch | None,
+        taking: Callable[[Match], object] | None = None,
+    ) -> tuple[int, list[Rejection]]:
+        """Rewrite every match in ``graph``; how many there were, and what was nearly one.
+
+        ``taking`` is told of each match just before it is replaced.
+        """
+        attempt = Attempt(watch, taking)
         token = self._attempt.set(attempt)
         try:
             return int(self._matcher.apply(graph)), attempt.rejections
@@ -181,6 +191,24 @@ class Matcher:
             self._attempt.reset(token)
         return found
 
+    def shared_with(self, taken: Match) -> tuple[torch.fx.Node, ...] | None:
+        """The nodes that a match of this pattern would share with ``taken``, or None; looks only around ``taken``."""
+        from torch._inductor.pattern_matcher import is_match
+
+        theirs = set(taken.nodes)
+        token = self._attempt.set(Attempt(None))
+        try:
+            for node in _downstream(taken.nodes, len(self.search.nodes) if self.search is not None else 1):
+                for entry in self._matcher.patterns.get((node.op, node.target), ()):
+                    match = entry.pattern.match(node)
+                    if not is_match(match) or theirs.isdisjoint(match.nodes):
+                        continue
+                    if entry.extra_check(match):
+                        return tuple(one for one in match.nodes if one in theirs)
+        finally:
+            self._attempt.reset(token)
+        return None
+
     def _trace(self, fn: Callable[..., Any], args: Sequence[Any], **options: Any) -> torch.fx.GraphModule:
         from torch._inductor import pattern_matcher
 
@@ -195,6 +223,11 @@ class Matcher:
         attempt = self._attempt.get()
         if attempt is None:
             return self._check is None or bool(self._check(match))
+        if (
+            attempt.found is not None
+        ):  # torch 2.11 and 2.12 leave the scalars out of the match that they ask about
+            for name in self.scalars:
+                match.kwargs.setdefault(name, attempt.found.kwargs.get(name))
         attempt.checked = True
         attempt.fits = self._check is None or bool(self._check(match))
         return attempt.fits
@@ -207,6 +240,7 @@ class Matcher:
             attempt = self._attempt.get()
             if attempt is None:
                 return bool(accepts(match))
+            attempt.found = match
             node = match.output_node()
             bare = _without_value(match)
             if bare is not None:
@@ -227,6 +261,8 @@ class Matcher:
         def applied(match: Match, graph: torch.fx.Graph, node: torch.fx.Node) -> None:
             attempt = self._attempt.get()
             last = match.output_node()
+            if attempt is not None and attempt.taking is not None:
+                attempt.taking(match)
             apply(match, graph, node)
             if attempt is not None and attempt.watch is not None:
                 attempt.watch.done(self.name, last)
@@ -250,9 +286,11 @@ class Rejection:
 class Attempt:
     """What happens while a pattern is applied to one graph."""
 
-    def __init__(self, watch: RewriteWatch | None) -> None:
+    def __init__(self, watch: RewriteWatch | None, taking: Callable[[Match], object] | None = None) -> None:
         self.watch = watch
+        self.taking = taking
         self.rejections: list[Rejection] = []
+        self.found: Match | None = None
         self.begin()
 
     def begin(self) -> None:
@@ -260,6 +298,17 @@ class Attempt:
         self.traced: list[torch.fx.Graph] = []
         self.checked = False
         self.fits = False
+
+
+def _downstream(nodes: Sequence[torch.fx.Node], steps: int) -> Iterator[torch.fx.Node]:
+    """``nodes`` and what uses them, directly or through so many others."""
+    seen = dict.fromkeys(nodes)
+    edge = list(nodes)
+    yield from edge
+    for _ in range(steps):
+        edge = [user for node in edge for user in node.users if user not in seen]
+        seen.update(dict.fromkeys(edge))
+        yield from dict.fromkeys(edge)
 
 
 def _without_value(match: Match) -> torch.fx.Node | None:
@@ -276,17 +325,89 @@ def sort_topologically(graph: torch.fx.Graph) -> None:
     stable_topological_sort(graph)
 
 
+class GraphWatcher(Protocol):
+    """Who is told what happens to a graph."""
+
+    def on_touch(self, node: torch.fx.Node) -> None:
+        """Something about a node is about to be set, or the node to be erased."""
+
+    def on_insert(self, node: torch.fx.Node) -> None:
+        """A node was made, or something about it was set."""
+
+    def on_replace(self, old: torch.fx.Node, new: str, user: torch.fx.Node) -> None:
+        """``user`` is about to take the node called ``new`` in place of ``old``; only where a module owns the graph."""
+
+    def on_erase(self, node: torch.fx.Node) -> None:
+        """A node is about to be erased; only where a module owns the graph."""
+
+
+class _WatchedTable(type(torch.fx.Graph()._find_nodes_lookup_table)):  # type: ignore[misc]
+    """The graph's table of nodes by operator, which FX keeps when a node is made, erased, or set anything about.
+
+    Arguments that are replaced one by one do not pass here; the module's hooks tell of these.
+    """
+
+    def __init__(self, table: Any, watcher: GraphWatcher) -> None:
+        self.table = table.table
+        self._inner = table
+        self._watcher = watcher
+
+    def insert(self, node: torch.fx.Node) -> None:
+        self._inner.insert(node)
+        self._watcher.on_insert(node)
+
+    def remove(self, node: torch.fx.Node) -> None:
+        self._watcher.on_touch(node)
+        self._inner.remove(node)
+
+
 @contextmanager
-def watching(
-    module: torch.fx.GraphModule,
+def watching(graph: torch.fx.Graph, watcher: GraphWatcher) -> Iterator[None]:
+    """Tell ``watcher`` what happens to ``graph`` meanwhile, but for nodes that change places."""
+    table = graph._find_nodes_lookup_table
+    graph._find_nodes_lookup_table = _WatchedTable(table, watcher)
+    try:
+        with hearing_of_replacements(graph, watcher.on_replace, watcher.on_erase):
+            yield
+    finally:
+        graph._find_nodes_lookup_table = table
+
+
+@contextmanager
+def hearing_of_replacements(
+    graph: torch.fx.Graph,
     on_replace: Callable[[torch.fx.Node, str, torch.fx.Node], object],
-    on_erase: Callable[[torch.fx.Node], object],
+    on_erase: Callable[[torch.fx.Node], object] | None = None,
 ) -> Iterator[None]:
-    """Call ``on_replace(old, new, user)`` and ``on_erase(node)`` for what happens to the graph meanwhile."""
+    """Call ``on_replace(old, new, user)`` and ``on_erase(node)`` meanwhile; never where no module owns the graph."""
+    module = graph.owning_module
+    if not isinstance(module, torch.fx.GraphModule):
+        yield
+        return
     module._register_replace_node_hook(on_replace)
-    module._register_erase_node_hook(on_erase)
+    if on_erase is not None:
+        module._register_erase_node_hook(on_erase)
     try:
         yield
     finally:
         module._unregister_replace_node_hook(on_replace)
-        module._unregister_erase_node_hook(on_erase)
+        if on_erase is not None:
+            module._unregister_erase_node_hook(on_erase)
+
+
+def is_erased(node: torch.fx.Node) -> bool:
+    """Whether a node is no longer in its graph."""
+    return bool(node._erased)
+
+
+def is_well_placed(node: torch.fx.Node, graph: torch.fx.Graph) -> bool:
+    """Whether a node of ``graph`` calls something, on nodes that stand in the graph and before it.
+
+    False also for nodes that name a part of the module, which is not looked for here.
+    """
+    if node.op in ("get_attr", "call_module"):
+        return False
+    if not (callable(node.target) if node.op == "call_function" else isinstance(node.target, str)):
+        return False
+    table = graph._find_nodes_lookup_table
+    return all(used.graph is graph and used in table and used < node for used in node.all_input_nodes)

@@ -196,7 +196,7 @@ def bisect(check: Callable[[], object], *, tell: Callable[[str], object] = lambd
                     os.environ.pop(name, None)
                     if value is not None:
                         os.environ[name] = value
-                limits.process_limit.get()  # counts anew for the next trial
+                limits.environment_limit.forget()  # the next trial counts anew
             return _read(trail, good=good)
 
     return Bisection(run, tell).find()

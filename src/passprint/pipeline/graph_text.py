@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,16 @@ from torch.fx.node import map_arg
 def graph_text(graph: Graph) -> str:
     """``name = target(arguments)  # float32[2, s0] (s0, 1)`` for every node, with what it is annotated with."""
     return "\n".join(line_of(node) for node in graph.nodes) + "\n"
+
+
+def nodes_text(nodes: Sequence[Any]) -> str:
+    """The scheduler's nodes, one a line, in the order in which they stand."""
+    return "\n".join(f"{node.get_name()}: {type(node).__name__}" for node in nodes) + "\n"
+
+
+def cut_text(forward: Graph, backward: Graph) -> str:
+    """What a partitioner made."""
+    return f"# forward\n{graph_text(forward)}\n# backward\n{graph_text(backward)}"
 
 
 def structure_text(graph: Graph) -> str:

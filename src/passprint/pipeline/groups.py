@@ -11,6 +11,7 @@ from torch.fx import Graph, Node
 
 from passprint.errors import PipelineError
 from passprint.passes import PassContext
+from passprint.pipeline.limits import Limit
 from passprint.pipeline.manager import PassManager
 from passprint.pipeline.members import Member
 
@@ -54,11 +55,11 @@ class FixedPoint(PassManager):
         """How many rounds there are at most."""
         return self._max
 
-    def _run(self, graph: Graph, context: PassContext) -> None:
+    def _run(self, graph: Graph, context: PassContext, limit: Limit | None) -> None:
         rewrites: dict[str, int] = {}
         for _ in range(self._max):
             before, counted = GraphShape(graph), dict(context.matches)
-            super()._run(graph, context)
+            super()._run(graph, context, limit)
             if before.is_same(GraphShape(graph)):
                 return
             rewrites = {
@@ -77,8 +78,8 @@ class FixedPoint(PassManager):
                 stacklevel=2,
             )
 
-    def _identity_parts(self) -> dict[str, object]:
-        return {**super()._identity_parts(), "max": self._max}
+    def _extra_identity(self) -> dict[str, object]:
+        return {"max": self._max}
 
     def _own_text(self) -> str:
         given = "" if self._max == DEFAULT_MAX else f"(max={self._max})"

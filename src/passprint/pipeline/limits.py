@@ -1,15 +1,17 @@
-"""``PASSPRINT_LIMIT``: only so many pass runs or rewrites in a process, to find the one that does harm.
+"""``PASSPRINT_LIMIT``: only so many rewrites or pass runs, to find the one that does harm.
 
-``17``: the first 17 rewrites. ``passes=5``: the first five runs of a pass. ``passes=5,rewrites=2``: the same, and of
-the fifth only its first two rewrites. A limit counts over all graphs of the process, so while it is set nothing is
-cached.
+``17``: on every graph, the first 17 rewrites of the pipeline. That is a property of the graph's compile, so it is
+part of the pipeline's identity, and cached by it.
+``passes=5``: the first five runs of a pass in the process, and ``passes=5,rewrites=2``: of the fifth only its first
+two rewrites. What `passprint bisect` asks for. It counts over all graphs of a process, which no key describes, so
+while it is set nothing is cached.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 
 from passprint.errors import PipelineError
@@ -20,15 +22,32 @@ _TEXT = re.compile(r"(?:(?P<only>\d+)|passes=(?P<passes>\d+)(?:,rewrites=(?P<rew
 
 
 def limit_text() -> str | None:
-    """What the environment says, or None; cheap enough for every lookup."""
+    """What the environment says, or None."""
     return os.environ.get(VARIABLE) or None
+
+
+def limit_identity() -> str | None:
+    """The limit as a part of an identity; None where none is set.
+
+    Raises PipelineError for a limit that counts over the whole process: nothing has an identity then.
+    """
+    text = limit_text()
+    if text is None:
+        return None
+    limit = Limit.parse(text)
+    if limit.passes is not None:
+        raise PipelineError(
+            f"{VARIABLE}={text} leaves out passes by a count over the whole process, which no key describes, so "
+            "nothing is cached; unset it to cache again"
+        )
+    return f"the first {limit.rewrites} rewrites of a graph"
 
 
 @dataclass
 class Limit:
     """What may still be done. ``passes`` and ``rewrites`` count down; None is no limit.
 
-    With ``passes``, ``rewrites`` holds for the last of them only.
+    With ``passes``, ``rewrites`` holds for the last of them only. Without, it holds for one graph.
     """
 
     passes: int | None
@@ -72,9 +91,9 @@ class Limit:
 
 
 class _FromEnvironment:
-    """The process's limit: one object for one text, so that it counts over all graphs."""
+    """The limit that the environment sets; one that counts over the process is one object while its text stands."""
 
-    # A pipeline with a limit has no identity at all.
+    # The manager's identity says what the limit is; with one that counts over the process there is none.
     __fingerprint_ignore__ = ("_text", "_limit", "_lock")
 
     def __init__(self) -> None:
@@ -82,15 +101,21 @@ class _FromEnvironment:
         self._limit: Limit | None = None
         self._lock = Lock()
 
-    def get(self) -> Limit | None:
-        """The limit that is in force, or None."""
+    def for_graph(self) -> Limit | None:
+        """The limit for a pipeline that begins to work on a graph, or None."""
         text = limit_text()
         if text != self._text:
             with self._lock:
                 self._limit = None if text is None else Limit.parse(text)
                 self._text = text
-        return self._limit
+        limit = self._limit
+        return limit if limit is None or limit.passes is not None else replace(limit)
+
+    def forget(self) -> None:
+        """Count anew."""
+        with self._lock:
+            self._text = self._limit = None
 
 
-process_limit = _FromEnvironment()
-"""The one holder of the process's limit."""
+environment_limit = _FromEnvironment()
+"""The one holder of the limit that the environment sets."""

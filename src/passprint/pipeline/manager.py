@@ -10,34 +10,33 @@ from typing import Any
 from torch.fx import Graph, GraphModule
 
 from passprint.errors import PipelineError
-from passprint.identity import Fingerprint, compose, default_memo
+from passprint.identity import Fingerprint
 from passprint.passes import (
     BasePass,
-    CompileRange,
     PassContext,
-    current_pass_context,
+    PatternPass,
     is_applicable_for_range,
-    pass_context,
 )
 from passprint.passes.naming import name_of
 from passprint.pipeline import mounting
 from passprint.pipeline.alarm import alarm
 from passprint.pipeline.filters import Selection, current_selection, is_limited
+from passprint.pipeline.identity import PipelineIdentity
 from passprint.pipeline.instruments.base import Instrument
 from passprint.pipeline.instruments.chosen import checked_instruments
-from passprint.pipeline.limits import limit_text
+from passprint.pipeline.limits import Limit, environment_limit
 from passprint.pipeline.members import (
     Member,
     as_graph_pass,
     as_members,
     check_member,
     check_partitioners,
-    has_default_uuid,
     text_of,
 )
 from passprint.pipeline.order import check_complete, check_order, declared_by
-from passprint.pipeline.running import pipeline_run, run_pass, skip_pass
-from passprint.pipeline.scheduler import run_partitioner, run_scheduler_pass
+from passprint.pipeline.overlap import following, warn_of_overlaps
+from passprint.pipeline.running import context_for, pipeline_run, run_pass, skip_pass
+from passprint.pipeline.scheduler import cut_as_torch_does, run_partitioner, run_scheduler_pass
 from passprint.pipeline.selecting import reduced
 from passprint.pipeline.slots import InSlot, slot_for
 from passprint.pipeline.spanning import find_hook, settle_hooks
@@ -47,6 +46,7 @@ from passprint.pipeline.torch_door import (
     CustomGraphPass,
     CustomInferenceAwareGraphPass,
     Hook,
+    lowered_graph,
 )
 
 
@@ -73,7 +73,6 @@ class PassManager(CustomGraphPass):
     ) -> None:
         members = as_members(passes)
         self._instruments = checked_instruments(instruments)
-        self._changing = tuple(one for one in self._instruments if one.changes_graph)
         self._named_hook = None if hook is None else find_hook(hook).name
         inner = {at: member for at, member in enumerate(members) if isinstance(member, PassManager)}
         hooks = settle_hooks(
@@ -84,9 +83,8 @@ class PassManager(CustomGraphPass):
             self._named_hook = hooks[0]
         self._passes = tuple(self._adopted(member, at) for at, member in enumerate(members))
         self._steps = tuple(as_graph_pass(member) for member in self._passes)
-        self._own = tuple(member for member in self._passes if has_default_uuid(member))
-        self._asked = (*self._own, *self._changing)
-        self._known: tuple[tuple[object, ...], str] | None = None
+        self._identity: PipelineIdentity | None = None
+        self._following: dict[int, tuple[PatternPass, ...]] | None = None
         self._skipped: tuple[Any, ...] = ()
         self._reduced: dict[Selection, PassManager] = {}
         self._slots: dict[str, InSlot] = {}
@@ -168,43 +166,67 @@ class PassManager(CustomGraphPass):
                 "(manager.options(), manager.mounted()), or run one of manager.stages"
             )
         self._check_complete()
-        pipeline = self._selected()
-        context = current_pass_context()
-        if context is None:
-            with pass_context(CompileRange.any()) as context:
-                context.is_inference = is_inference
-                pipeline._run(graph, context)
-        else:
-            outer, context.is_inference = context.is_inference, is_inference
+        pipeline, limit = self._selected(), environment_limit.for_graph() if is_limited() else None
+        with context_for(is_inference) as context:
+            outer, context.following = context.following, pipeline._pattern_passes()
             try:
-                pipeline._run(graph, context)
+                pipeline._run(graph, context, limit)
             finally:
-                context.is_inference = outer
+                context.following = outer
         alarm.graph_done(context)
+        if context.overlaps:
+            warn_of_overlaps(context)
 
-    def _run(self, graph: Graph, context: PassContext) -> None:
-        with pipeline_run(self, self._instruments, graph, context):
-            for left_out in self._skipped:
-                skip_pass(left_out, "it is not selected")
+    def _run(self, graph: Graph, context: PassContext, limit: Limit | None) -> None:
+        with self._listening(graph, context):
             for pass_ in self._steps:
                 if isinstance(pass_, PassManager):
-                    pass_._run(graph, context)
+                    pass_._run(graph, context, limit)
                 elif is_applicable_for_range(pass_, context.compile_range):
-                    run_pass(pass_, graph, context)
+                    run_pass(pass_, graph, context, limit)
                 else:
                     skip_pass(pass_, f"it does not apply to sizes {context.compile_range}")
 
+    def _pattern_passes(self) -> dict[int, tuple[PatternPass, ...]]:
+        if self._following is None:
+            self._following = following(tuple(self.leaves()))
+        return self._following
+
+    @contextmanager
+    def _listening(self, graph: Graph, context: PassContext) -> Iterator[None]:
+        takes = "graph" if self._hook is None else self._hook.takes
+        with pipeline_run(self, self._instruments, graph, context, takes=takes):
+            for left_out in self._skipped:
+                skip_pass(left_out, "it is not selected")
+            yield
+
     def run_on_nodes(self, nodes: list[Any]) -> list[Any]:
-        """Run a pipeline of one of the scheduler's hooks; returns the nodes as they are to go on."""
-        for pass_ in self._selected().leaves():
-            nodes = run_scheduler_pass(pass_, nodes)
+        """Run a pipeline of one of the scheduler's hooks; returns the nodes as they are to go on. Raises PassError."""
+        limit = environment_limit.for_graph() if is_limited() else None
+        with context_for(None) as context:
+            return self._selected()._run_on_nodes(nodes, lowered_graph(), context, limit)
+
+    def _run_on_nodes(
+        self, nodes: list[Any], graph: Graph, context: PassContext, limit: Limit | None
+    ) -> list[Any]:
+        with self._listening(graph, context):
+            for pass_ in self._passes:
+                if isinstance(pass_, PassManager):
+                    nodes = pass_._run_on_nodes(nodes, graph, context, limit)
+                else:
+                    nodes = run_scheduler_pass(pass_, nodes, graph, context, limit)
         return nodes
 
     def partition(
         self, gm: GraphModule, joint_inputs: Sequence[object], **kwargs: Any
     ) -> tuple[GraphModule, GraphModule]:
         """Cut a joint graph into forward and backward with the pipeline's partitioner; with torch's if it has none."""
-        return run_partitioner(tuple(self._selected().leaves()), gm, joint_inputs, kwargs)
+        limit = environment_limit.for_graph() if is_limited() else None
+        pipeline = self._selected()
+        with context_for(None) as context, pipeline._listening(gm.graph, context):
+            for partitioner in pipeline.leaves():
+                return run_partitioner(partitioner, gm, joint_inputs, kwargs, context, limit)
+            return cut_as_torch_does(gm, joint_inputs, kwargs)
 
     # -- identity
 
@@ -213,65 +235,27 @@ class PassManager(CustomGraphPass):
 
         Asked again, it only asks the members whether they are what they were.
         """
-        if is_limited() and limit_text():
-            return None
-        return self._selected()._uuid()
-
-    def _uuid(self) -> str | None:
-        parts, known = self._uuids(), self._known
-        if parts is None:
-            return None
-        if known is None or known[0] != parts:
-            known = self._known = (parts, self._identity().digest)
-        return known[1]
+        return self._selected().inner_identity.uuid(is_limited=is_limited())
 
     def identity(self) -> Fingerprint:
         """The pipeline as named parts: the hook, the range of the active context, the order, and every pass.
 
-        A pipeline that spans hooks has one part for each. Passes that are not selected (`passprint.pipeline.selected`)
-        do not count. ``opaque`` of the result lists what cannot be identified. Raises PipelineError when a pass that
-        brings its own uuid has none, and while ``PASSPRINT_LIMIT`` is set.
+        A pipeline that spans hooks has one part for each. Passes that are not selected (`passprint.selected`)
+        do not count; ``PASSPRINT_LIMIT=17`` is a part. ``opaque`` of the result lists what cannot be identified. Raises
+        PipelineError when a pass that brings its own uuid has none, and while a limit counts over the whole process
+        (``PASSPRINT_LIMIT=passes=5``).
         """
-        if is_limited() and limit_text():
-            raise PipelineError(
-                f"PASSPRINT_LIMIT={limit_text()} leaves out rewrites by a count over the whole process, which no key "
-                "describes, so nothing is cached; unset it to cache again"
-            )
-        return self._selected()._identity()
+        return self._selected().inner_identity.tree(is_limited=is_limited())
 
-    def _identity(self) -> Fingerprint:
-        return compose("pipeline", self._identity_parts())
+    @property
+    def inner_identity(self) -> PipelineIdentity:
+        """What this manager is inside another one, which sees to selections and limits."""
+        if self._identity is None:
+            self._identity = PipelineIdentity(self, self._extra_identity())
+        return self._identity
 
-    def _identity_parts(self) -> dict[str, object]:
-        if self._hook is None:
-            return {hook: stage.identity() for hook, stage in self.stages.items()}
-        parts: dict[str, object] = {
-            "hook": self._hook.name,
-            "range": _active_range(),
-            "order": tuple(name_of(pass_) for pass_ in self._passes),
-        }
-        for position, pass_ in enumerate(self._passes):
-            parts[f"{position} {name_of(pass_)}"] = _identity_of(pass_)
-        for instrument in self._changing:
-            parts[f"instrument {instrument.name}"] = default_memo().fingerprint(instrument)
-        return parts
-
-    def _uuids(self) -> tuple[object, ...] | None:
-        digests = default_memo().digests(self._asked)
-        if None in digests:
-            for pass_, digest in zip(self._own, digests, strict=False):
-                if digest is None:
-                    pass_.uuid()  # says once what is opaque
-            return None
-        if len(self._own) == len(self._passes):
-            return (_active_range(), digests)
-        ours = iter(digests)
-        uuids = [next(ours) if has_default_uuid(pass_) else self._uuid_of(pass_) for pass_ in self._passes]
-        return (_active_range(), *uuids, *ours) if all(uuids) else None
-
-    def _uuid_of(self, pass_: Any) -> Any:
-        # inside a hook's pipeline what is selected has been settled already
-        return pass_._uuid() if isinstance(pass_, PassManager) and self._hook is not None else pass_.uuid()
+    def _extra_identity(self) -> dict[str, object]:
+        return {}
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PassManager):
@@ -382,14 +366,12 @@ class PassManager(CustomGraphPass):
             other._hook, other._named_hook = HOOKS[hook], hook
         if instruments is not None:
             other._instruments = tuple(dict.fromkeys(instruments))
-            other._changing = tuple(one for one in other._instruments if one.changes_graph)
         other._passes = tuple(
             other._adopted(member, at)
             for at, member in enumerate(self._passes if members is None else members)
         )
         other._steps = tuple(as_graph_pass(member) for member in other._passes)
-        other._own = tuple(member for member in other._passes if has_default_uuid(member))
-        other._asked = (*other._own, *other._changing)
+        other._identity = other._following = None
         return other
 
     def __iter__(self) -> Iterator[Any]:
@@ -403,26 +385,4 @@ class PassManager(CustomGraphPass):
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_known": None, "_reduced": {}, "_slots": {}}
-
-
-_ANY_SIZE = str(CompileRange.any())
-
-
-def _identity_of(pass_: Any) -> object:
-    if isinstance(pass_, PassManager):
-        return pass_._identity()
-    if has_default_uuid(pass_):
-        return default_memo().fingerprint(pass_)
-    uuid = pass_.uuid()
-    if not uuid:
-        raise PipelineError(
-            f"the pass '{name_of(pass_)}' ({type(pass_).__qualname__}) has no uuid, so the pipeline has no "
-            "identity. Let it inherit from passprint.InductorPass, or return a uuid()"
-        )
-    return uuid
-
-
-def _active_range() -> str:
-    context = current_pass_context()
-    return _ANY_SIZE if context is None else str(context.compile_range)
+        return {**vars(self), "_identity": None, "_following": None, "_reduced": {}, "_slots": {}}

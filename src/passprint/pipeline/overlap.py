@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from torch.fx import Graph
 
-from passprint.passes import CompileRange, PatternPass, current_pass_context, pass_context
+from passprint.passes import CompileRange, PassContext, PatternPass, current_pass_context, pass_context
 from passprint.passes.naming import name_of
 from passprint.passes.torch_door import Matcher, sort_topologically
+from passprint.pipeline.faults import named
 from passprint.pipeline.members import as_graph_pass
-from passprint.pipeline.scheduler import called
 from passprint.pipeline.snapshots import copy_graph
+
+ADVICE = 'Put the one that should have them first (before = ("…",) in its class says so)'
 
 
 class OverlapWarning(UserWarning):
@@ -35,9 +38,50 @@ class Overlap:
     def __str__(self) -> str:
         return (
             f"the patterns '{self.first}' and '{self.second}' match the same nodes in {self.places} place(s), first at "
-            f"{', '.join(self.nodes)}: the first one takes them. Put the one that should have them first "
-            '(before = ("…",) in its class says so)'
+            f"{', '.join(self.nodes)}: the first one takes them. {ADVICE}"
         )
+
+
+class _Told:
+    """Which pairs of patterns this process has been told of."""
+
+    # A warning changes no graph.
+    __fingerprint_ignore__ = ("_pairs",)
+
+    def __init__(self) -> None:
+        self._pairs: set[tuple[str, str]] = set()
+
+    def is_new(self, first: str, second: str) -> bool:
+        """Whether nobody has told of these two before; from now on somebody has."""
+        is_new = (first, second) not in self._pairs
+        self._pairs.add((first, second))
+        return is_new
+
+
+told = _Told()
+
+
+def warn_of_overlaps(context: PassContext) -> None:
+    """Warn of patterns of different passes that wanted the same nodes while they ran; once for each pair."""
+    for (first, second), nodes in context.overlaps.items():
+        if told.is_new(first, second):
+            warnings.warn(
+                f"the patterns '{first}' and '{second}' match the same nodes, first at {', '.join(nodes)}: the first "
+                f"one takes them. {ADVICE}",
+                OverlapWarning,
+                stacklevel=4,
+            )
+
+
+def following(passes: Sequence[Any]) -> dict[int, tuple[PatternPass, ...]]:
+    """By each pass made of patterns (its id), the others of another name that come after it."""
+    patterns = [one for one in passes if isinstance(one, PatternPass)]
+    found: dict[int, tuple[PatternPass, ...]] = {}
+    for at, one in enumerate(patterns):
+        later = tuple(other for other in patterns[at + 1 :] if other.name != one.name)
+        if later:
+            found.setdefault(id(one), later)
+    return found
 
 
 def find_overlaps(manager: Any, graph: Graph) -> list[Overlap]:
@@ -59,7 +103,8 @@ def find_overlaps(manager: Any, graph: Graph) -> list[Overlap]:
             leaves.pop()  # nobody comes after it to miss anything
         for at, pass_ in enumerate(leaves):
             if not isinstance(pass_, PatternPass):
-                called(name_of(pass_), partial(as_graph_pass(pass_), copy))
+                with named(name_of(pass_)):
+                    as_graph_pass(pass_)(copy)
                 continue
             later = [
                 (other.name, matcher)
@@ -88,6 +133,7 @@ def _shared(first: tuple[str, Matcher], others: list[tuple[str, Matcher]], graph
         ]
         # a pass that stands twice in a pipeline is in nobody's way
         if lost and _label(first) != _label(other):
+            told.is_new(_label(first), _label(other))
             found.append(Overlap(_label(first), _label(other), len(lost), tuple(lost[0])))
     return found
 

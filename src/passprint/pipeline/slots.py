@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.fx import Graph, GraphModule
 
-from passprint.pipeline.scheduler import run_partitioner
+from passprint.pipeline.scheduler import cut_as_torch_does
 from passprint.pipeline.torch_door import (
     CustomGraphPass,
     CustomInferenceAwareGraphPass,
@@ -175,7 +175,7 @@ class PartitionerSlot(InSlot, CustomPartitionerFn):
         self, gm: GraphModule, joint_inputs: Sequence[object], **kwargs: Any
     ) -> tuple[GraphModule, GraphModule]:
         if self.is_idle:
-            return run_partitioner((), gm, joint_inputs, kwargs)
+            return cut_as_torch_does(gm, joint_inputs, kwargs)
         with surroundings.running():
             return self.manager.partition(gm, joint_inputs, **kwargs)
 

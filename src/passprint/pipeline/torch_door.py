@@ -22,11 +22,11 @@ from types import CodeType
 from typing import Any, Literal
 
 import torch
-from torch._inductor.custom_graph_pass import CustomGraphPass
 
 from passprint.errors import PipelineError
 from passprint.passes.torch_door import (
     CustomGraphModulePass,
+    CustomGraphPass,
     CustomInferenceAwareGraphPass,
     CustomPartitionerFn,
     CustomSchedulerPass,
@@ -46,6 +46,7 @@ __all__ = [
     "hint_of",
     "register_operators",
     "is_per_thread",
+    "lowered_graph",
     "on_real_tensors",
     "passes_in_slot",
     "put_for_process",
@@ -126,6 +127,14 @@ def put_for_process(hook: str, value: object) -> None:
     slot = HOOKS[hook].slot
     vars(config)["_config"][slot].default = value
     setattr(config, slot, value)
+
+
+def lowered_graph() -> torch.fx.Graph:
+    """The graph from which the scheduler's nodes are being made; an empty one outside of a compile."""
+    from torch._inductor.virtualized import V
+
+    found = getattr(V.graph, "graph", None)
+    return found if isinstance(found, torch.fx.Graph) else torch.fx.Graph()
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from torch.fx import Graph, GraphModule
 
 from passprint.errors import PipelineError
 from passprint.passes import CompileRange, PassContext, pass_context
-from passprint.pipeline.graph_text import graph_text
+from passprint.pipeline.graph_text import cut_text, graph_text, nodes_text
 from passprint.pipeline.manager import PassManager
 from passprint.pipeline.overlap import Overlap, find_overlaps
 from passprint.pipeline.slots import slot_for
@@ -96,10 +96,10 @@ class _Recording:
         self._enough(hook)
 
     def _nodes(self, stage: PassManager, hook: str, standing: Any, args: Any, kwargs: Any) -> Any:
-        before = _nodes_text(args[0])
+        before = nodes_text(args[0])
         with _counted(self.context) as matches:
             result = standing(*args)
-        self.trials.append(Trial(hook, before, _nodes_text(result), matches))
+        self.trials.append(Trial(hook, before, nodes_text(result), matches))
         self._enough(hook)
         return result
 
@@ -107,8 +107,8 @@ class _Recording:
         before = graph_text(args[0].graph)
         with _counted(self.context) as matches:
             result = standing(*args, **kwargs)
-        forward, backward = (graph_text(module.graph) for module in result)
-        self.trials.append(Trial(hook, before, f"# forward\n{forward}\n# backward\n{backward}", matches))
+        after = cut_text(*(module.graph for module in result))
+        self.trials.append(Trial(hook, before, after, matches))
         self._enough(hook)
         return result
 
@@ -149,10 +149,6 @@ def _counted(context: PassContext) -> Iterator[dict[str, int]]:
         yield context.matches
     finally:
         context.matches = outer
-
-
-def _nodes_text(nodes: Sequence[Any]) -> str:
-    return "\n".join(f"{node.get_name()}: {type(node).__name__}" for node in nodes) + "\n"
 
 
 # -- from the command line

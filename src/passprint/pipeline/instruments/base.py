@@ -39,6 +39,9 @@ class PassRun:
     Known after: ``nodes_after``, ``changed`` (the graph differs in any way), ``rewrites``, ``patterns`` (matches by
     pattern name, of a `PatternPass`), ``near_misses`` (how close the patterns came that have not matched, by pattern
     name), ``seconds`` (in the pass alone).
+
+    At the scheduler's hooks ``scheduled`` are the nodes, before the pass and then after it, ``graph`` is what they were
+    made from, and the counts are of them. A partitioner is given ``graph`` and makes ``parts``, forward and backward.
     """
 
     pass_: Any
@@ -54,6 +57,8 @@ class PassRun:
     patterns: dict[str, int] = field(default_factory=dict)
     near_misses: dict[str, object] = field(default_factory=dict)
     seconds: float = 0.0
+    scheduled: list[Any] | None = None
+    parts: tuple[torch.fx.Graph, ...] = ()
 
     @property
     def graph_id(self) -> int:
@@ -82,10 +87,13 @@ class Instrument:
     ``name``: what ``PASSPRINT_INSTRUMENTS`` calls it; the class name in kebab case unless the class sets its own.
     ``changes_graph``: True for an instrument that edits the graph. It then is part of the pipeline's identity, by
     its class and attributes; all others leave the identity as it is.
+    ``beyond_graphs``: True for an instrument that also hears of passes over the scheduler's nodes and of partitioners;
+    all others hear only of passes that rewrite ``run.graph``.
     """
 
     name: ClassVar[str] = "instrument"
     changes_graph: ClassVar[bool] = False
+    beyond_graphs: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, ClassVar, TextIO
 
 from passprint.errors import PipelineError
-from passprint.pipeline.graph_text import difference, graph_text
+from passprint.pipeline.graph_text import cut_text, difference, graph_text, nodes_text
 from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun
 from passprint.pipeline.snapshots import Snapshot
 from passprint.pipeline.torch_door import trace_artifact
@@ -20,6 +20,8 @@ _COLOURS = {"+": "\033[32m", "-": "\033[31m", "@": "\033[36m"}
 class Dump(Instrument):
     """Shows what each pass changed, as a unified diff of the graph's text; a pass that changed nothing is left out.
 
+    At the scheduler's hooks the text is the nodes in their order; of a partitioner, what it was given and what it made.
+
     ``folder``: where files go: ``graph000/00-input.txt``, then ``01-noop-elimination.diff`` and ``.txt`` for each pass.
         Without one the diffs go to ``stream`` (standard error).
     ``passes``, ``graphs``: show only passes whose name fits one of these patterns (``"fuse-*"``), and only graphs with
@@ -28,6 +30,8 @@ class Dump(Instrument):
     ``trace``: also add the diffs to torch's structured trace, which ``tlparse`` shows (``TORCH_TRACE=folder``).
     ``colour``: None for colours if the stream is a terminal.
     """
+
+    beyond_graphs: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -47,7 +51,7 @@ class Dump(Instrument):
         self._trace = trace
         self._colour = colour
         self._stream = stream
-        self._before: dict[PassRun, Snapshot] = {}
+        self._before: dict[PassRun, Callable[[], str]] = {}
 
     def before_pipeline(self, run: PipelineRun) -> None:
         if run.depth == 0 and self._wants_graph(run.graph_id):
@@ -59,15 +63,15 @@ class Dump(Instrument):
 
     def before_pass(self, run: PassRun) -> None:
         if self._wants(run):
-            self._before[run] = Snapshot(run.graph)
+            self._before[run] = _text_later(run)
 
     def after_pass(self, run: PassRun) -> None:
         before = self._before.pop(run, None)
         if before is None or (self._only_changed and not run.changed):
             return
-        after = graph_text(run.graph)
+        after = _text_later(run)()
         number = f"{run.position + 1:02}-{run.name}"
-        diff = difference(before.text(), after, (f"before {run.name}", f"after {run.name}"))
+        diff = difference(before(), after, (f"before {run.name}", f"after {run.name}"))
         if self._trace:
             trace_artifact(f"passprint_graph{run.graph_id}_{number.replace('-', '_')}", lambda: diff or after)
         if self._folder is not None:
@@ -79,7 +83,7 @@ class Dump(Instrument):
     def on_error(self, run: PassRun, error: Exception) -> None:
         before = self._before.pop(run, None)
         if before is not None and self._folder is not None:
-            diff = difference(before.text(), graph_text(run.graph), ("before", "after"))
+            diff = difference(before(), _text_later(run)(), ("before", "after"))
             self._write(
                 f"graph{run.graph_id:03}/{run.position + 1:02}-{run.name}.error.txt", f"{error}\n\n{diff}\n"
             )
@@ -112,3 +116,14 @@ class Dump(Instrument):
             shade = _COLOURS.get(line[:1]) if colour else None
             lines.append(f"{shade}{line}\033[0m" if shade else line)
         stream.write("\n".join(lines) + "\n")
+
+
+def _text_later(run: PassRun) -> Callable[[], str]:
+    """What the pass works on as it is now: for most, text that is made when it is asked for."""
+    if run.scheduled is not None:
+        text = nodes_text(run.scheduled)
+    elif run.parts:
+        text = cut_text(*run.parts)
+    else:
+        return Snapshot(run.graph).text
+    return lambda: text

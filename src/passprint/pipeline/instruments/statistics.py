@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from passprint.passes.naming import name_of
 from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun
@@ -46,6 +46,8 @@ class Statistics(Instrument):
 
     ``stream``: where the table is written when the instrument is closed; standard error unless given.
     """
+
+    beyond_graphs: ClassVar[bool] = True
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.passes: dict[str, PassStatistics] = {}

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun
 from passprint.pipeline.instruments.session import active
@@ -61,6 +61,8 @@ class Timing(Instrument):
     ``stream``: where the summed tree is written when the instrument is closed (at the end of the process when it
     comes from ``PASSPRINT_INSTRUMENTS``); standard error unless given.
     """
+
+    beyond_graphs: ClassVar[bool] = True
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.graphs: list[Timed] = []

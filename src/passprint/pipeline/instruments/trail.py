@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from passprint.pipeline.graph_text import line_of
 from passprint.pipeline.instruments.base import Instrument, PassRun, Rewrite
@@ -14,6 +14,8 @@ class Trail(Instrument):
     """Appends JSON lines to ``file``: ``{"pass": …, "graph": …, "rewrites": …}`` when a pass has run (or failed), and
     ``{"rewrite": …, "run": …, "pass": …, "pattern": …, "node": …}`` for each rewrite of a run, the runs counted from 0.
     """
+
+    beyond_graphs: ClassVar[bool] = True
 
     def __init__(self, file: str | Path) -> None:
         self._file = Path(file)
