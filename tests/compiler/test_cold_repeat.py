@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from tests.compiler.models import WIDTH, inputs
+from tests.versions import since
 from torch import nn
 
 import passprint
@@ -15,6 +16,8 @@ from passprint.compiler.inlining import inline_blocks
 from passprint.compiler.repeat import Comparison, RepeatedBlocks, repeated_blocks
 
 Graph = torch.fx.GraphModule
+
+pytestmark = since((2, 13), "reusing the trace of a block")
 
 
 class Inner(nn.Module):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tests.compiler.models import WIDTH, Stack, inputs, stack
 from tests.compiler.processes import in_new_process
+from tests.versions import since
 from torch import nn
 
 import passprint
@@ -195,6 +196,7 @@ def test_a_number_of_the_model_that_torch_takes_for_dynamic(cache: Path) -> None
     assert compiled.report.distinct_pieces == 2
 
 
+@since((2, 13), "refusing a graph with autocast")
 def test_what_torch_cannot_serialize_runs_and_says_so(cache: Path) -> None:
     def mixed(x: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -232,6 +234,7 @@ def test_a_function_with_a_dynamic_dimension(cache: Path) -> None:
     assert compiled.report.graphs == 1
 
 
+@since((2, 13), "the same graph for the same sizes that vary")
 def test_dynamic_true_serves_other_batches_in_a_new_process(cache: Path, tmp_path: Path) -> None:
     model = stack(3)
     with torch.no_grad():

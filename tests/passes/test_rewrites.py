@@ -53,7 +53,7 @@ def replace_in_a_row(graph: Graph) -> None:
 
 def fuse_all(graph: Graph) -> None:
     """Four nodes become one: one rewrite."""
-    last = next(reversed(graph.nodes)).all_input_nodes[0]
+    last = next(iter(reversed(graph.nodes))).all_input_nodes[0]
     first = next(iter(graph.nodes))
     with graph.inserting_before(last):
         new = graph.call_function(aten.sigmoid.default, (first,))

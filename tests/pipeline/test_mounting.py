@@ -11,16 +11,17 @@ from typing import Any
 
 import pytest
 import torch
+from tests.versions import since
 from torch._inductor import config
 from torch._inductor.custom_graph_pass import (
     CustomGraphPass,
-    CustomInferenceAwareGraphPass,
     CustomPartitionerFn,
 )
 from torch.fx import Graph
 
 from passprint import PipelineError
 from passprint.passes import InductorPass, InferenceAwarePass, Partitioner, SchedulerPass
+from passprint.passes.torch_door import CustomInferenceAwareGraphPass
 from passprint.pipeline import PassManager, mounting
 from passprint.pipeline.torch_door import HOOKS
 
@@ -310,6 +311,7 @@ def in_a_thread(work: Callable[[], None]) -> None:
         raise failed[0]
 
 
+@since((2, 12), "a configuration for each thread")
 def test_threads_do_not_see_each_others_mounts() -> None:
     def other() -> None:
         assert slot() is None
@@ -322,6 +324,7 @@ def test_threads_do_not_see_each_others_mounts() -> None:
     assert ran == ["other", "ours"]
 
 
+@since((2, 12), "a configuration for each thread")
 def test_a_manager_may_be_mounted_in_two_threads_at_once() -> None:
     manager = PassManager([Mounted()])
     both = threading.Barrier(2, timeout=30)

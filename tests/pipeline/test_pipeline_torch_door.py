@@ -6,6 +6,7 @@ import threading
 
 import pytest
 import torch
+from tests.versions import since
 from torch._inductor import config, custom_graph_pass
 
 from passprint.pipeline.torch_door import HOOKS, is_per_thread, put_for_process, value_in_slot
@@ -21,8 +22,8 @@ def test_the_slot_is_where_it_was(hook: str) -> None:
     [
         "CustomGraphPass",
         "CustomGraphModulePass",
-        "CustomInferenceAwareGraphPass",
-        "CustomSchedulerPass",
+        pytest.param("CustomInferenceAwareGraphPass", marks=since((2, 12), "it")),
+        pytest.param("CustomSchedulerPass", marks=since((2, 12), "it")),
         "CustomPartitionerFn",
     ],
 )
@@ -46,6 +47,7 @@ def seen_by_a_thread() -> object:
     return seen[0]
 
 
+@since((2, 12), "a configuration for each thread")
 def test_a_thread_has_a_configuration_of_its_own_and_shares_what_is_put_for_the_process() -> None:
     assert is_per_thread()
     with config.patch(joint_custom_pre_pass=print):

@@ -113,7 +113,7 @@ def test_what_is_in_the_folder(tmp_path: Path) -> None:
     folder = written(tmp_path, ForgetsVal(), graph_of(dynamic=False), Verify(repeat=True))
     versions = json.loads((folder / "versions.json").read_text())
     assert versions["torch"] == torch.__version__
-    assert "exp = aten.exp.default(where_self)" in (folder / "before.txt").read_text()
+    assert re.search(r"exp = aten\.exp\.default\(\w+\)", (folder / "before.txt").read_text())
     failure = json.loads((folder / "failure.json").read_text())
     assert failure["instruments"] == "verify{functional=True,repeat=True}"
     assert failure["node"] == "exp"

@@ -11,11 +11,12 @@ tracing does. Reached here, and why there is no public way:
 from __future__ import annotations
 
 import itertools
+import linecache
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -41,24 +42,22 @@ class Trace:
     tensor_facts: Mapping[str, TensorFact]
 
 
-class Compiles(Protocol):
-    """A back end: it starts to compile a graph when it is called, and :meth:`finish` waits for it."""
-
-    def __call__(self, gm: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[..., Any]: ...
-
-    def finish(self) -> None: ...
-
-
 class Tracer:
     """Traces one model. ``backend`` gets each graph; ``finished`` is told of each trace before it runs first."""
 
-    def __init__(self, backend: Compiles, dynamic: bool | None, finished: Callable[[Trace], None]) -> None:
+    def __init__(
+        self, backend: Callable[..., Any], dynamic: bool | None, finished: Callable[[Trace], None]
+    ) -> None:
         import torch._dynamo as dynamo
         from torch._dynamo import convert_frame
 
         namespace: dict[str, Any] = {"__name__": "passprint.compiler.entry"}
         # A file name of its own: Dynamo keeps what it learns of varying sizes by the code's place.
-        exec(compile(ENTRY, f"<passprint entry {next(_numbers)}>", "exec"), namespace)
+        place = f"<passprint entry {next(_numbers)}>"
+        # torch 2.11 and 2.12 put a shared frame around a function whose source they cannot find.
+        linecache.cache[place] = (len(ENTRY), None, ENTRY.splitlines(keepends=True), place)
+        weakref.finalize(self, linecache.cache.pop, place, None)
+        exec(compile(ENTRY, place, "exec"), namespace)
         self._entry = namespace["call"]
         self._globals = namespace
         self._finished = finished
@@ -93,7 +92,6 @@ class Tracer:
             return
         facts = [_fact(guard) for guard in sorted(guards)]
         traced = [code for code in self._traced if code is not self._entry.__code__]
-        self._backend.finish()  # kernels were being built while Dynamo built guards
         self._finished(Trace(facts, bytecode, self._globals, traced, self._tensor_facts))
 
 

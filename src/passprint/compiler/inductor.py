@@ -27,7 +27,6 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx import GraphModule
 
-from passprint.compiler.host import instruction_set
 from passprint.compiler.strides import plain_strides
 from passprint.errors import PassprintError
 from passprint.passes.context import UNBOUNDED, CompileRange
@@ -277,11 +276,8 @@ def mounted_slots() -> dict[str, object]:
 
 
 def host_capabilities(device_types: Sequence[str]) -> dict[str, object]:
-    """What generated code may rely on: the instruction set, or the GPU's model."""
+    """What generated code may rely on besides the processor's instructions: the GPU's model, the environment."""
     host: dict[str, object] = {}
-    if "cpu" in device_types:
-        host["cpu"] = instruction_set()
-        host["cpu capability"] = torch.backends.cpu.get_cpu_capability()
     if "cuda" in device_types and torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(torch.cuda.current_device())
         host["gpu"] = {

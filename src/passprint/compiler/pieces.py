@@ -12,11 +12,11 @@ from pathlib import Path
 from torch.fx import GraphModule
 
 from passprint.cache import Entry, Miss, Store, explain_miss, with_sources
-from passprint.compiler import inductor
+from passprint.compiler import host, inductor
 from passprint.compiler.artifact import Runnable, boxed, pack, unpack
 from passprint.compiler.builds import BackgroundBuilds
 from passprint.compiler.job import Job, Ready, TracedGraph, Variant, runnable
-from passprint.compiler.key import COMPILER, Environment, environment, piece_key
+from passprint.compiler.key import COMPILER, CPU, Environment, environment, piece_key
 from passprint.compiler.partition import Piece, extract
 from passprint.compiler.record import CompileReport, Origin, PieceReport
 from passprint.compiler.structure import describe
@@ -195,10 +195,8 @@ class PieceCompiler:
 
     def _ask(self, job: Job) -> Entry | None:
         start = time.perf_counter()
-        if inductor.has_compiler():
-            entry = self.store.get(job.key.digest)
-        else:
-            entry = self.store.get_but_for(job.key, {COMPILER})
+        ignored = {CPU} if inductor.has_compiler() else {CPU, COMPILER}
+        entry = self.store.get_but_for(job.key, ignored, host.runs_here)
         job.lookup_ms += (time.perf_counter() - start) * 1e3
         return entry
 
@@ -274,6 +272,7 @@ class PieceCompiler:
                 "matches": dict(ready.matches),
                 "label": job.piece.label,
                 "nodes": len(job.piece.nodes),
+                "cpu": host.cpu(),
             }
             ready.files = packed.portable()
             self.store.put(self._with_sources(job), ready.files, meta)

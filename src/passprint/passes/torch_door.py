@@ -14,20 +14,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from torch._inductor import custom_graph_pass
-from torch._inductor.custom_graph_pass import (  # the base classes that Inductor's caches ask for
-    CustomGraphModulePass,
-    CustomGraphPass,
-    CustomPartitionerFn,
-)
 
 from passprint.passes.context import RewriteWatch
+from passprint.passes.inductor_bases import base_classes
 
 if TYPE_CHECKING:
-    from torch._inductor.custom_graph_pass import CustomInferenceAwareGraphPass, CustomSchedulerPass
+    from torch._inductor.custom_graph_pass import (  # the base classes that Inductor's caches ask for
+        CustomGraphModulePass,
+        CustomGraphPass,
+        CustomInferenceAwareGraphPass,
+        CustomPartitionerFn,
+        CustomSchedulerPass,
+    )
     from torch._inductor.pattern_matcher import Match
     from torch._subclasses.fake_tensor import FakeTensorMode
 else:
+    custom_graph_pass = base_classes()
+    CustomGraphModulePass = custom_graph_pass.CustomGraphModulePass
+    CustomGraphPass = custom_graph_pass.CustomGraphPass
+    CustomPartitionerFn = custom_graph_pass.CustomPartitionerFn
 
     class _NoInferenceAwarePass(CustomGraphPass):
         """Stands in on torch 2.11, which tells no pass whether it compiles for inference."""
@@ -218,6 +223,11 @@ class Matcher:
         attempt = self._attempt.get()
         if attempt is None:
             return self._check is None or bool(self._check(match))
+        if (
+            attempt.found is not None
+        ):  # torch 2.11 and 2.12 leave the scalars out of the match that they ask about
+            for name in self.scalars:
+                match.kwargs.setdefault(name, attempt.found.kwargs.get(name))
         attempt.checked = True
         attempt.fits = self._check is None or bool(self._check(match))
         return attempt.fits
@@ -230,6 +240,7 @@ class Matcher:
             attempt = self._attempt.get()
             if attempt is None:
                 return bool(accepts(match))
+            attempt.found = match
             node = match.output_node()
             bare = _without_value(match)
             if bare is not None:
@@ -279,6 +290,7 @@ class Attempt:
         self.watch = watch
         self.taking = taking
         self.rejections: list[Rejection] = []
+        self.found: Match | None = None
         self.begin()
 
     def begin(self) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from graph_harness import check_against_golden, optimised, targets
 from llama import BATCH, LENGTH, decoder_layer, vary_length
+from tests.versions import since
 from torch import Tensor
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
@@ -33,6 +34,7 @@ def test_projections_of_one_input(dynamic):
     check_against_golden(f"dedupe_expressions.projections.{'dynamic' if dynamic else 'static'}", recorder)
 
 
+@since((2, 13), "this graph, on which the golden one rests,")
 def test_rotation_of_two_layers():
     def two_layers(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         return apply_rotary_pos_emb(*apply_rotary_pos_emb(q, k, cos, sin), cos, sin)
