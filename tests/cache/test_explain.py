@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from passprint.cache import CacheWarning, LocalStore, Miss, explain_miss, local, with_sources
-from passprint.cache.explain import host_words
 from passprint.cache.miss import JOURNAL_BYTES, Journal, last_run
 from passprint.identity import Change, Fingerprint, compose
 
@@ -167,11 +166,6 @@ def test_having_no_compiler_is_not_the_reason(store: LocalStore) -> None:
     assert str(miss) == "the same graph is stored, but not with the same passes: passes: 'one' → 'two'"
     miss = explain_miss(store, key_of(passes="two", **{"c++ compiler": "g++ 13"}), "layer")
     assert miss.reason.endswith("not with the same passes, c++ compiler")
-
-
-def test_features_as_lists_of_words() -> None:
-    assert host_words("sse avx2 avx512_f", "sse avx2") == "built for avx512_f, which this host lacks"
-    assert host_words("sse", "amx sse") == "this host has amx, which it was built without"
 
 
 def test_the_entry_itself_is_not_what_it_is_compared_with(store: LocalStore) -> None:

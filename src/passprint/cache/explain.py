@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _COMPILER: Final = "c++ compiler"
 _NONE: Final = "no compiler"
-_HOST: Final = {"host", _COMPILER}
+_HOST: Final = {"host", "CPU", _COMPILER}
 
 
 def with_sources(
@@ -82,7 +82,7 @@ def _hosts(changes: list[Change]) -> str:
     has: list[str] = []
     other: list[str] = []
     for change in changes:
-        what = change.path.partition(" → ")[2].removeprefix("host → ")
+        what = change.path.partition(" → ")[2].removeprefix("host → ").removeprefix("CPU → ")
         what = what.removesuffix(" → value").removesuffix(" → version")
         if what.startswith("cpu["):
             what = what[4:].partition("]")[0].strip("'\"")
@@ -92,13 +92,6 @@ def _hosts(changes: list[Change]) -> str:
         before, after = change.before or "nothing", change.after or "nothing"
         other.append(f"built for {what} {before}, this host has {after}")
     return "; ".join([*_lacks_and_has(lacks, has), *other])
-
-
-def host_words(built: str, here: str) -> str:
-    """What two lists of processor features, separated by blanks, differ in, as a sentence about this host."""
-    before, after = built.split(), here.split()
-    lacks = [word for word in before if word not in after]
-    return "; ".join(_lacks_and_has(lacks, [word for word in after if word not in before]))
 
 
 def _lacks_and_has(lacks: list[str], has: list[str]) -> list[str]:

@@ -22,7 +22,7 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -113,15 +113,18 @@ class LocalStore:
         self._not_found(digest, found)
         return None
 
-    def get_but_for(self, key: Key, ignored: Collection[str]) -> Entry | None:
+    def get_but_for(
+        self, key: Key, ignored: Collection[str], serves: Callable[[Mapping[str, Any]], bool] | None = None
+    ) -> Entry | None:
         """The entry of ``key``, or else the newest whose key has the same parts but those ``ignored``, or None.
 
-        For a host that cannot have an opinion on a part: without a compiler, any compiler's kernels will do. Looks
-        through all records, so it is slow when there are many.
+        For parts that need not be equal: without a compiler, any compiler's kernels will do; with more instructions,
+        code that needs fewer. ``serves`` is asked with an entry's meta whether that one will do. Looks through all
+        records, so it is slow when there are many.
         """
         found = self._find(check_digest(key.digest))
         if not isinstance(found, Entry):
-            near = entry_but_for(self._catalog.entries(), key, ignored)
+            near = entry_but_for(self._catalog.entries(), key, ignored, serves)
             other = self._find(near.digest) if near is not None else found
             if isinstance(other, Entry):
                 self.counters.add("hit", f"without regard to {', '.join(sorted(ignored))}")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Final
 
 from passprint.cache.entry import Entry
 from passprint.cache.files import DamagedError, open_file, read_fd
@@ -87,12 +87,19 @@ def nearest_entry(
     return None
 
 
-def entry_but_for(entries: Iterable[Entry], key: Fingerprint, ignored: Collection[str]) -> Entry | None:
-    """The newest entry whose key has all parts of ``key`` right below the root, those ``ignored`` apart."""
+def entry_but_for(
+    entries: Iterable[Entry],
+    key: Fingerprint,
+    ignored: Collection[str],
+    serves: Callable[[Mapping[str, Any]], bool] | None = None,
+) -> Entry | None:
+    """The newest entry that ``serves`` and whose key has all parts of ``key`` below the root, ``ignored`` apart."""
     parts = {part.name: part.digest for part in key.root.children if part.name not in ignored}
     best: Entry | None = None
     for entry in entries:
         rest = {name: digest for name, digest in entry.parts.items() if name not in ignored}
-        if entry.kind == key.root.name and rest == parts and (best is None or entry.created > best.created):
+        if entry.kind != key.root.name or rest != parts or (serves is not None and not serves(entry.meta)):
+            continue
+        if best is None or entry.created > best.created:
             best = entry
     return best

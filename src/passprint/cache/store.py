@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -107,8 +107,13 @@ class Store(Protocol):
     def get(self, digest: str) -> Entry | None:
         """The entry of the key with this digest, whole and checked, or None (counted as a miss)."""
 
-    def get_but_for(self, key: Key, ignored: Collection[str]) -> Entry | None:
-        """The same for a key, or else an entry whose key has the same parts right below its root but those ignored."""
+    def get_but_for(
+        self, key: Key, ignored: Collection[str], serves: Callable[[Mapping[str, Any]], bool] | None = None
+    ) -> Entry | None:
+        """The same for a key, or else an entry whose key has the same parts right below its root but those ignored.
+
+        ``serves`` is asked whether such another entry will do, by its meta.
+        """
 
     def put(self, key: Key, files: Mapping[str, Payload], meta: Mapping[str, Any] | None = None) -> bool:
         """Store an entry, in place of one with this key; whether it was stored."""
@@ -145,7 +150,9 @@ class NoStore:
         self.bypass(self._REASON)
         return None
 
-    def get_but_for(self, key: Key, ignored: Collection[str]) -> Entry | None:
+    def get_but_for(
+        self, key: Key, ignored: Collection[str], serves: Callable[[Mapping[str, Any]], bool] | None = None
+    ) -> Entry | None:
         """Always None."""
         return self.get(key.digest)
 

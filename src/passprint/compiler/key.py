@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from passprint.compiler import inductor
+from passprint.compiler import host, inductor, toolchain
 from passprint.compiler.structure import Structure
 from passprint.errors import PipelineError
 from passprint.identity import Fingerprint, canonical, compose, default_memo
@@ -17,6 +17,9 @@ from passprint.pipeline import PassManager
 FORMAT = 2
 """Raised when what is stored for a piece, or how it runs, changes in a way that old entries do not follow."""
 
+
+CPU = "CPU"
+"""The part of a key that a host with more instructions need not share: what needs fewer runs there."""
 
 COMPILER = "c++ compiler"
 """The part of a key that a host without a compiler has no say in: what any compiler built will do there."""
@@ -50,11 +53,16 @@ def environment(manager: PassManager, device_types: Sequence[str]) -> Environmen
         "passes": passes,
         "passes of others": compose("passes of others", mounted),
         "torch": compose("torch", inductor.torch_settings()),
-        "host": compose("host", inductor.host_capabilities(device_types)),
-        COMPILER: compose(COMPILER, inductor.cpp_compiler() if "cpu" in device_types else {}),
+        "host": compose("host", toolchain.host_capabilities(device_types)),
+        CPU: compose(CPU, _cpu() if "cpu" in device_types else {}),
+        COMPILER: compose(COMPILER, toolchain.cpp_compiler() if "cpu" in device_types else {}),
         "passprint": compose("passprint", {"format": FORMAT, "code": _own_code()}),
     }
     return Environment(parts, tuple(opaque))
+
+
+def _cpu() -> dict[str, object]:
+    return {"cpu": host.instruction_set(), "cpu capability": host.cpu()[host.CAPABILITY]}
 
 
 def piece_key(structure: Structure, shared: Environment, sizes: str | None = None) -> Fingerprint:

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from passprint.compiler.host import instruction_set
+from passprint.compiler import host
 from passprint.compiler.refs import CannotRecordError
 from passprint.errors import OpaqueError
 from passprint.identity import canonical, default_memo
@@ -52,18 +52,13 @@ _PLACES = frozenset(
 _COMPILER = "CXX"
 
 
-_CAPABILITY = "CPU capability"
-_FEATURES = "CPU features"
-
-
 def surroundings() -> dict[str, str]:
     """Everything but passes and compiler, by name. Raises :class:`CannotRecordError` for settings without a form."""
     found = {
         "torch": f"{torch.__version__} {torch.version.git_version}",
         "Python": f"{sys.implementation.cache_tag} {MAGIC_NUMBER.hex()}",
         "passprint": _own_code(),
-        _CAPABILITY: torch.backends.cpu.get_cpu_capability(),
-        _FEATURES: " ".join(f"{k}={v}" if v is not True else k for k, v in instruction_set().items()),
+        **host.cpu(),
         "float32 matmul precision": torch.get_float32_matmul_precision(),
         "mkldnn": str(torch.backends.mkldnn.enabled),
         "fill uninitialized memory": str(_deterministic().fill_uninitialized_memory),
@@ -86,12 +81,11 @@ def differences(recorded: Mapping[str, str], present: Mapping[str, str]) -> str 
         before, now = recorded.get(name), present.get(name)
         if before == now:
             continue
-        if name == _CAPABILITY:
-            return f"it was built for {before}, and this host has {now}"
-        if name == _FEATURES and before and now:
-            from passprint.cache.explain import host_words  # only a miss pays for it
-
-            return f"it was {host_words(before, now)}"
+        if name in (host.CAPABILITY, host.FEATURES):
+            reason = host.lacks(recorded, present)
+            if reason is None:  # this host has more
+                continue
+            return reason
         return f"{name} was {before or 'not set'} and is {now or 'not set'}"
     return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, NoReturn
 
@@ -50,7 +51,7 @@ class Cold:
         self._stores = not isinstance(store, NoStore)
         self._repeats = repeats
         self._dynamic = dynamic
-        self._tracer = Tracer(self._hand_over, dynamic, self._finished)
+        self._tracer = Tracer(_Telling(self._backend, self._note_miss), dynamic, self._finished)
         self._in_parts: InParts | None = None
         self._fullgraph = fullgraph
         self._looked = 0.0
@@ -130,11 +131,6 @@ class Cold:
         self._report.traced_because.append(reason)
         self._must_trace(reason)
 
-    def _hand_over(self, *graph: Any) -> Any:
-        """The back end, for a trace that came to its end."""
-        self._note_miss()
-        return self._backend(*graph)
-
     def _note_miss(self) -> None:
         """Say why the model is traced, before its pieces say why they are compiled."""
         miss, self._miss = self._miss, None
@@ -191,6 +187,21 @@ class Cold:
     def _missed(self, miss: Miss) -> None:
         self._report.misses.append(miss)
         self._store.missed(miss)
+
+
+@dataclass(frozen=True)
+class _Telling:
+    """The back end of a trace that came to its end; ``first`` is called before it compiles anything."""
+
+    backend: Backend
+    first: Callable[[], None]
+
+    def __call__(self, gm: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[..., Any]:
+        self.first()
+        return self.backend(gm, example_inputs)
+
+    def finish(self) -> None:
+        self.backend.finish()
 
 
 def _on_cpu(args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
