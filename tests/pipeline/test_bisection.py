@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.fx import Graph
 
 from passprint import InductorPass, PassManager, PipelineError
-from passprint.passes import Pattern, PatternPass, may_rewrite
+from passprint.instruments import Verify
+from passprint.passes import CompileRange, Pattern, PatternPass, get_pass_context, may_rewrite, pass_context
 from passprint.pipeline import FixedPoint
 from passprint.pipeline.bisection import Bisection, Trial, bisect, largest_number_of_runs
 from passprint.pipeline.limits import Limit, environment_limit
@@ -236,6 +237,25 @@ def test_limits(pass_: InductorPass, limit: str, made: int, monkeypatch: pytest.
     graph = chain(5)
     PassManager([pass_])(graph)
     assert len(graph.find_nodes(op="call_function", target=aten.clamp_min.default)) == made
+
+
+class AsksOfItsCompile(AsksNot):
+    """Looks at what it may know of the compile that it runs in."""
+
+    def __call__(self, graph: Graph) -> None:
+        context = get_pass_context()
+        if context.compile_range == CompileRange(1, 8) and context.is_inference:
+            super().__call__(graph)
+
+
+def test_a_pass_is_tried_in_the_context_in_which_it_will_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = PassManager([AsksOfItsCompile()], instruments=[Verify(repeat=True)])
+    for limit, made in (("4", 0), ("5", 5)):
+        monkeypatch.setenv("PASSPRINT_LIMIT", limit)
+        graph = chain(5)
+        with pass_context(CompileRange(1, 8)):
+            manager.run(graph, is_inference=True)
+        assert len(graph.find_nodes(op="call_function", target=aten.clamp_min.default)) == made
 
 
 _SCRIPT = """

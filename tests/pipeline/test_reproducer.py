@@ -21,7 +21,8 @@ from torch.fx import Graph
 from passprint import InductorPass, PassError, PassManager, PipelineError
 from passprint.instruments import Instrument, Numerics, Reproduce, Verify
 from passprint.passes import graph_pass
-from passprint.pipeline.graph_file import from_data, to_data
+from passprint.pipeline.execution import run_graph
+from passprint.pipeline.graph_file import FORMAT, Parts, from_data, to_data
 from passprint.pipeline.graph_text import graph_text
 from passprint.pipeline.reproducer import Reproducer
 from passprint.pipeline.snapshots import Snapshot
@@ -147,25 +148,90 @@ def test_graphs_are_the_same_after_the_file(dynamic: bool) -> None:
         )
 
     graph = traced(fn, torch.randn(4, 3), torch.randn(8, 3).t().contiguous().t(), dynamic=dynamic)
-    data, constants = to_data(Snapshot(graph))
-    again = from_data(json.loads(json.dumps(data)), constants)
+    data, parts = to_data(Snapshot(graph))
+    again = from_data(json.loads(json.dumps(data)), parts)
     assert _symbols_numbered(graph_text(again)) == _symbols_numbered(graph_text(graph))
+
+
+def _branches(x: Tensor, y: Tensor) -> Tensor:
+    def above(x: Tensor, y: Tensor) -> tuple[Tensor]:
+        return (torch.exp(x) - y,)
+
+    def below(x: Tensor, y: Tensor) -> tuple[Tensor]:
+        return (torch.cond(y.sum() > 3, lambda x: x + 1, lambda x: x * 2, (x,)),)
+
+    (z,) = torch.cond(x.sum() > 0, above, below, (x, y))
+    return torch.sin(z) - x
+
+
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+def test_control_flow_is_written_with_its_branches(tmp_path: Path, dynamic: bool) -> None:
+    inputs = torch.full((4, 3), -1.0), torch.ones(4, 3)
+    graph = traced(_branches, *inputs, dynamic=dynamic)
+    expected = run_graph(graph, inputs)
+    folder = written(tmp_path, SwapsOperands(), graph, Verify(), Numerics(inputs))
+    again = Reproducer.load(folder)
+    assert "cond" in again.graph_text()
+    torch.testing.assert_close(run_graph(again.graph, inputs), expected)
+    with pytest.raises(PassError, match="changed the results"):
+        again.run()
+
+
+def test_a_module_that_is_called_is_written(tmp_path: Path) -> None:
+    layer = torch.nn.Linear(3, 3)
+    graph = Graph()
+    x = graph.placeholder("x")
+    (called := graph.call_module("layers.first", (x,))).meta["val"] = torch.empty(4, 3)
+    graph.output((graph.call_function(aten.sub.Tensor, (called, x)),))
+    module = torch.nn.Module()
+    module.layers = torch.nn.Module()
+    module.layers.first = layer
+    whole = torch.fx.GraphModule(module, graph)
+    inputs = (torch.randn(4, 3),)
+    folder = written(tmp_path, SwapsOperands(), whole.graph, Numerics(inputs))
+    torch.testing.assert_close(
+        run_graph(Reproducer.load(folder).graph, inputs)[0], layer(*inputs) - inputs[0]
+    )
+
+
+class DropsRelu(InductorPass):
+    """Wrong for negative numbers only."""
+
+    def __call__(self, graph: Graph) -> None:
+        for node in graph.find_nodes(op="call_function", target=aten.relu.default):
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+
+
+def test_it_fails_on_the_inputs_on_which_it_failed(tmp_path: Path) -> None:
+    """Made from the annotations, inputs are normal numbers, on which a relu shows. On these it shows in one place."""
+    inputs = (torch.ones(2, 3),)
+    inputs[0][1, 2] = -0.25
+    graph = traced(lambda x: torch.relu(x) * 3, *inputs)
+    tolerances = {torch.float32: (0.1, 0.2)}
+    folder = written(tmp_path, DropsRelu(), graph, Numerics(inputs, tolerances=tolerances))
+    for reproducer in (Reproducer.load(folder), Reproducer.load(folder).reduce()):
+        with pytest.raises(
+            PassError, match=r"output 0\[1, 2\] was 0.0 and is -0.[27]5, .* where 0.\d+ is allowed"
+        ):
+            reproducer.run()
 
 
 def test_what_is_no_folder(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="holds no failure"):
         Reproducer.load(tmp_path)
     with pytest.raises(PipelineError, match="has the format 99"):
-        from_data({"format": 99}, {})
+        from_data({"format": 99}, Parts())
 
 
 @pytest.mark.parametrize("size", ["__import__('os')", "(lambda: 1)()", "s0.node", "[s0 for s0 in (1,)]"])
 def test_a_size_is_no_program(size: str) -> None:
     node = {"name": "x", "op": "placeholder", "target": "x", "args": {"tuple": []}, "kwargs": {"dict": []}}
     data = {
-        "format": 1,
+        "format": FORMAT,
+        "graphs": {},
         "symbols": {"s0": 4},
         "nodes": [{**node, "annotated": True, "value": {"number": size}}],
     }
     with pytest.raises(PipelineError, match="is no expression"):
-        from_data(data, {})
+        from_data(data, Parts())

@@ -14,7 +14,8 @@ from torch.fx import GraphModule
 
 from passprint.cache import open_store
 from passprint.cache.store import StoreSpec
-from passprint.compiler import inductor
+from passprint.compiler import inductor, symbols
+from passprint.compiler.given_passes import as_manager
 from passprint.compiler.inlining import inline_blocks
 from passprint.compiler.job import Variant
 from passprint.compiler.partition import Piece, partition
@@ -24,26 +25,11 @@ from passprint.compiler.sizes import SizePlan, choose, varying_size
 from passprint.compiler.stitch import Waiting, stitch
 from passprint.compiler.stitched import Stitched
 from passprint.errors import CompileError
-from passprint.passes import InductorPass
-from passprint.pipeline import PassManager, default_pipeline
+from passprint.pipeline import PassManager
 
 logger = logging.getLogger("passprint")
 
-PassesSpec = PassManager | Sequence[InductorPass] | str | None
-"""A manager, a list of passes, a pipeline's text, or None for the default pipeline."""
-
 OPTIONS = ("passes", "cache", "split", "compile_sizes", "ranges")
-
-
-def as_manager(passes: PassesSpec) -> PassManager:
-    """The manager that ``passes`` stands for. Raises :class:`passprint.PipelineError` for anything else."""
-    if passes is None:
-        return default_pipeline()
-    if isinstance(passes, PassManager):
-        return passes
-    if isinstance(passes, str):
-        return PassManager.parse(passes)
-    return PassManager(passes)
 
 
 @dataclass
@@ -105,7 +91,7 @@ class Backend:
     def _started(self, gm: GraphModule, pieces: Sequence[Piece]) -> None:
         """The graph as a function of pieces that are being built, with one for each variant of its varying size."""
         size = varying_size(gm.graph) if self.sizes else None
-        ranges = [] if size is None else self.sizes.within(inductor.size_range([size.value]))
+        ranges = [] if size is None else self.sizes.within(symbols.size_range([size.value]))
         variants = [Variant(size.symbol, r) for r in ranges] if size is not None else []
         underway = self._pieces.start(gm, pieces, variants)
         with self.report.phase("stitch"), inductor.timed("stitch"):

@@ -18,7 +18,7 @@ from passprint.compiler.warm import CANDIDATES, Found, PassesFound, WarmStart
 from passprint.errors import CompileError
 
 if TYPE_CHECKING:
-    from passprint.compiler.backend import PassesSpec
+    from passprint.compiler.given_passes import PassesSpec
     from passprint.compiler.program import Program
     from passprint.compiler.repeat import RepeatedBlocks
     from passprint.compiler.sizes import RangeSpec, SizePlan
@@ -204,7 +204,7 @@ class _How:
         self._default = passes is None
         self._manager: PassManager | None = None
         if passes is not None:
-            from passprint.compiler.backend import as_manager
+            from passprint.compiler.given_passes import as_manager
 
             self._manager = as_manager(passes)
 

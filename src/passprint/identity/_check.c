@@ -30,7 +30,6 @@ typedef struct {
     PyObject *owner;    /* a strong reference, or NULL */
     PyObject *key;      /* NAME: the name; SAME, EQUAL: what reads the owner */
     PyObject *expected; /* a strong reference; NAME: NULL where the name was not there */
-    uint64_t version;   /* of the owner when it last matched; 0: not known */
     Py_ssize_t run;     /* NAME: how many rows from here on are about the same dict */
 } Row;
 
@@ -43,13 +42,36 @@ typedef struct {
     FunctionFields fields;
 } FunctionRow;
 
+/* What most rows come down to where nothing has changed: a few words each, side by side in memory, so that a check
+   reads little. Their rows hold the references. */
+
+typedef struct {
+    PyObject *cell, *content;
+} CellRow;
+
+typedef struct {
+    PyTypeObject *type, *metatype;
+    unsigned int version; /* changes with every change of the class; 0: not known */
+    Py_ssize_t row;
+} TypeRow;
+
+typedef struct {
+    PyObject *dict;
+    uint64_t version;
+    Py_ssize_t row; /* MAPPING, or the first of a run of NAME */
+} DictRow;
+
 typedef struct {
     PyObject_HEAD
     vectorcallfunc vectorcall;
-    Py_ssize_t count, functions;
+    Py_ssize_t count, functions, cells, types, dicts, others;
     Row *rows;
     FunctionRow *function_rows;
-    int broken; /* something had changed before the check was made */
+    CellRow *cell_rows;
+    TypeRow *type_rows;
+    DictRow *dict_rows;
+    Py_ssize_t *other_rows; /* indices of the rows that none of these stands for */
+    int broken;             /* something had changed before the check was made */
 } Check;
 
 /* ---- what an object refers to, in the order of gc.get_referents ---- */
@@ -82,7 +104,9 @@ refers_to(PyObject *owner, PyObject *expected)
     return comparison.at == comparison.count;
 }
 
-static FunctionFields
+#define DIFFERS(field) ((uintptr_t)now.field ^ (uintptr_t)then.field)
+
+static inline FunctionFields
 fields_of(PyObject *object)
 {
     PyFunctionObject *function = (PyFunctionObject *)object;
@@ -133,17 +157,8 @@ row_holds(Row *row, PyObject *owner)
     switch (row->kind) {
     case REFERS:
         return refers_to(owner, row->expected);
-    case MAPPING: {
-        uint64_t version = VERSION_OF(owner);
-        if (version != 0 && version == row->version) {
-            return 1;
-        }
-        if (!same_mapping(owner, row->expected)) {
-            return 0;
-        }
-        row->version = version;
-        return 1;
-    }
+    case MAPPING:
+        return same_mapping(owner, row->expected);
     case NAME: {
         PyObject *found = PyDict_GetItemWithError(owner, row->key);
         if (found == NULL && PyErr_Occurred()) {
@@ -169,21 +184,42 @@ row_holds(Row *row, PyObject *owner)
     }
 }
 
-/* The names of one namespace: one comparison where the dict as a whole has not changed. */
+/* A row, or the names of one namespace. */
 static int
-names_hold(Row *first)
+run_holds(Row *first, PyObject *owner)
 {
-    uint64_t version = VERSION_OF(first->owner);
-    if (version != 0 && version == first->version) {
-        return 1;
-    }
     for (Py_ssize_t index = 0; index < first->run; index++) {
-        int holds = row_holds(first + index, first->owner);
+        int holds = row_holds(first + index, owner);
         if (holds != 1) {
             return holds;
         }
     }
-    first->version = version;
+    return 1;
+}
+
+static unsigned int
+version_of_type(PyTypeObject *type)
+{
+#ifdef Py_TPFLAGS_VALID_VERSION_TAG
+    if (!(type->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG)) {
+        return 0;
+    }
+#endif
+    return type->tp_version_tag;
+}
+
+static int
+type_holds(TypeRow *known, Row *row)
+{
+    unsigned int version = version_of_type(known->type);
+    if (version != 0 && version == known->version && Py_TYPE(known->type) == known->metatype) {
+        return 1;
+    }
+    if (!refers_to(row->owner, row->expected)) {
+        return 0;
+    }
+    known->version = version;
+    known->metatype = Py_TYPE(known->type);
     return 1;
 }
 
@@ -195,25 +231,43 @@ check_holds(Check *self, PyObject *const *roots, Py_ssize_t root_count)
     }
     for (Py_ssize_t index = 0; index < self->functions; index++) {
         FunctionRow *row = &self->function_rows[index];
-        PyFunctionObject *function = (PyFunctionObject *)row->function;
-        if (function->func_code != row->fields.code || function->func_defaults != row->fields.defaults ||
-            function->func_kwdefaults != row->fields.keyword_defaults ||
-            function->func_closure != row->fields.closure || function->func_dict != row->fields.dict ||
-            function->func_annotations != row->fields.annotations ||
-            function->func_name != row->fields.name) {
+        FunctionFields now = fields_of(row->function), then = row->fields;
+        /* One branch for all: nearly always none differs. */
+        uintptr_t differs = DIFFERS(code) | DIFFERS(defaults) | DIFFERS(keyword_defaults) | DIFFERS(closure) |
+                            DIFFERS(dict) | DIFFERS(annotations) | DIFFERS(name);
+        if (differs) {
             return 0;
         }
     }
-    for (Py_ssize_t index = 0; index < self->count; index++) {
-        Row *row = &self->rows[index];
-        if (row->kind == NAME) {
-            int holds = names_hold(row);
-            if (holds != 1) {
-                return holds;
-            }
-            index += row->run - 1;
+    for (Py_ssize_t index = 0; index < self->cells; index++) {
+        CellRow *row = &self->cell_rows[index];
+        if (((PyCellObject *)row->cell)->ob_ref != row->content) {
+            return 0;
+        }
+    }
+    for (Py_ssize_t index = 0; index < self->types; index++) {
+        TypeRow *row = &self->type_rows[index];
+        if (!type_holds(row, &self->rows[row->row])) {
+            return 0;
+        }
+    }
+    for (Py_ssize_t index = 0; index < self->dicts; index++) {
+        DictRow *known = &self->dict_rows[index];
+        uint64_t version = VERSION_OF(known->dict);
+        if (version != 0 && version == known->version) {
             continue;
         }
+        int holds = run_holds(&self->rows[known->row], known->dict);
+        if (holds != 1) {
+            return holds;
+        }
+        /* Comparing names may have run code; check_clear may have come in between. */
+        if (index < self->dicts) {
+            known->version = version;
+        }
+    }
+    for (Py_ssize_t index = 0; index < self->others; index++) {
+        Row *row = &self->rows[self->other_rows[index]];
         PyObject *owner = row->owner;
         if (row->root >= 0) {
             if (row->root >= root_count) {
@@ -273,7 +327,7 @@ check_clear(Check *self)
 {
     /* Emptied before anything is let go: letting go may run code that asks this check. */
     Py_ssize_t count = self->count, functions = self->functions;
-    self->count = self->functions = 0;
+    self->count = self->functions = self->cells = self->types = self->dicts = self->others = 0;
     self->broken = 1;
     for (Py_ssize_t index = 0; index < count; index++) {
         Py_CLEAR(self->rows[index].owner);
@@ -302,6 +356,10 @@ check_dealloc(Check *self)
     check_clear(self);
     PyMem_Free(self->rows);
     PyMem_Free(self->function_rows);
+    PyMem_Free(self->cell_rows);
+    PyMem_Free(self->type_rows);
+    PyMem_Free(self->dict_rows);
+    PyMem_Free(self->other_rows);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -338,7 +396,7 @@ read_row(Row *row, PyObject *given, PyObject *absent)
     PyObject *key = PyTuple_GET_SIZE(given) > 3 ? PyTuple_GET_ITEM(given, 2) : NULL;
     int is_root = PyLong_CheckExact(owner);
     int fits = kind == NEVER || (kind == REFERS && PyList_CheckExact(expected)) ||
-               (kind == MAPPING && !is_root && PyDict_CheckExact(owner) && PyDict_CheckExact(expected)) ||
+               (kind == MAPPING && !is_root && PyDict_Check(owner) && PyDict_CheckExact(expected)) ||
                (kind == NAME && !is_root && PyDict_CheckExact(owner) && key != NULL) ||
                (kind == ITEMS && !is_root && PyList_CheckExact(owner) && PyTuple_CheckExact(expected)) ||
                (kind == SAME && key != NULL && PyTuple_CheckExact(expected)) ||
@@ -352,7 +410,6 @@ read_row(Row *row, PyObject *given, PyObject *absent)
     row->owner = is_root ? NULL : owner;
     row->key = key;
     row->expected = expected == absent ? NULL : expected;
-    row->version = 0;
     row->run = 1;
     return 0;
 }
@@ -393,6 +450,39 @@ find_runs(Check *self)
     }
 }
 
+/* Sort the rows by how they are checked. */
+static int
+sort_rows(Check *self)
+{
+    size_t room = self->count ? (size_t)self->count : 1;
+    self->cell_rows = PyMem_New(CellRow, room);
+    self->type_rows = PyMem_New(TypeRow, room);
+    self->dict_rows = PyMem_New(DictRow, room);
+    self->other_rows = PyMem_New(Py_ssize_t, room);
+    if (!self->cell_rows || !self->type_rows || !self->dict_rows || !self->other_rows) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t index = 0; index < self->count; index += self->rows[index].run) {
+        Row *row = &self->rows[index];
+        if (row->kind == REFERS && row->owner != NULL && PyCell_Check(row->owner) &&
+            PyList_GET_SIZE(row->expected) <= 1) {
+            PyObject *content = PyList_GET_SIZE(row->expected) ? PyList_GET_ITEM(row->expected, 0) : NULL;
+            self->cell_rows[self->cells++] = (CellRow){row->owner, content};
+        }
+        else if (row->kind == REFERS && row->owner != NULL && PyType_Check(row->owner)) {
+            self->type_rows[self->types++] = (TypeRow){(PyTypeObject *)row->owner, NULL, 0, index};
+        }
+        else if (row->kind == NAME || (row->kind == MAPPING && row->owner != NULL)) {
+            self->dict_rows[self->dicts++] = (DictRow){row->owner, 0, index};
+        }
+        else {
+            self->other_rows[self->others++] = index;
+        }
+    }
+    return 0;
+}
+
 static PyObject *
 check_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
 {
@@ -430,6 +520,10 @@ check_new(PyTypeObject *type, PyObject *arguments, PyObject *keywords)
         }
     }
     find_runs(self);
+    if (sort_rows(self) < 0) {
+        Py_DECREF(self);
+        return NULL;
+    }
     return (PyObject *)self;
 }
 

@@ -7,6 +7,7 @@ that was being expanded when they were read, so that a node settled by one walk 
 from __future__ import annotations
 
 import gc
+from collections import defaultdict
 from collections.abc import Callable
 from operator import attrgetter
 from types import MappingProxyType
@@ -39,6 +40,9 @@ ROOT = 0
 
 In rows that were merged for several objects, their positions.
 """
+
+_DICTS = frozenset({dict, defaultdict})
+"""Mappings whose items are all that there is to compare."""
 
 _gather = gc.get_referents
 
@@ -81,7 +85,7 @@ class Slots:
             inner = _gather(mapping)
             if len(inner) == 1 and type(inner[0]) is dict:
                 mapping = inner[0]
-        if type(mapping) is dict:
+        if type(mapping) in _DICTS:
             self.rows.append((MAPPING, mapping, snapshot))
         else:
             self.rows.append((SAME, self._held(mapping), _in_order, (*snapshot.keys(), *snapshot.values())))

@@ -14,20 +14,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from torch._inductor import custom_graph_pass
-from torch._inductor.custom_graph_pass import (  # the base classes that Inductor's caches ask for
-    CustomGraphModulePass,
-    CustomGraphPass,
-    CustomPartitionerFn,
-)
 
 from passprint.passes.context import RewriteWatch
+from passprint.passes.inductor_bases import base_classes
 
 if TYPE_CHECKING:
-    from torch._inductor.custom_graph_pass import CustomInferenceAwareGraphPass, CustomSchedulerPass
+    from torch._inductor.custom_graph_pass import (  # the base classes that Inductor's caches ask for
+        CustomGraphModulePass,
+        CustomGraphPass,
+        CustomInferenceAwareGraphPass,
+        CustomPartitionerFn,
+        CustomSchedulerPass,
+    )
     from torch._inductor.pattern_matcher import Match
     from torch._subclasses.fake_tensor import FakeTensorMode
 else:
+    custom_graph_pass = base_classes()
+    CustomGraphModulePass = custom_graph_pass.CustomGraphModulePass
+    CustomGraphPass = custom_graph_pass.CustomGraphPass
+    CustomPartitionerFn = custom_graph_pass.CustomPartitionerFn
 
     class _NoInferenceAwarePass(CustomGraphPass):
         """Stands in on torch 2.11, which tells no pass whether it compiles for inference."""

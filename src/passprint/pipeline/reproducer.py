@@ -1,13 +1,15 @@
 """A failure in a folder: the graph, the pipeline, the versions, and a script that shows it again.
 
-``graph.json`` and ``constants.pt``: the graph before the pass. ``failure.json``: the pass as text, where it is defined,
-what watched it, and the error. ``before.txt``: the graph to read. ``run.py``: the script.
+``graph.json``, ``constants.pt`` and ``modules.pt``: the graph before the pass. ``failure.json``: the pass as text,
+where it is defined, what watched it, and the error. ``numerics.pt``: the inputs on which results differed, and the
+tolerances. ``before.txt``: the graph to read. ``run.py``: the script.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import pickle
 import platform
 import runpy
 import sys
@@ -22,9 +24,11 @@ from torch.fx import Graph, GraphModule, Node
 import passprint
 from passprint.errors import PassError, PipelineError
 from passprint.passes import CallableInductorPass, CompileRange, pass_context
-from passprint.pipeline.graph_file import from_data, to_data
+from passprint.pipeline.execution import sample_inputs
+from passprint.pipeline.graph_file import Parts, from_data, to_data
 from passprint.pipeline.graph_text import graph_text
 from passprint.pipeline.instruments.chosen import instruments_from_text
+from passprint.pipeline.instruments.numerics import Numerics
 from passprint.pipeline.snapshots import Snapshot, copy_graph
 
 _SCRIPT = '''"""Shows again how the pass '{name}' failed. Run it, or `passprint reproduce` with this folder."""
@@ -77,10 +81,11 @@ def kind_of(error: PassError) -> str:
 class Reproducer:
     """A pass, a graph on which it fails, and how."""
 
-    def __init__(self, graph: Graph, failure: Failure, pass_: Any) -> None:
+    def __init__(self, graph: Graph, failure: Failure, pass_: Any, given: GivenInputs | None = None) -> None:
         self.graph = graph
         self.failure = failure
         self._pass = pass_
+        self._given = given
 
     @classmethod
     def load(cls, folder: Path) -> Reproducer:
@@ -89,13 +94,19 @@ class Reproducer:
             failure = Failure(**json.loads((folder / "failure.json").read_text(encoding="utf-8")))
             pass_ = _find_pass(failure)
             data = json.loads((folder / "graph.json").read_text(encoding="utf-8"))
-            constants = torch.load(folder / "constants.pt", weights_only=True)
+            parts = Parts(
+                torch.load(folder / "constants.pt", weights_only=True),
+                # a module is code, as the pass is
+                torch.load(folder / "modules.pt", weights_only=False),
+            )
+            stored = folder / "numerics.pt"
+            given = GivenInputs(**torch.load(stored, weights_only=True)) if stored.exists() else None
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise PipelineError(
                 f"{folder} holds no failure that can be read ({error}); give the folder that the instrument "
                 "'reproduce' wrote"
             ) from error
-        return cls(from_data(data, constants), failure, pass_)
+        return cls(from_data(data, parts), failure, pass_, given)
 
     def run(self) -> None:
         """Run the pass on a copy of the graph; raises PassError if it fails."""
@@ -113,9 +124,11 @@ class Reproducer:
         from passprint.pipeline.manager import PassManager
 
         failure = self.failure
-        manager = PassManager(
-            [self._pass], hook=failure.hook, instruments=instruments_from_text(failure.instruments)
-        )
+        instruments = [
+            one if self._given is None or one.name != "numerics" else self._given.instrument(graph)
+            for one in instruments_from_text(failure.instruments)
+        ]
+        manager = PassManager([self._pass], hook=failure.hook, instruments=instruments)
         with pass_context(CompileRange(failure.start, failure.end)):
             manager(graph)
 
@@ -124,7 +137,8 @@ class Reproducer:
 
         ``tell`` hears how many nodes are left after each step that helped.
         """
-        return Reproducer(_reduced(self.graph, self.is_failing, tell), self.failure, self._pass)
+        smaller = _reduced(self.graph, self.is_failing, tell)
+        return Reproducer(smaller, self.failure, self._pass, self._given)
 
     def graph_text(self) -> str:
         """The graph, to read."""
@@ -138,14 +152,35 @@ class Reproducer:
 
     def save(self, folder: Path) -> None:
         """Write the folder; raises PipelineError for a graph that cannot be written down."""
-        data, constants = to_data(Snapshot(self.graph))
-        write(folder, data, constants, self.failure, self.graph_text())
+        data, parts = to_data(Snapshot(self.graph))
+        write(folder, data, parts, self.failure, self.graph_text(), self._given)
+
+
+@dataclass(frozen=True)
+class GivenInputs:
+    """What Numerics compared a graph on: ``inputs`` by the name of the placeholder, ``tolerances`` by dtype."""
+
+    inputs: dict[str, Any]
+    tolerances: dict[torch.dtype, tuple[float, float]]
+    seed: int
+
+    def instrument(self, graph: Graph) -> Numerics:
+        """Numerics on the same inputs; an input that a smaller graph has more of is made from its annotation."""
+        names = [node.name for node in graph.nodes if node.op == "placeholder"]
+        made = [] if set(names) <= self.inputs.keys() else sample_inputs(graph, self.seed)
+        inputs = [self.inputs.get(name, made[at] if made else None) for at, name in enumerate(names)]
+        return Numerics(inputs, tolerances=self.tolerances, seed=self.seed)
 
 
 def write(
-    folder: Path, data: dict[str, Any], constants: dict[str, torch.Tensor], failure: Failure, text: str
+    folder: Path,
+    data: dict[str, Any],
+    parts: Parts,
+    failure: Failure,
+    text: str,
+    given: GivenInputs | None = None,
 ) -> None:
-    """Write a failure's folder."""
+    """Write a failure's folder; raises PipelineError for a module of the graph that cannot be written down."""
     folder.mkdir(parents=True, exist_ok=True)
     versions = {
         "passprint": passprint.__version__,
@@ -157,7 +192,15 @@ def write(
     (folder / "versions.json").write_text(json.dumps(versions, indent=1), encoding="utf-8")
     (folder / "before.txt").write_text(text, encoding="utf-8")
     (folder / "run.py").write_text(_SCRIPT.format(name=failure.pass_name), encoding="utf-8")
-    torch.save(constants, folder / "constants.pt")
+    torch.save(parts.constants, folder / "constants.pt")
+    if given is not None:
+        torch.save(vars(given), folder / "numerics.pt")
+    try:
+        torch.save(parts.modules, folder / "modules.pt")
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise PipelineError(
+            f"the graph holds the modules {', '.join(parts.modules)}, and one cannot be written to a file: {error}"
+        ) from error
 
 
 def place_of(pass_: Any) -> tuple[str, str | None, str | None]:

@@ -22,11 +22,11 @@ from types import CodeType
 from typing import Any, Literal
 
 import torch
-from torch._inductor.custom_graph_pass import CustomGraphPass
 
 from passprint.errors import PipelineError
 from passprint.passes.torch_door import (
     CustomGraphModulePass,
+    CustomGraphPass,
     CustomInferenceAwareGraphPass,
     CustomPartitionerFn,
     CustomSchedulerPass,

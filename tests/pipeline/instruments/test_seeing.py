@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from torch.fx import Graph
 from passprint import PassError, PassManager, PipelineError
 from passprint.instruments import Draw, Dump, Instrument, PassRun, Statistics, Timing, ZeroMatchWarning
 from passprint.passes.library import NoopElimination
+from passprint.pipeline.instruments.draw import dot_text
 
 
 def test_times_are_a_tree_for_each_graph_and_summed() -> None:
@@ -177,6 +179,30 @@ def test_a_drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = sorted(tmp_path.glob("graph*.dot"))
     assert first.name in page
     assert '"x_1" -> "rsub_scalar";' in second.read_text()
+
+
+def _awkward() -> Graph:
+    graph = Graph()
+    x = graph.placeholder("x")
+    x.meta["val"] = 'a "quote", a back\\slash\\, a\nline'
+    graph.output(graph.call_function(torch.ops.aten.neg.default, (x,)))
+    return graph
+
+
+def test_what_graphviz_would_take_for_its_own_is_escaped() -> None:
+    line = next(line for line in dot_text(_awkward()).splitlines() if line.startswith('  "x" ['))
+    assert line == r"""  "x" [label="x: x\na \"quote\", a back\\slash\\, a\nline"];"""
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
+def test_graphviz_draws_it(tmp_path: Path) -> None:
+    draw = Draw(tmp_path)
+    PassManager([Nothing()], instruments=[draw])(_awkward())
+    (image,) = tmp_path.glob("graph*.svg")
+    assert image.name in (tmp_path / "pipeline.html").read_text()
+    shown = image.read_text()
+    assert "a &quot;quote&quot;, a back\\slash\\, a</text>" in shown
+    assert ": aten.neg.default<" in shown
 
 
 def test_a_drawing_escapes_and_shows_errors(tmp_path: Path) -> None:

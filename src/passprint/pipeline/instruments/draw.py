@@ -146,12 +146,17 @@ def dot_text(graph: Graph) -> str:
     """The graph in Graphviz's language: operators as boxes, with what each is annotated with."""
     lines = ["digraph {", '  node [shape=box, fontname="sans-serif", fontsize=10];']
     for node in graph.nodes:
-        value = f"\\n{value_text(node.meta['val'])}" if "val" in node.meta else ""
-        label = node.op if node.op == "output" else f"{node.name}: {target_text(node.target)}{value}"
-        escaped = label.replace('"', '\\"')
-        lines.append(f'  "{node.name}" [label="{escaped}"];')
+        lines_of_label = [node.op if node.op == "output" else f"{node.name}: {target_text(node.target)}"]
+        if "val" in node.meta:
+            lines_of_label.append(value_text(node.meta["val"]))
+        label = "\\n".join(map(_escaped, lines_of_label))
+        lines.append(f'  "{node.name}" [label="{label}"];')
         lines += [f'  "{used.name}" -> "{node.name}";' for used in node.all_input_nodes]
     return "\n".join([*lines, "}"]) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def _draw_graph(graph: Graph, path: Path) -> str:

@@ -64,6 +64,21 @@ class Numerics(Instrument):
                 stacklevel=2,
             )
 
+    def inputs_of(self, run: PassRun) -> list[Any] | None:
+        """What the graph that the pass works on is run with, in the order of its placeholders; None if it is not."""
+        held = self._runs.get(run.within[0])
+        return None if held is None else held[0]
+
+    @property
+    def tolerances(self) -> dict[torch.dtype, tuple[float, float]]:
+        """Relative and absolute, by dtype."""
+        return dict(self._tolerances)
+
+    @property
+    def seed(self) -> int:
+        """For inputs and random numbers."""
+        return self._seed
+
     def _first_run(self, run: PipelineRun) -> tuple[list[Any], list[Any]]:
         if self._inputs is not None:
             return list(self._inputs), run_graph(run.graph, self._inputs, self._seed)

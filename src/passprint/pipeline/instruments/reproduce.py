@@ -11,8 +11,9 @@ from typing import TextIO
 from passprint.errors import PassError, PassprintError
 from passprint.pipeline.graph_file import to_data
 from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun
+from passprint.pipeline.instruments.numerics import Numerics
 from passprint.pipeline.instruments.session import active
-from passprint.pipeline.reproducer import Failure, kind_of, place_of, write
+from passprint.pipeline.reproducer import Failure, GivenInputs, kind_of, place_of, write
 from passprint.pipeline.snapshots import Snapshot
 
 #: Instruments that stop a pipeline, which therefore belong to a failure.
@@ -32,17 +33,25 @@ class Reproduce(Instrument):
         self._folder = Path(folder)
         self._stream = stream
         self._before: dict[PassRun, Snapshot] = {}
+        self._given: dict[PassRun, GivenInputs] = {}
 
     def before_pass(self, run: PassRun) -> None:
         self._before[run] = Snapshot(run.graph)
+        given = _inputs_of(run)
+        if given is not None:
+            self._given[run] = given
 
         # The one before is through: an instrument that objects to it does so before the next pass begins.
         for known in [known for known in self._before if known.within == run.within and known is not run]:
-            del self._before[known]
+            self._forget(known)
 
     def after_pipeline(self, run: PipelineRun) -> None:
         for known in [known for known in self._before if run in known.within]:
-            del self._before[known]
+            self._forget(known)
+
+    def _forget(self, run: PassRun) -> None:
+        del self._before[run]
+        self._given.pop(run, None)
 
     def on_error(self, run: PassRun, error: Exception) -> None:
         before = self._before.pop(run, None)
@@ -60,7 +69,7 @@ class Reproduce(Instrument):
         )
 
     def _write(self, run: PassRun, before: Snapshot, error: PassError) -> Path:
-        data, constants = to_data(before)
+        data, parts = to_data(before)
         text = before.text()
         module, file, attribute = place_of(run.pass_)
         session = active.get()
@@ -81,5 +90,17 @@ class Reproduce(Instrument):
         )
         digest = hashlib.sha256(f"{failure.kind} {text}".encode()).hexdigest()
         folder = self._folder / f"{run.name}-{digest[:8]}"
-        write(folder, data, constants, failure, text)
+        write(folder, data, parts, failure, text, self._given.pop(run, None))
         return folder
+
+
+def _inputs_of(run: PassRun) -> GivenInputs | None:
+    """The inputs on which Numerics compares the graph, if it listens."""
+    session = active.get()
+    listening = session.instruments if session is not None else ()
+    numerics = next((one for one in listening if isinstance(one, Numerics)), None)
+    inputs = None if numerics is None else numerics.inputs_of(run)
+    if numerics is None or inputs is None:
+        return None
+    names = [node.name for node in run.graph.nodes if node.op == "placeholder"]
+    return GivenInputs(dict(zip(names, inputs, strict=False)), numerics.tolerances, numerics.seed)

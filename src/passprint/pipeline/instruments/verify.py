@@ -40,7 +40,8 @@ class Verify(Instrument):
         self._before[run] = look(run.graph, self._known.get(run.within[0]))
         if self._repeat:
             copy = copy_graph(run.graph)
-            with pass_context(run.context.compile_range):
+            with pass_context(run.context.compile_range) as inner:
+                inner.is_inference = run.context.is_inference
                 run.pass_(copy)
             self._second[run] = structure_text(copy)
 
