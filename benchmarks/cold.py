@@ -21,11 +21,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.forward import CALLS, forward_ms, prompts
+
 REPEATS = 1
 MODELS = ("smollm2", "llama-10", "llama-20", "llama-40", "llama-80")
 HOWS = ("passprint", "every block traced", "plain torch.compile")
 LENGTHS = (64, 1)
-CALLS = 30
 
 
 def measure(folder: str, how: str) -> dict[str, Any]:
@@ -36,19 +37,18 @@ def measure(folder: str, how: str) -> dict[str, Any]:
     from passprint.demo.models import load
 
     model = load(folder)
-    generator = torch.Generator().manual_seed(0)
-    prompts = {n: torch.randint(0, 4000, (1, n), generator=generator) for n in LENGTHS}
+    ids = prompts(LENGTHS)
     found: dict[str, Any] = {}
     with torch.no_grad(), tempfile.TemporaryDirectory() as cache:
         start, cpu = time.perf_counter(), _processor_seconds()
         if how == HOWS[2]:
             compiled: Any = torch.compile(model, fullgraph=True)
-            torch._dynamo.mark_dynamic(prompts[LENGTHS[0]], 1)
+            torch._dynamo.mark_dynamic(ids[LENGTHS[0]], 1)
         else:
             compiled = passprint.compile(model, cache=cache, dynamic={"input_ids": (1,)})
             if how == HOWS[1]:
                 compiled._compiled.repeats.refused = "the benchmark asks for it"
-        compiled(input_ids=prompts[LENGTHS[0]], use_cache=False)
+        compiled(input_ids=ids[LENGTHS[0]], use_cache=False)
         found["cold_s"] = time.perf_counter() - start
         found["cold_processor_s"] = _processor_seconds() - cpu
         if how != HOWS[2]:
@@ -56,19 +56,8 @@ def measure(folder: str, how: str) -> dict[str, Any]:
             found |= {"seconds": dict(report.seconds), "pieces": report.pieces, "status": report.status}
             found |= {"distinct": report.distinct_pieces, "lookup_ms": report.repeated_piece_ms}
             found["dispatch"] = dispatch(compiled._compiled._cold._backend.made)
-        found["forward_ms"] = {n: _forward(compiled, ids) for n, ids in prompts.items()}
+        found["forward_ms"] = forward_ms(compiled, ids)
     return found
-
-
-def _forward(compiled: Any, ids: Any) -> float:
-    for _ in range(3):
-        compiled(input_ids=ids, use_cache=False)
-    times = []
-    for _ in range(CALLS):
-        began = time.perf_counter()
-        compiled(input_ids=ids, use_cache=False)
-        times.append(time.perf_counter() - began)
-    return statistics.median(times) * 1e3
 
 
 def _processor_seconds() -> float:

@@ -18,10 +18,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.forward import CALLS, forward_ms, prompts
+
 REPEATS = 1
 SPLITS = ("blocks", "attention", "whole", "plain torch.compile")
 LENGTHS = (64, 16, 1)
-CALLS = 30
 
 
 def measure(folder: str, split: str) -> dict[str, Any]:
@@ -32,28 +33,18 @@ def measure(folder: str, split: str) -> dict[str, Any]:
     from passprint.demo.models import load
 
     model = load(folder)
-    generator = torch.Generator().manual_seed(0)
-    prompts = {n: torch.randint(0, 4000, (1, n), generator=generator) for n in LENGTHS}
+    ids = prompts(LENGTHS)
     report = None
     with torch.no_grad():
         start = time.perf_counter()
         if split == SPLITS[-1]:
             compiled = torch.compile(model, fullgraph=True)
-            torch._dynamo.mark_dynamic(prompts[LENGTHS[0]], 1)
+            torch._dynamo.mark_dynamic(ids[LENGTHS[0]], 1)
         else:
             compiled = passprint.compile(model, cache=False, split=split, dynamic={"input_ids": (1,)})
-        compiled(input_ids=prompts[LENGTHS[0]], use_cache=False)
+        compiled(input_ids=ids[LENGTHS[0]], use_cache=False)
         cold = time.perf_counter() - start
-        forward = {}
-        for length, ids in prompts.items():
-            for _ in range(3):
-                compiled(input_ids=ids, use_cache=False)
-            times = []
-            for _ in range(CALLS):
-                began = time.perf_counter()
-                compiled(input_ids=ids, use_cache=False)
-                times.append(time.perf_counter() - began)
-            forward[length] = statistics.median(times) * 1e3
+        forward = forward_ms(compiled, ids)
         if split != SPLITS[-1]:
             report = {"pieces": compiled.report.pieces, "distinct": compiled.report.distinct_pieces}
     return {"cold_s": cold, "forward_ms": forward, "report": report}

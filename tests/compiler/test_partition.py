@@ -11,7 +11,7 @@ from torch import nn
 from torch.fx import GraphModule
 
 import passprint
-from passprint.compiler import inductor
+from passprint.compiler import symbols
 from passprint.compiler.partition import Piece, extract, partition
 from passprint.compiler.structure import describe
 
@@ -58,9 +58,7 @@ def captured(
 
 
 def texts(gm: GraphModule, pieces: Sequence[Piece]) -> list[str]:
-    facts = inductor.symbol_facts(
-        inductor.shape_env_of([n.meta.get("example_value") for n in gm.graph.nodes])
-    )
+    facts = symbols.symbol_facts(symbols.shape_env_of([n.meta.get("example_value") for n in gm.graph.nodes]))
     return ["\n".join((s.inputs, s.graph, s.facts)) for s in (describe(p, gm, facts) for p in pieces)]
 
 

@@ -14,7 +14,7 @@ from torch.fx import GraphModule
 
 from passprint.cache import open_store
 from passprint.cache.store import StoreSpec
-from passprint.compiler import inductor
+from passprint.compiler import inductor, symbols
 from passprint.compiler.given_passes import as_manager
 from passprint.compiler.inlining import inline_blocks
 from passprint.compiler.job import Variant
@@ -91,7 +91,7 @@ class Backend:
     def _started(self, gm: GraphModule, pieces: Sequence[Piece]) -> None:
         """The graph as a function of pieces that are being built, with one for each variant of its varying size."""
         size = varying_size(gm.graph) if self.sizes else None
-        ranges = [] if size is None else self.sizes.within(inductor.size_range([size.value]))
+        ranges = [] if size is None else self.sizes.within(symbols.size_range([size.value]))
         variants = [Variant(size.symbol, r) for r in ranges] if size is not None else []
         underway = self._pieces.start(gm, pieces, variants)
         with self.report.phase("stitch"), inductor.timed("stitch"):

@@ -6,30 +6,24 @@ What is reached here, and why there is no public way:
 - ``torch._dynamo.utils.dynamo_timed`` and ``torch._logging.trace_structured``: put our phases and graphs where
   torch's own tools show them,
 - ``torch._inductor.config`` / ``torch._functorch.config``: the settings that a compiled piece depends on,
-- ``ShapeEnv``: what is known about symbolic sizes, and the guards that a compile adds,
 - ``torch._dynamo.mark_dynamic``.
 """
 
 from __future__ import annotations
 
 import inspect
-import os
-import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx import GraphModule
 
 from passprint.compiler.strides import plain_strides
 from passprint.errors import PassprintError
-from passprint.passes.context import UNBOUNDED, CompileRange
 
 Runnable = Callable[..., Any]
 
@@ -139,71 +133,7 @@ def trace_text(name: str, text: Callable[[], str]) -> None:
         )
 
 
-# ---- symbolic sizes -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class SymbolFacts:
-    """What is known of symbolic sizes before a piece is compiled: ranges by symbol, and guards, as text."""
-
-    ranges: Mapping[str, str]
-    guards: tuple[str, ...]
-
-
-def fake_mode_of(values: Sequence[object]) -> Any | None:
-    """The mode that the fake tensors in ``values`` belong to, or None where there are none."""
-    return next((value.fake_mode for value in values if isinstance(value, FakeTensor)), None)
-
-
-def shape_env_of(values: Sequence[object]) -> Any | None:
-    """The ``ShapeEnv`` that the symbols in ``values`` belong to, or None where all sizes are numbers."""
-    symbol = next((value for value in values if isinstance(value, torch.SymInt)), None)
-    if symbol is not None:
-        return symbol.node.shape_env
-    fake_mode = fake_mode_of(values)
-    return None if fake_mode is None else fake_mode.shape_env
-
-
-def symbol_facts(shape_env: Any | None) -> SymbolFacts:
-    if shape_env is None:
-        return SymbolFacts({}, ())
-    ranges = {str(s): f"[{r.lower}, {r.upper}]" for s, r in shape_env.var_to_range.items()}
-    return SymbolFacts(ranges, tuple(sorted({str(g.expr) for g in shape_env.guards})))
-
-
-def guard_count(shape_env: Any | None) -> int:
-    return 0 if shape_env is None else len(shape_env.guards)
-
-
-def guards_since(shape_env: Any | None, count: int, symbols: Sequence[torch.SymInt | None]) -> str | None:
-    """The guards added after the first ``count`` that mention ``symbols``, as an expression over them in order.
-
-    None for none. What was added for other symbols says nothing of a piece with these.
-    """
-    if shape_env is None or len(shape_env.guards) == count:
-        return None
-    known = {name for s in symbols if s is not None for name in s.node.expr.free_symbols}
-    guards = [g for g in shape_env.guards[count:] if g.expr.free_symbols & known]
-    text: str | None = shape_env.produce_guards_expression(list(symbols), guards=guards) if guards else None
-    return text
-
-
-def assume_guards(shape_env: Any | None, guards: str | None, symbols: Sequence[torch.SymInt]) -> bool:
-    """Check ``guards`` for ``symbols`` and make them guards of this trace; False where they do not hold."""
-    if guards is None:
-        return True
-    if shape_env is None:
-        return False
-    return bool(shape_env.evaluate_guards_expression(guards, list(symbols)))
-
-
-def size_range(symbols: Sequence[Any]) -> CompileRange:
-    """The sizes that a graph with these symbols serves: the range of the first one; any size without one."""
-    symbol = next((s for s in symbols if s is not None), None)
-    if symbol is None:
-        return CompileRange.any()
-    bounds = symbol.node.shape_env.bound_sympy(symbol.node.expr)
-    return CompileRange(int(bounds.lower), int(bounds.upper) if bounds.upper.is_Integer else UNBOUNDED)
+# ---- what a trace is told -------------------------------------------------------------------------------
 
 
 def mark_dynamic(tensor: torch.Tensor, dimension: int) -> None:
@@ -275,80 +205,21 @@ def mounted_slots() -> dict[str, object]:
     return {name: value for name, value in slots.items() if value is not None}
 
 
-def host_capabilities(device_types: Sequence[str]) -> dict[str, object]:
-    """What generated code may rely on besides the processor's instructions: the GPU's model, the environment."""
-    host: dict[str, object] = {}
-    if "cuda" in device_types and torch.cuda.is_available():
-        properties = torch.cuda.get_device_properties(torch.cuda.current_device())
-        host["gpu"] = {
-            "name": properties.name,
-            "capability": f"{properties.major}.{properties.minor}",
-            "multiprocessors": properties.multi_processor_count,
-            "cuda": torch.version.cuda,
-            "hip": torch.version.hip,
-        }
-    host["environment"] = _environment(_ENVIRONMENT)
-    return host
-
-
-_ENVIRONMENT = ("TORCHINDUCTOR_", "TRITON_", "OMP_", "KMP_")
-_COMPILER_ENVIRONMENT = ("CXX", "CPPFLAGS", "LDFLAGS")
-_LOCATIONS = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TRITON_HOME", "TRITON_DUMP_DIR")
-
-
-def _environment(prefixes: tuple[str, ...]) -> dict[str, str]:
-    return {k: v for k, v in sorted(os.environ.items()) if k.startswith(prefixes) and k not in _LOCATIONS}
-
-
-def cpp_compiler() -> dict[str, object]:
-    """The C++ compiler that kernels are built with, and what it is told by the environment.
-
-    A host without one may load what any compiler built (:func:`has_compiler`).
-    """
-    return {"version": _compiler_version(), "environment": _environment(_COMPILER_ENVIRONMENT)}
-
-
-def has_compiler() -> bool:
-    """Whether kernels can be built here."""
-    return _compiler_version() != _NO_COMPILER
-
-
-def compiler_names() -> str:
-    """What is looked for as the C++ compiler."""
+def configured_compilers() -> list[str]:
+    """What Inductor looks for as the C++ compiler, in order."""
     import torch._inductor.config as inductor_config
 
     config: Any = inductor_config
     configured = config.cpp.cxx
     names = configured if isinstance(configured, (tuple, list)) else (configured,)
-    return " or ".join([repr(name) for name in names if name])
+    return [name for name in names if name]
 
 
 def is_missing_compiler(error: BaseException) -> bool:
-    """Whether torch failed because there is no C++ compiler."""
+    """Whether torch failed because it found no C++ compiler that works."""
     from torch._inductor.exc import InvalidCxxCompiler
 
-    return not has_compiler() and any(isinstance(e, InvalidCxxCompiler) for e in _causes(error))
-
-
-_NO_COMPILER = "no compiler"
-
-
-def _compiler_version() -> str:
-    """The first line of ``$CXX --version``; a machine without a compiler is a fact as well."""
-    import torch._inductor.config as inductor_config
-
-    config: Any = inductor_config
-    configured = config.cpp.cxx
-    names = configured if isinstance(configured, (tuple, list)) else (configured,)
-    found = next((path for path in (shutil.which(name) for name in names if name) if path), None)
-    return _first_line(found, os.stat(found).st_mtime_ns) if found else _NO_COMPILER
-
-
-@cache
-def _first_line(compiler: str, modified_ns: int) -> str:
-    """``modified_ns`` makes the answer be asked again after an upgrade in a living process."""
-    done = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=60, check=False)
-    return done.stdout.partition("\n")[0] or f"{compiler} gave no version"
+    return any(isinstance(cause, InvalidCxxCompiler) for cause in _causes(error))
 
 
 # ---- what a serialized artifact holds -------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
-from passprint.compiler import inductor
+from passprint.compiler import symbols
 from passprint.compiler.artifact import Runnable
 from passprint.compiler.partition import Piece, symbol_sources
 from passprint.compiler.record import Origin, PieceReport
@@ -52,12 +52,12 @@ class TracedGraph:
     def __init__(self, gm: GraphModule) -> None:
         self.gm = gm
         values = [n.meta.get("example_value") for n in gm.graph.nodes]
-        self.fake_mode = inductor.fake_mode_of(values)
-        self.shape_env = inductor.shape_env_of(values)
+        self.fake_mode = symbols.fake_mode_of(values)
+        self.shape_env = symbols.shape_env_of(values)
         devices = {v.device.type for v in values if isinstance(v, torch.Tensor)}
         self.device_types = sorted(devices or {"cpu"})
-        self.guards_before = inductor.guard_count(self.shape_env)
-        self.facts = inductor.symbol_facts(self.shape_env)
+        self.guards_before = symbols.guard_count(self.shape_env)
+        self.facts = symbols.symbol_facts(self.shape_env)
         self.texts = Texts()
         self._symbols = symbol_sources(gm.graph)
 
@@ -90,7 +90,7 @@ class Job:
         """The sizes that this piece is compiled for: the variant's, the range of its first symbol, or all sizes."""
         if self.variant is not None and self.specialised:
             return self.variant.sizes
-        return inductor.size_range(self.symbols)
+        return symbols.size_range(self.symbols)
 
     @property
     def sizes(self) -> str | None:
@@ -113,7 +113,7 @@ class Job:
 
     def accepts(self, guards: str | None) -> bool:
         """Whether guards that were recorded for an equal piece hold here; they become guards of this trace."""
-        return guards is None or inductor.assume_guards(self.graph.shape_env, guards, self.symbols)
+        return guards is None or symbols.assume_guards(self.graph.shape_env, guards, self.symbols)
 
     def report(self, ready: Ready, origin: Origin) -> PieceReport:
         """What is told of this piece."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from passprint.compiler import host, inductor
+from passprint.compiler import host, inductor, toolchain
 from passprint.compiler.structure import Structure
 from passprint.errors import PipelineError
 from passprint.identity import Fingerprint, canonical, compose, default_memo
@@ -53,9 +53,9 @@ def environment(manager: PassManager, device_types: Sequence[str]) -> Environmen
         "passes": passes,
         "passes of others": compose("passes of others", mounted),
         "torch": compose("torch", inductor.torch_settings()),
-        "host": compose("host", inductor.host_capabilities(device_types)),
+        "host": compose("host", toolchain.host_capabilities(device_types)),
         CPU: compose(CPU, _cpu() if "cpu" in device_types else {}),
-        COMPILER: compose(COMPILER, inductor.cpp_compiler() if "cpu" in device_types else {}),
+        COMPILER: compose(COMPILER, toolchain.cpp_compiler() if "cpu" in device_types else {}),
         "passprint": compose("passprint", {"format": FORMAT, "code": _own_code()}),
     }
     return Environment(parts, tuple(opaque))

@@ -12,7 +12,7 @@ from pathlib import Path
 from torch.fx import GraphModule
 
 from passprint.cache import Entry, Miss, Store, explain_miss, with_sources
-from passprint.compiler import host, inductor
+from passprint.compiler import host, inductor, symbols, toolchain
 from passprint.compiler.artifact import Runnable, boxed, pack, unpack
 from passprint.compiler.builds import BackgroundBuilds
 from passprint.compiler.job import Job, Ready, TracedGraph, Variant, runnable
@@ -195,7 +195,7 @@ class PieceCompiler:
 
     def _ask(self, job: Job) -> Entry | None:
         start = time.perf_counter()
-        ignored = {CPU} if inductor.has_compiler() else {CPU, COMPILER}
+        ignored = {CPU} if toolchain.has_compiler() else {CPU, COMPILER}
         entry = self.store.get_but_for(job.key, ignored, host.runs_here)
         job.lookup_ms += (time.perf_counter() - start) * 1e3
         return entry
@@ -239,7 +239,7 @@ class PieceCompiler:
             artifact, matches = self._run_inductor(job, builds)
         guards = None
         if not job.specialised:
-            guards = inductor.guards_since(job.graph.shape_env, job.graph.guards_before, job.symbols)
+            guards = symbols.guards_since(job.graph.shape_env, job.graph.guards_before, job.symbols)
         ready = Ready(None, "unstored", guards, matches)
 
         def finish() -> None:
@@ -296,7 +296,7 @@ class PieceCompiler:
             except inductor.NotSerializable:
                 serializable = False
                 continue
-            if job.specialised and inductor.guard_count(inductor.shape_env_of(inputs)):
+            if job.specialised and symbols.guard_count(symbols.shape_env_of(inputs)):
                 raise CannotSpecialise("its code holds for a part of the range only")
             if artifact.reused:
                 self.report.notes.append(
@@ -310,11 +310,12 @@ class PieceCompiler:
         try:
             yield
         except Exception as error:
-            if not inductor.is_missing_compiler(error):
+            if toolchain.has_compiler() or not inductor.is_missing_compiler(error):
                 raise
+            names = " or ".join([repr(name) for name in inductor.configured_compilers()])
             raise CompileError(
                 f"A part of the model ({job.piece.label}, {len(job.piece.nodes)} nodes) has to be compiled, and there "
-                f"is no C++ compiler: {inductor.compiler_names()} was not found. Install one, or name it in $CXX. "
+                f"is no C++ compiler: {names} was not found. Install one, or name it in $CXX. "
                 "Or bring what another machine compiled: `passprint cache export FILE` there, "
                 "`passprint cache import FILE` here."
             ) from error

@@ -216,11 +216,17 @@ class _Moved:
     def __call__(self, source: Any) -> Any:
         known = self._known.get(source)
         if known is None:
-            parts = {f.name: getattr(source, f.name) for f in dataclasses.fields(source) if f.init}
+            parts = {name: getattr(source, name) for name in _field_names(source.__class__)}
             changed = {n: self(p) for n, p in parts.items() if isinstance(p, _source_class())}
             changed = {n: p for n, p in changed.items() if p is not parts[n]}
             known = self._known[source] = dataclasses.replace(source, **changed) if changed else source
         return known
+
+
+@cache
+def _field_names(kind: type) -> list[str]:
+    """The names of a data class's fields: asking each time is a tenth of moving a source."""
+    return [field.name for field in dataclasses.fields(kind) if field.init]
 
 
 @cache

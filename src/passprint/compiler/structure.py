@@ -17,12 +17,14 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx import GraphModule, Node
 
-from passprint.compiler.inductor import SymbolFacts
 from passprint.compiler.partition import Piece, is_attribute
+from passprint.compiler.symbols import SymbolFacts
 from passprint.identity import default_memo
 
 # Their functions count by name: the key holds torch's version, and Python's through every fingerprint.
 _NAMED_BY_VERSION = ("torch", "_operator", "operator", "math", "builtins")
+
+_LITERALS = frozenset({type(None), bool, int, float, complex, str, bytes})
 
 _SYMBOL = re.compile(r"\b[suz]f?\d+\b")
 
@@ -43,10 +45,11 @@ class Structure:
 
 @dataclass
 class Texts:
-    """Texts that the pieces of one graph share: of symbolic expressions, and of what is called."""
+    """Texts that the pieces of one graph share: of symbolic expressions, of what is called, of dtypes and devices."""
 
     expressions: dict[object, str] = field(default_factory=dict)
     targets: dict[object, str] = field(default_factory=dict)
+    kinds: dict[torch.dtype | torch.device, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -74,29 +77,33 @@ class _Writer:
         return self.symbols.setdefault(match[0], f"d{len(self.symbols)}")
 
     def value(self, value: object) -> str:
-        if isinstance(value, Node):
-            return self.numbers[value]
-        if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
-            if type(value).__module__ == "builtins":
-                return repr(value)
-        elif isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
+        kind = type(value)
+        if kind is Node:
+            return self.numbers[value]  # type: ignore[index]
+        if kind in _LITERALS:
+            return repr(value)
+        if isinstance(
+            value, (int, float, complex, str, bytes)
+        ):  # a class of somebody's own: its content counts
+            return self._identified(value)
+        if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
             return f"sym({self.expression(value.node.expr)})"
-        elif isinstance(value, tuple):
-            inner = "".join(f"{self.value(v)}, " for v in value)
-            return f"({inner})" if type(value) is tuple else f"{_kind(value)}({inner})"
-        elif isinstance(value, list):
-            return "[" + "".join(f"{self.value(v)}, " for v in value) + "]"
-        elif isinstance(value, dict):
+        if isinstance(value, tuple):
+            inner = "".join([f"{self.value(v)}, " for v in value])
+            return f"({inner})" if kind is tuple else f"{_kind(value)}({inner})"
+        if isinstance(value, list):
+            return "[" + "".join([f"{self.value(v)}, " for v in value]) + "]"
+        if isinstance(value, dict):
             return "{" + "".join(f"{self.value(k)}: {self.value(v)}, " for k, v in value.items()) + "}"
-        elif isinstance(value, slice):
+        if isinstance(value, slice):
             return f"slice({self.value(value.start)}, {self.value(value.stop)}, {self.value(value.step)})"
-        elif isinstance(value, (torch.dtype, torch.device, torch.layout, torch.memory_format)):
+        if isinstance(value, (torch.dtype, torch.device, torch.layout, torch.memory_format)):
             return str(value)
-        elif value is Ellipsis:
+        if value is Ellipsis:
             return "..."
-        elif isinstance(value, enum.Enum):
+        if isinstance(value, enum.Enum):
             return f"{_kind(value)}.{value.name}"
-        elif isinstance(value, (torch._ops.OpOverload, torch._ops.HigherOrderOperator)):
+        if isinstance(value, (torch._ops.OpOverload, torch._ops.HigherOrderOperator)):
             return self.target(value)
         return self._identified(value)
 
@@ -113,9 +120,9 @@ class _Writer:
     def tensor(self, tensor: torch.Tensor) -> str:
         words = [
             "tensor" if isinstance(tensor, FakeTensor) else _kind(tensor),
-            str(tensor.dtype).removeprefix("torch."),
+            self._name(tensor.dtype).removeprefix("torch."),
             self._sizes(tensor.shape),
-            str(tensor.device),
+            self._name(tensor.device),
         ]
         if tensor.layout is torch.strided:
             words.append(f"strides {self._sizes(tensor.stride())}")
@@ -124,18 +131,26 @@ class _Writer:
             words.append(f"storage {self.storages.setdefault(storage, len(self.storages))}")
         else:
             words.append(str(tensor.layout))
-        flags = {
-            "grad": tensor.requires_grad,
-            "conj": tensor.is_conj(),
-            "neg": tensor.is_neg(),
-            "inference": tensor.is_inference(),
-            "static": bool(getattr(tensor, "_dynamo_static_input_type", None)),
-        }
-        words.extend(name for name, on in flags.items() if on)
+        if tensor.requires_grad:
+            words.append("grad")
+        if tensor.is_conj():
+            words.append("conj")
+        if tensor.is_neg():
+            words.append("neg")
+        if tensor.is_inference():
+            words.append("inference")
+        if getattr(tensor, "_dynamo_static_input_type", None):
+            words.append("static")
         return " ".join(words)
 
+    def _name(self, kind: torch.dtype | torch.device) -> str:
+        text = self.texts.kinds.get(kind)
+        if text is None:
+            text = self.texts.kinds[kind] = str(kind)
+        return text
+
     def _sizes(self, sizes: torch.Size | tuple[int | torch.SymInt, ...]) -> str:
-        return "[" + ", ".join(self.expression(s) for s in sizes) + "]"
+        return "[" + ", ".join([str(s) if type(s) is int else self.expression(s) for s in sizes]) + "]"
 
     # -- calls
 

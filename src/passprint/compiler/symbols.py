@@ -1,0 +1,80 @@
+"""Symbolic sizes: what is known of them before a piece is compiled, and what compiling it assumed.
+
+What is reached here is torch's ``ShapeEnv``: its ranges, its guards, and guards as text. Read against torch 2.11 to
+2.13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor
+
+from passprint.passes.context import UNBOUNDED, CompileRange
+
+
+@dataclass(frozen=True)
+class SymbolFacts:
+    """What is known of symbolic sizes before a piece is compiled: ranges by symbol, and guards, as text."""
+
+    ranges: Mapping[str, str]
+    guards: tuple[str, ...]
+
+
+def fake_mode_of(values: Sequence[object]) -> Any | None:
+    """The mode that the fake tensors in ``values`` belong to, or None where there are none."""
+    return next((value.fake_mode for value in values if isinstance(value, FakeTensor)), None)
+
+
+def shape_env_of(values: Sequence[object]) -> Any | None:
+    """The ``ShapeEnv`` that the symbols in ``values`` belong to, or None where all sizes are numbers."""
+    symbol = next((value for value in values if isinstance(value, torch.SymInt)), None)
+    if symbol is not None:
+        return symbol.node.shape_env
+    fake_mode = fake_mode_of(values)
+    return None if fake_mode is None else fake_mode.shape_env
+
+
+def symbol_facts(shape_env: Any | None) -> SymbolFacts:
+    if shape_env is None:
+        return SymbolFacts({}, ())
+    ranges = {str(s): f"[{r.lower}, {r.upper}]" for s, r in shape_env.var_to_range.items()}
+    return SymbolFacts(ranges, tuple(sorted({str(g.expr) for g in shape_env.guards})))
+
+
+def guard_count(shape_env: Any | None) -> int:
+    return 0 if shape_env is None else len(shape_env.guards)
+
+
+def guards_since(shape_env: Any | None, count: int, symbols: Sequence[torch.SymInt | None]) -> str | None:
+    """The guards added after the first ``count`` that mention ``symbols``, as an expression over them in order.
+
+    None for none. What was added for other symbols says nothing of a piece with these.
+    """
+    if shape_env is None or len(shape_env.guards) == count:
+        return None
+    known = {name for s in symbols if s is not None for name in s.node.expr.free_symbols}
+    guards = [g for g in shape_env.guards[count:] if g.expr.free_symbols & known]
+    text: str | None = shape_env.produce_guards_expression(list(symbols), guards=guards) if guards else None
+    return text
+
+
+def assume_guards(shape_env: Any | None, guards: str | None, symbols: Sequence[torch.SymInt]) -> bool:
+    """Check ``guards`` for ``symbols`` and make them guards of this trace; False where they do not hold."""
+    if guards is None:
+        return True
+    if shape_env is None:
+        return False
+    return bool(shape_env.evaluate_guards_expression(guards, list(symbols)))
+
+
+def size_range(symbols: Sequence[Any]) -> CompileRange:
+    """The sizes that a graph with these symbols serves: the range of the first one; any size without one."""
+    symbol = next((s for s in symbols if s is not None), None)
+    if symbol is None:
+        return CompileRange.any()
+    bounds = symbol.node.shape_env.bound_sympy(symbol.node.expr)
+    return CompileRange(int(bounds.lower), int(bounds.upper) if bounds.upper.is_Integer else UNBOUNDED)
