@@ -11,6 +11,7 @@ import sys
 from types import FunctionType
 
 from passprint.identity.guards import rows_hold
+from passprint.identity.memo import CHANGED
 from passprint.identity.node import Node
 
 TYPE_CHECKING = False
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from passprint.identity.node import Component
-
-CHANGED = (KeyError, AttributeError, ValueError, TypeError, RuntimeError)
-"""What a check may raise where things have changed so far that it cannot be made: a name is gone."""
-
 
 def is_named_by_module(obj: Any) -> bool:
     """Whether a class or function is an attribute of the module that it says it is from."""

@@ -38,7 +38,7 @@ def opaque_error(name: str, paths: tuple[str, ...]) -> OpaqueError:
     )
 
 
-_CHANGED = (KeyError, AttributeError, ValueError, TypeError, RuntimeError)
+CHANGED = (KeyError, AttributeError, ValueError, TypeError, RuntimeError)
 """What a check may raise where things have changed so far that it cannot be made: a name is gone."""
 
 
@@ -96,7 +96,7 @@ class Memo:
             try:
                 if entry.check((obj,)):
                     return entry.answer  # type: ignore[no-any-return]
-            except _CHANGED:
+            except CHANGED:
                 pass
         return self._walk(obj)
 
@@ -108,7 +108,7 @@ class Memo:
             try:
                 if entry.check(members):
                     return entry.answer  # type: ignore[no-any-return]
-            except _CHANGED:
+            except CHANGED:
                 pass
         answer = tuple([self.digest(obj) for obj in members])
         self._remember_group(members, answer)
