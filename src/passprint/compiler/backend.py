@@ -88,6 +88,10 @@ class Backend:
         """Wait for the kernels of the latest graph and store its pieces. Its first call does so too."""
         self._finish()
 
+    def give_up(self) -> None:
+        """A trace failed after its graph was lowered: other processes need not wait for what is not finished."""
+        self._pieces.give_up()
+
     def _started(self, gm: GraphModule, pieces: Sequence[Piece]) -> None:
         """The graph as a function of pieces that are being built, with one for each variant of its varying size."""
         size = varying_size(gm.graph) if self.sizes else None

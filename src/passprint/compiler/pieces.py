@@ -31,7 +31,7 @@ from passprint.pipeline.alarm import alarm
 class PiecesUnderway:
     """The pieces of one graph, lowered, with kernels that may still be being built. :meth:`finish` may be called often.
 
-    Until it was, other processes that lack the same pieces wait for this one.
+    Until it or :meth:`give_up` was, other processes that lack the same pieces wait for this one.
     """
 
     def __init__(
@@ -63,12 +63,25 @@ class PiecesUnderway:
                     raise
             return self._calls
 
+    def give_up(self) -> None:
+        """The trace that these pieces belong to has failed: let others make what is not finished."""
+        with self._lock:
+            if self._calls is None and self._error is None:
+                self._error = CompileError(
+                    "This graph was given up before it was finished: its trace failed."
+                )
+                self._compiler.ended(self)
+                self._until_finished.close()
+
     def _finish(self) -> list[list[Runnable]]:
         with self._until_finished:
-            for ready, _ in (result for row in self._rows for result in row):
-                if ready.finish is not None:
-                    ready.finish()
-            self._compiler.finished(self._jobs, self._rows)
+            try:
+                for ready, _ in (result for row in self._rows for result in row):
+                    if ready.finish is not None:
+                        ready.finish()
+                self._compiler.finished(self._jobs, self._rows)
+            finally:
+                self._compiler.ended(self)
         calls = [[runnable(ready) for ready, _ in row] for row in self._rows]
         self._jobs, self._rows = (), ()
         return calls
@@ -126,7 +139,6 @@ class PieceCompiler:
 
     def finished(self, jobs: Sequence[Sequence[Job]], rows: Sequence[Sequence[tuple[Ready, Origin]]]) -> None:
         """Tell in the report what became of each piece, and keep where the pieces of this graph lie."""
-        self._underway = None
         told = [
             [job.report(*result) for job, result in zip(*pair, strict=True)]
             for pair in zip(jobs, rows, strict=True)
@@ -134,6 +146,17 @@ class PieceCompiler:
         self.report.pieces_seen.extend(told[0])
         self.latest.extend((seen, ready.files) for seen, (ready, _) in zip(told[0], rows[0], strict=True))
         self.report.variants_seen.extend(piece for row in told[1:] for piece in row)
+
+    def ended(self, underway: PiecesUnderway) -> None:
+        """Nothing of this graph is being built any more; what has not been finished is made anew when asked for."""
+        if self._underway is underway:
+            self._underway = None
+        self._ready = {digest: ready for digest, ready in self._ready.items() if ready.run is not None}
+
+    def give_up(self) -> None:
+        """Let others make what is underway, if anything is."""
+        if self._underway is not None:
+            self._underway.give_up()
 
     def _job(self, piece: Piece, graph: TracedGraph, shared: Environment, variant: Variant | None) -> Job:
         start = time.perf_counter()

@@ -80,6 +80,9 @@ class Cold:
             self._miss = model_miss(self._store, found.request, found.place, found.refused)
         try:
             return self._run(model, args, kwargs)
+        except BaseException:
+            self._backend.give_up()
+            raise
         finally:
             self._found, self._miss, self._scope = None, None, {}
 
@@ -199,9 +202,6 @@ class _Telling:
     def __call__(self, gm: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[..., Any]:
         self.first()
         return self.backend(gm, example_inputs)
-
-    def finish(self) -> None:
-        self.backend.finish()
 
 
 def _on_cpu(args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
