@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from passprint.identity.node import Component
 
+
 def is_named_by_module(obj: Any) -> bool:
     """Whether a class or function is an attribute of the module that it says it is from."""
     if not isinstance(obj, (FunctionType, type)):
