@@ -39,21 +39,16 @@ def regional(model: Any, arguments: dict[str, Any], blocks: list[Any], spec: dic
     return call
 
 
-def _storable(guards: Any) -> list[bool]:
-    """Without the guards that torch cannot store, for which it otherwise refuses the whole artifact."""
-    from torch._dynamo.guards import CheckFunctionManager
-
-    refused = set(CheckFunctionManager.UNSUPPORTED_SERIALIZATION_GUARD_TYPES)
-    return [refused.isdisjoint((guard.guard_type, *guard.derived_guard_types)) for guard in guards]
-
-
 def aot_compile(model: Any, arguments: dict[str, Any], blocks: list[Any], spec: dict[str, Any]) -> Call:
-    """Dynamo's artifact of ``forward``; made where there is none yet. Many guards are left out of it."""
+    """Dynamo's artifact of ``forward``; made where there is none yet.
+
+    All guards are left out of it, which is not safe: with those that models have, torch refuses to store it.
+    """
     import torch
 
     file = Path(spec["artifact"])
     if not file.exists():
-        options = {"guard_filter_fn": _storable}
+        options = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
         compiled: Any = torch.compile(type(model).forward, fullgraph=True, options=options)
         compiled.aot_compile(((model,), arguments)).save_compiled_function(str(file))
     with file.open("rb") as data:

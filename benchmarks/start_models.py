@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
@@ -24,7 +23,9 @@ def load(name: str, folder: str) -> tuple[Any, dict[str, Any], list[Any]]:
     torch.manual_seed(0)
     tokens = torch.randint(0, 4000, (1, TOKENS))
     if name == "resnet18":
-        model = _resnet18()
+        from benchmarks.start_resnet import resnet18
+
+        model = resnet18()
         blocks = [block for stage in list(model)[4:8] for block in stage]
         return model.eval(), {"input": torch.randn(1, 3, 224, 224)}, blocks
     if name == "minilm":
@@ -81,39 +82,3 @@ def _minilm() -> Any:
     )
     model: Any = BertModel(config)
     return model
-
-
-def _resnet18() -> Any:
-    from torch import nn
-
-    class Block(nn.Module):
-        """Two 3x3 convolutions around a shortcut."""
-
-        def __init__(self, before: int, after: int, stride: int) -> None:
-            super().__init__()
-            self.one = nn.Conv2d(before, after, 3, stride, 1, bias=False)
-            self.two = nn.Conv2d(after, after, 3, 1, 1, bias=False)
-            self.norm_one, self.norm_two = nn.BatchNorm2d(after), nn.BatchNorm2d(after)
-            self.relu = nn.ReLU(inplace=True)
-            self.short: nn.Module = nn.Identity()
-            if stride != 1 or before != after:
-                self.short = nn.Sequential(
-                    nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after)
-                )
-
-        def forward(self, x: Any) -> Any:
-            y = self.relu(self.norm_one(self.one(x)))
-            return self.relu(self.norm_two(self.two(y)) + self.short(x))
-
-    def stage(before: int, after: int, stride: int) -> nn.Module:
-        return nn.Sequential(Block(before, after, stride), Block(after, after, 1))
-
-    head: list[Callable[[], nn.Module]] = [
-        lambda: nn.Conv2d(3, 64, 7, 2, 3, bias=False),
-        lambda: nn.BatchNorm2d(64),
-        lambda: nn.ReLU(inplace=True),
-        lambda: nn.MaxPool2d(3, 2, 1),
-    ]
-    stages = [stage(64, 64, 1), stage(64, 128, 2), stage(128, 256, 2), stage(256, 512, 2)]
-    tail = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000)]
-    return nn.Sequential(*(make() for make in head), *stages, *tail)

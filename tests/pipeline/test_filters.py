@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -161,3 +165,24 @@ def test_instruments_are_told_what_is_left_out() -> None:
     with selected("-filter-b"):
         assert runs(manager) == ["filter-a"]
     assert listens.skipped == [("filter-b", "it is not selected")]
+
+
+_COMPILES = """
+import sys, torch, passprint
+
+with torch.no_grad(), passprint.selected(sys.argv[2] or None):
+    compiled = passprint.compile(torch.nn.Linear(4, 4), cache=sys.argv[1])
+    compiled(torch.randn(2, 4))
+print(compiled.report.status, "noop-elimination" in compiled.report.matches)
+"""
+
+
+def test_a_warm_start_of_the_default_pipeline_sees_the_selection(tmp_path: Path) -> None:
+    """Each in a process of its own, in which nobody has imported the default pipeline before."""
+    seen = []
+    for text in ("", "-noop-elimination", ""):
+        command = [sys.executable, "-c", _COMPILES, str(tmp_path), text]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+        seen.append(done.stdout.split())
+    assert seen == [["cold", "True"], ["cold", "False"], ["warm", "True"]]

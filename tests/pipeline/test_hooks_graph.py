@@ -170,6 +170,17 @@ def test_sizes_and_selections_have_entries_of_their_own() -> None:
     torch.testing.assert_close(compiled(product, manager, A, B)[0], B @ A)
 
 
+def test_limits_have_entries_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = PassManager([SwapProducts()])
+    seen = []
+    for limit in ("", "0", "1", "0", "", "passes=0"):
+        monkeypatch.setenv("PASSPRINT_LIMIT", limit)
+        result, outcome = compiled(product, manager, A, B)
+        torch.testing.assert_close(result, A @ B if limit in ("0", "passes=0") else B @ A)
+        seen.append(outcome)
+    assert seen == ["miss", "miss", "miss", "hit", "hit", "bypass"]
+
+
 def test_a_mounted_pipeline_runs_after_the_pass_that_was_there() -> None:
     manager = PassManager([SwapProducts()])
     with config.patch(post_grad_custom_post_pass=swap_products):

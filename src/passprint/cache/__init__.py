@@ -55,7 +55,8 @@ def open_store(spec: StoreSpec = None) -> Store:
         return NoStore()
     if isinstance(spec, str) and "://" in spec:
         raise CacheError(
-            f"A cache must be a folder, but {spec!r} was given. Remote caches are not supported."
+            f"A cache must be a folder, but {spec!r} was given. A cache is not read over the network: fetch "
+            f"an archive that `passprint cache export` wrote and bring it in with `passprint cache import`."
         )
     if isinstance(spec, str | os.PathLike):
         return LocalStore(spec)

@@ -2,7 +2,7 @@
 
 ::
 
-    passprint-archive FORMAT LENGTH SHA256\\n     of the index
+    passprint-archive FORMAT LENGTH SHA256 [SIGNATURE]\\n     of the index
     INDEX                                        JSON: what follows, in order, with lengths and checksums
     records and objects, back to back
 
@@ -26,6 +26,7 @@ from typing import IO, Any, Final
 from passprint.cache.files import DamagedError, check_file, read_checked, read_file
 from passprint.cache.folder import sharded
 from passprint.cache.record import Record, StoredFile, UnknownFormatError, decode
+from passprint.cache.signing import SigningKey
 from passprint.cache.store import Exported
 from passprint.errors import CacheError
 
@@ -50,9 +51,17 @@ class _Blob:
 # ---- writing --------------------------------------------------------------------------------------------
 
 
-def write_archive(path: Path, entries: str, objects: str, digests: Iterable[str], version: str) -> Exported:
+def write_archive(
+    path: Path,
+    entries: str,
+    objects: str,
+    digests: Iterable[str],
+    version: str,
+    key: SigningKey | None = None,
+) -> Exported:
     """Write the entries of these keys, with all objects that they name, to ``path``: whole or not at all.
 
+    With ``key`` the archive is signed: its index is, which has the checksums of everything else.
     Entries that are damaged or of another format are left out. Raises ``CacheError`` when ``path`` cannot be
     written, and when the cache is changed meanwhile.
     """
@@ -77,10 +86,13 @@ def write_archive(path: Path, entries: str, objects: str, digests: Iterable[str]
         "objects": [[name, stored.size] for name, stored in needed.items()],
     }
     text = json.dumps(index).encode()
-    head = b"%s %d %d %s\n" % (_MAGIC, ARCHIVE_FORMAT, len(text), hashlib.sha256(text).hexdigest().encode())
+    words = [str(ARCHIVE_FORMAT), str(len(text)), hashlib.sha256(text).hexdigest()]
+    if key is not None:
+        words.append(key.sign(text))
+    head = b"%s %s\n" % (_MAGIC, " ".join(words).encode())
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
-        with open(temporary, "xb") as file:
+        with open(temporary, "x+b") as file:
             file.write(head + text)
             for data in records.values():
                 file.write(data)
@@ -88,6 +100,8 @@ def write_archive(path: Path, entries: str, objects: str, digests: Iterable[str]
                 file.write(read_checked(sharded(objects, name), stored.size, name))
             size = file.tell()
             file.flush()
+            file.seek(0)
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except DamagedError as error:
@@ -97,7 +111,7 @@ def write_archive(path: Path, entries: str, objects: str, digests: Iterable[str]
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-    return Exported(str(path), len(records), len(needed), size, left_out)
+    return Exported(str(path), len(records), len(needed), size, left_out, sha256, key is not None)
 
 
 # ---- reading --------------------------------------------------------------------------------------------
@@ -106,15 +120,20 @@ def write_archive(path: Path, entries: str, objects: str, digests: Iterable[str]
 class Archive:
     """An archive that was read and checked from end to end; only then anything of it can be had."""
 
-    def __init__(self, path: Path) -> None:
-        """Open and check. Raises ``CacheError`` that says what is wrong with the file and what to do."""
+    def __init__(self, path: Path, key: SigningKey | None = None) -> None:
+        """Open and check; with ``key``, first that the archive is signed with it.
+
+        Raises ``CacheError`` that says what is wrong with the file and what to do.
+        """
         self.path = path
+        self.signed = False
+        """Whether the file has a signature, right or not looked at."""
         try:
             self._file: IO[bytes] = open(path, "rb")  # noqa: SIM115  (closed by close)
         except OSError as error:
             raise CacheError(f"The archive {path} cannot be read: {error.strerror}.") from error
         try:
-            self._read_index()
+            self._read_index(key)
             self.records = self._read_records()
             for blob in self._objects:
                 self._check(blob)
@@ -141,7 +160,7 @@ class Archive:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _read_index(self) -> None:
+    def _read_index(self, key: SigningKey | None) -> None:
         head = self._file.readline(_LONGEST_HEAD)
         words = head.removesuffix(b"\n").split(b" ")
         if words[0] != _MAGIC or len(words) < 2 or not words[1].isdigit():
@@ -154,7 +173,7 @@ class Archive:
                 f"The archive {self.path} has format {int(words[1])}, and this version of passprint reads format "
                 f"{ARCHIVE_FORMAT}. Export it again with this version, or import it with the one that wrote it."
             )
-        if len(words) != 4 or not head.endswith(b"\n") or not words[2].isdigit():
+        if len(words) not in (4, 5) or not head.endswith(b"\n") or not words[2].isdigit():
             raise self._damaged("its first line is not whole")
         length = int(words[2])
         whole = os.fstat(self._file.fileno()).st_size
@@ -163,6 +182,9 @@ class Archive:
         text = self._file.read(length)
         if hashlib.sha256(text).hexdigest().encode() != words[3]:
             raise self._damaged("its index does not have the checksum that it was written with")
+        self.signed = len(words) == 5
+        if key is not None:
+            self._check_signature(key, text, words[4].decode("ascii", "replace") if self.signed else None)
         try:
             index = json.loads(text)
             entries = [_blob(name, size, sha256) for name, size, sha256 in index["entries"]]
@@ -176,6 +198,23 @@ class Archive:
             place += blob.size
         if place != whole:
             raise self._damaged(f"it has {whole} bytes, and its index says {place}")
+
+    def _check_signature(self, key: SigningKey, index: bytes, signature: str | None) -> None:
+        if signature is None:
+            raise CacheError(
+                f"The archive {self.path} is not signed, and only signed ones are taken where there is a signing key "
+                f"({key.source}). Nothing was imported. Export it again with that key."
+            )
+        if not key.fits(index, signature):
+            raise CacheError(
+                f"The signature of the archive {self.path} is not by this signing key ({key.source}): it was signed "
+                f"with another one, or changed since. Nothing was imported. Export it again with this key."
+            )
+
+    def digest(self) -> str:
+        """The sha256 of the whole file, as ``sha256sum`` gives it."""
+        self._file.seek(0)
+        return hashlib.file_digest(self._file, "sha256").hexdigest()  # type: ignore[arg-type]
 
     def _read_records(self) -> list[tuple[Record, bytes]]:
         held = {blob.name: blob.size for blob in self._objects}

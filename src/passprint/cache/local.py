@@ -274,30 +274,38 @@ class LocalStore:
         return maintenance.verify(self.root, repair=repair)
 
     def export_to(
-        self, path: str | os.PathLike[str], *, keys: Sequence[str] = (), labels: Sequence[str] = ()
+        self,
+        path: str | os.PathLike[str],
+        *,
+        keys: Sequence[str] = (),
+        labels: Sequence[str] = (),
+        key_file: str | os.PathLike[str] | None = None,
     ) -> Exported:
         """Write one file that ``import_from`` reads elsewhere, whole or not at all.
 
         All entries, or those whose digest begins with one of ``keys`` or whose meta's label is one of
-        ``labels``, with the entries that these need. Raises ``CacheError`` when there is no such entry or the
-        file cannot be written.
+        ``labels``, with the entries that these need. Signed where ``key_file`` (or what ``PASSPRINT_SIGNING_KEY``
+        names) holds a key. Raises ``CacheError`` when there is no such entry or the file cannot be written.
         """
         from passprint.cache import moving  # only here: a start does not pay for it
 
         chosen = moving.select(self.entries(), keys, labels)
-        return moving.export_entries(self.root, Path(path), [digest for digest, _ in chosen])
+        return moving.export_entries(self.root, Path(path), [digest for digest, _ in chosen], key_file)
 
-    def import_from(self, path: str | os.PathLike[str]) -> Imported:
+    def import_from(
+        self, path: str | os.PathLike[str], *, key_file: str | os.PathLike[str] | None = None
+    ) -> Imported:
         """Bring in what ``export_to`` wrote, beside what is here; entries that are here and whole stay.
 
-        An archive holds code that will be run: import only what you trust. Raises ``CacheError`` for a file that is
+        An archive holds code that will be run: import only what you trust. Where there is a signing key (as for
+        :meth:`export_to`), only what was signed with it is taken. Raises ``CacheError`` for a file that is
         not a whole archive of a known format (nothing is changed then) and for a cache that cannot be written.
         """
         from passprint.cache import moving
 
         with contextlib.suppress(OSError):  # importing says itself what is wrong with the folder
             revive(self.root)
-        brought = moving.import_entries(self.root, Path(path), self._has)
+        brought = moving.import_entries(self.root, Path(path), self._has, key_file)
         for _ in brought.entries:
             self.counters.add("store", "imported")
         self._stored_bytes += brought.bytes

@@ -13,7 +13,8 @@ from typing import Any, Final
 from passprint.cache.archive import Archive, write_archive
 from passprint.cache.entry import Entry
 from passprint.cache.files import locked
-from passprint.cache.store import Exported, Imported
+from passprint.cache.signing import signing_key
+from passprint.cache.store import Exported, Imported, Signature
 from passprint.cache.writing import put_object, put_record
 from passprint.errors import CacheError
 
@@ -65,34 +66,44 @@ def select(
     return [(digest, metas[digest]) for digest in chosen]
 
 
-def export_entries(root: Path, path: Path, digests: Sequence[str]) -> Exported:
-    """Write an archive of these entries. No sweep runs meanwhile, unless the cache can only be read."""
+def export_entries(
+    root: Path, path: Path, digests: Sequence[str], key_file: str | os.PathLike[str] | None = None
+) -> Exported:
+    """Write an archive of these entries, signed where there is a key (:func:`passprint.cache.signing.signing_key`).
+
+    No sweep runs meanwhile, unless the cache can only be read.
+    """
     from passprint import __version__
 
-    entries, objects = f"{root}/entries", f"{root}/objects"
+    entries, objects, key = f"{root}/entries", f"{root}/objects", signing_key(key_file)
     try:
         lock = locked(f"{root}/locks/sweep", exclusive=False, timeout=_LOCK_WAIT)
         taken = lock.__enter__()
     except OSError:  # nobody can sweep what nobody can write
-        return write_archive(path, entries, objects, digests, __version__)
+        return write_archive(path, entries, objects, digests, __version__, key)
     try:
         if not taken:
             raise CacheError(f"A sweep of {root} does not end within {_LOCK_WAIT:g} s. Try later.")
-        return write_archive(path, entries, objects, digests, __version__)
+        return write_archive(path, entries, objects, digests, __version__, key)
     finally:
         lock.__exit__(None, None, None)
 
 
-def import_entries(root: Path, path: Path, has: Callable[[str], bool]) -> Imported:
+def import_entries(
+    root: Path, path: Path, has: Callable[[str], bool], key_file: str | os.PathLike[str] | None = None
+) -> Imported:
     """Bring what the archive ``path`` holds into the cache ``root``, when all of it was checked.
 
     Entries that are there (``has`` says of which keys) stay; damaged ones are healed. Objects come first and
     entries after those that they need, so that an import that ends early leaves nothing that a reader can
-    mistake. Raises ``CacheError`` for an archive that is not whole and for a folder that cannot be written.
+    mistake. Raises ``CacheError`` for an archive that is not whole, for one that is not signed as it should be where
+    there is a signing key, and for a folder that cannot be written.
     """
+    key = signing_key(key_file)
     brought: list[tuple[str, str]] = []
     counted: Counter[str] = Counter()
-    with Archive(path) as archive:
+    with Archive(path, key) as archive:
+        sha256, signed = archive.digest(), archive.signed
         records = sorted(archive.records, key=lambda pair: bool(needs(pair[0].meta)))
         try:
             with locked(f"{root}/locks/sweep", exclusive=False, timeout=_LOCK_WAIT) as taken:
@@ -113,4 +124,7 @@ def import_entries(root: Path, path: Path, has: Callable[[str], bool]) -> Import
                 f"{path} cannot be imported into {root}: {error.strerror or os.strerror(error.errno or 0)}. "
                 f"What came so far does no harm; import again when that is mended."
             ) from error
-    return Imported(tuple(brought), counted["present"], counted["objects"], counted["bytes"])
+    signature: Signature = "checked" if key is not None else "not checked" if signed else "none"
+    return Imported(
+        tuple(brought), counted["present"], counted["objects"], counted["bytes"], sha256, signature
+    )

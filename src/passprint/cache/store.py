@@ -79,25 +79,36 @@ class Stats(NamedTuple):
 
 
 class Exported(NamedTuple):
-    """What an export wrote: entries, objects, and the bytes of the file; ``left_out`` entries are not whole."""
+    """What an export wrote: entries, objects, and the bytes of the file; ``left_out`` entries are not whole.
+
+    ``sha256`` is that of the file, ``signed`` whether it has a signature.
+    """
 
     path: str
     entries: int
     objects: int
     bytes: int
     left_out: int
+    sha256: str
+    signed: bool
+
+
+Signature: TypeAlias = Literal["checked", "not checked", "none"]
+"""Of an archive that was imported: it has one that fits, one that nobody could check (there is no key), or none."""
 
 
 class Imported(NamedTuple):
     """What an import brought: new entries (as ``(kind, label)``), and how many were there already.
 
-    ``objects`` and ``bytes`` are those that were not there.
+    ``objects`` and ``bytes`` are those that were not there; ``sha256`` is that of the file.
     """
 
     entries: tuple[tuple[str, str], ...]
     present: int
     objects: int
     bytes: int
+    sha256: str
+    signature: Signature
 
 
 @runtime_checkable

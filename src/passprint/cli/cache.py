@@ -23,6 +23,12 @@ Folder = Annotated[
     Path | None,
     typer.Option("--dir", help="The cache folder. Default: PASSPRINT_CACHE_DIR, or your cache folder."),
 ]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--signing-key", metavar="FILE", help="A secret of 32 bytes or more. Default: PASSPRINT_SIGNING_KEY."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _TITLES = {
@@ -134,20 +140,28 @@ def export_command(
         list[str] | None,
         typer.Option("--model", metavar="NAME", help="Only what `ls` shows under this name (repeatable)."),
     ] = None,
+    signing_key: KeyFile = None,
 ) -> None:
-    """Write entries, kernels and all, to one file for another machine. What an entry needs comes along."""
+    """Write entries, kernels and all, to one file for another machine. What an entry needs comes along.
+
+    With a signing key the file is signed, and a machine with the same key takes no other.
+    """
     from rich.text import Text
 
     from passprint.cli.console import console
 
     store = open_folder(folder)
-    done = store.export_to(file, keys=key or (), labels=model or ())
+    done = store.export_to(file, keys=key or (), labels=model or (), key_file=signing_key)
     out = console()
     if not done.entries:
         out.print(Text(f"{store.root} holds no entry: the archive is empty.", style="yellow"), soft_wrap=True)
     out.print(
         f"Wrote {many(done.entries, 'entry')} and {many(done.objects, 'object')} "
         f"({size_text(done.bytes)}) to {file}.",
+        soft_wrap=True,
+    )
+    out.print(
+        Text(f"sha256 {done.sha256}, {'signed' if done.signed else 'not signed'}", style="dim"),
         soft_wrap=True,
     )
     if done.left_out:
@@ -158,18 +172,19 @@ def export_command(
 def import_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Written by `passprint cache export`.")],
     folder: Folder = None,
+    signing_key: KeyFile = None,
 ) -> None:
     """Bring in what was exported elsewhere, beside what is there.
 
     The file holds code that will be run: import only what you trust. All of it is checked before anything is
-    written; a file that is not whole changes nothing.
+    written; a file that is not whole changes nothing. With a signing key, neither does one that is not signed with it.
     """
     from rich.text import Text
 
     from passprint.cli.console import console
 
     store = open_folder(folder)
-    done = store.import_from(file)
+    done = store.import_from(file, key_file=signing_key)
     out = console()
     for (kind, label), count in Counter(done.entries).items():
         times = f" ×{count}" if count > 1 else ""
@@ -179,6 +194,12 @@ def import_command(
         f"({size_text(done.bytes)}) to {store.root}.",
         soft_wrap=True,
     )
+    told = {
+        "checked": "the signature is right",
+        "not checked": "signed, but not checked: there is no signing key here",
+        "none": "not signed: compare this sum with the one that the export printed",
+    }
+    out.print(Text(f"sha256 {done.sha256}, {told[done.signature]}", style="dim"), soft_wrap=True)
     if done.present:
         out.print(f"{many(done.present, 'entry')} there already.", style="dim")
 

@@ -36,11 +36,19 @@ _OPERATORS: dict[type[ast.AST], str] = {
 }
 
 
+def _no_name(node: ast.expr) -> str | None:
+    """Of no expression is the class known."""
+    return None
+
+
 class Scope:
     """One generated function: expressions become variables, each once."""
 
-    def __init__(self, global_name: Callable[[str], str]) -> None:
+    def __init__(
+        self, global_name: Callable[[str], str], class_name: Callable[[ast.expr], str | None] = _no_name
+    ) -> None:
         self._global_name = global_name
+        self._class_name = class_name
         self.lines: list[str] = []
         self._names: dict[str, str] = {}
         self._sources: dict[str, str] = {}
@@ -85,6 +93,10 @@ class Scope:
                 inner = inner.args[0]
             return f"{self.value(inner)}[{self.value(node.slice)}]"
         if isinstance(node, ast.Call) and not node.keywords:
+            if isinstance(node.func, ast.Name) and node.func.id == "type" and len(node.args) == 1:
+                known = self._class_name(node.args[0])
+                if known is not None:
+                    return known
             arguments = ", ".join(self.value(a) for a in node.args)
             if isinstance(node.func, (ast.Attribute, ast.Name)):
                 return f"{self.value_of_callee(node.func)}({arguments})"

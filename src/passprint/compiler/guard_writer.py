@@ -1,9 +1,11 @@
 """Guards of a trace as generated Python: cheap enough for every call, and free of torch's compiler.
 
-Three functions come out. ``fetch(model, args, kwargs)`` gives the classes, functions and modules that guards name, so
+Four functions come out. ``fetch(model, args, kwargs)`` gives the classes, functions and modules that guards name, so
 that a later process can hold them against their references. ``hooks`` gives the dictionaries of hooks that were empty.
 ``check`` says which guard does not hold (its number, or -1) and is run at every call; it hands all tensors, each once,
-to a function ``tensors``. Each expression is evaluated once: common parts become variables.
+to a function ``tensors``. ``rest`` has those guards only that do not hold anyway while the model's modules are what
+they were (:mod:`passprint.compiler.guard_pins`); it gives the tensors that are reached otherwise, or None where one
+fails. Each expression is evaluated once: common parts become variables.
 
 The kinds of guards are those of ``torch/_dynamo/guards.py``, read against torch 2.11 to 2.13. A kind or an expression
 that is not known here is a reason to record nothing, never a reason to leave a guard out.
@@ -22,6 +24,7 @@ import torch
 
 from passprint.compiler.guard_code import tensor_text
 from passprint.compiler.guard_facts import GuardFact, TensorFact
+from passprint.compiler.guard_pins import Pins
 from passprint.compiler.guard_scope import Scope
 from passprint.compiler.refs import CannotRecordError, Ref, Refs
 
@@ -51,7 +54,8 @@ class GuardCode:
 
     ``refs[i]`` describes the object that ``fetch`` gives at place ``i``, which people call ``names[i]``; ``modules``
     names the modules that the code reaches as ``m0``, ``m1``, …; ``told[n]`` says what guard ``n`` is. ``tensors`` are
-    the facts of the tensors that are handed to ``tensors``, in order: source, kind, sizes and strides.
+    the facts of the tensors that are handed to ``tensors``, in order: source, kind, sizes and strides. ``open_tensors``
+    are the numbers of those that ``rest`` gives.
     """
 
     code: CodeType
@@ -60,6 +64,7 @@ class GuardCode:
     modules: list[str]
     told: list[str]
     tensors: list[tuple[Any, ...]]
+    open_tensors: list[int]
 
 
 @dataclass
@@ -74,9 +79,14 @@ class GuardWriter:
     told: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._pins = Pins(self.frame_locals.get("model"))
         self._check, self._fetch = Scope(self.global_name), Scope(self.global_name)
+        self._rest = Scope(self.global_name, self._pinned_class)
+        self._here = self._check
         self._hooks = Scope(self.global_name)
         self._written: set[str] = set()
+        self._asked: set[str] = set()
+        self._open_tensors: dict[int, str] = {}
         self._fetched: list[str] = []
         self._references: list[Ref] = []
         self._named: list[str] = []
@@ -89,19 +99,34 @@ class GuardWriter:
         """The code for these guards. Raises :class:`CannotRecordError` for one that has no stable form."""
         for fact in facts:
             self._one(fact)
+        self._here = self._rest
+        for fact in facts:
+            if fact.kind not in ("EMPTY_NN_MODULE_HOOKS_DICT", *_AMBIENT) and not self._is_pinned(fact):
+                self._one(fact)
         tensors = ", ".join(name for _, _, name in self._tensor_names.values())
+        self._here = self._check
         self._fail_if(
             f"not tensors({tensors})", GuardFact("the dtype, device, sizes or strides of a tensor", "")
         )
+        open_tensors = "".join(f"{name}, " for name in self._open_tensors.values())
         source = "\n".join(
             [
                 *_function("fetch", self._fetch.lines, f"[{', '.join(self._fetched)}]"),
                 *_function("hooks", self._hooks.lines, f"[{', '.join(self._hook_names)}]"),
                 *_function("check", self._check.lines, "-1"),
+                *_function("rest", self._rest.lines, f"({open_tensors})"),
             ]
         )
         code = compile(source, "<passprint guards>", "exec")
-        return GuardCode(code, self._references, self._named, self.modules, self.told, self._tensor_meta)
+        return GuardCode(
+            code,
+            self._references,
+            self._named,
+            self.modules,
+            self.told,
+            self._tensor_meta,
+            list(self._open_tensors),
+        )
 
     # -- names
 
@@ -115,6 +140,18 @@ class GuardWriter:
         if value.__name__ not in self.modules:
             self.modules.append(value.__name__)
         return f"m{self.modules.index(value.__name__)}"
+
+    def _is_pinned(self, fact: GuardFact) -> bool:
+        """Whether the guard reads slots of modules only, and so does what it is compared with."""
+        if fact.kind == "TENSOR_MATCH":
+            first = self._tensor_names.get(id(self._evaluate(fact.source)))
+            if first is not None and not self._pins.covers(GuardFact("TENSOR_MATCH", first[1])):
+                return False
+        return self._pins.covers(fact)
+
+    def _pinned_class(self, node: ast.expr) -> str | None:
+        cls = self._pins.class_of(node)
+        return None if cls is None else self._constant(cls, ast.unparse(node), "type({})")
 
     def _evaluate(self, source: str) -> Any:
         scope = {"L": self.frame_locals, "G": self.frame_globals}
@@ -154,7 +191,11 @@ class GuardWriter:
         return known[1]
 
     def _fail_if(self, condition: str, fact: GuardFact) -> None:
-        if condition not in self._written:
+        if self._here is self._rest:
+            if condition not in self._asked:
+                self._asked.add(condition)
+                self._rest.lines.append(f"if {condition}: return None")
+        elif condition not in self._written:
             self._written.add(condition)
             self._check.lines.append(f"if {condition}: return {len(self.told)}")
             self.told.append(f"{self._readable(fact.source or fact.kind)}{_detail(fact)}")
@@ -171,13 +212,13 @@ class GuardWriter:
         if kind == "DUPLICATE_INPUT":
             other = str(fact.detail)
             if not self._is_dynamos(other):
-                self._fail_if(f"{self._check.source(other)} is not {self._check.source(source)}", fact)
+                self._fail_if(f"{self._here.source(other)} is not {self._here.source(source)}", fact)
             return
         if kind == "EMPTY_NN_MODULE_HOOKS_DICT":
             self._empty_hooks(fact)
             return
         value = self._evaluate(source)
-        here = self._check.source(source)
+        here = self._here.source(source)
         if kind == "TENSOR_MATCH":
             self._tensor(fact, value)
         elif kind == "TYPE_MATCH":
@@ -216,7 +257,7 @@ class GuardWriter:
         for text in fact.conditions:
             tree = ast.parse(text, mode="eval").body
             told = GuardFact(text, "")
-            self._fail_if(f"not {self._check.value(tree)}", told)
+            self._fail_if(f"not {self._here.value(tree)}", told)
 
     def _empty_hooks(self, fact: GuardFact) -> None:
         value = self._evaluate(fact.source)
@@ -262,13 +303,24 @@ class GuardWriter:
             raise CannotRecordError(f"{fact.source} is a {type(value).__qualname__}")
         if value.layout is not torch.strided:
             raise CannotRecordError(f"{fact.source} has the layout {value.layout}")
+        here = self._here.source(fact.source)
         known = self._tensor_names.get(id(value))
-        if known is not None:
-            self._fail_if(f"{self._check.source(fact.source)} is not {self._check.source(known[1])}", fact)
+        if known is not None and known[1] != fact.source:
+            self._fail_if(f"{here} is not {self._here.source(known[1])}", fact)
             return
-        self._tensor_names[id(value)] = (value, fact.source, self._check.source(fact.source))
+        if known is not None:
+            self._open_tensors[list(self._tensor_names).index(id(value))] = here
+        else:
+            self._new_tensor(fact, value, here)
+        self._marks(fact, value, here)
+
+    def _new_tensor(self, fact: GuardFact, value: torch.Tensor, here: str) -> None:
+        self._tensor_names[id(value)] = (value, fact.source, here)
         fixed = self.tensor_facts.get(fact.source) or TensorFact(tuple(value.shape), tuple(value.stride()))
         self._tensor_meta.append((fact.source, tensor_text(value), fixed.sizes, fixed.strides))
+
+    def _marks(self, fact: GuardFact, value: torch.Tensor, here: str) -> None:
+        """Which dimensions of an argument the caller marked."""
         if not fact.source.startswith("L['model']"):
             for mark in (
                 "_dynamo_dynamic_indices",
@@ -277,7 +329,6 @@ class GuardWriter:
                 "_dynamo_strict_unbacked_indices",
                 "_dynamo_static_indices",
             ):
-                here = self._check.source(fact.source)
                 allowed = sorted(getattr(value, mark, ()))
                 self._fail_if(
                     f"not getattr({here}, {mark!r}, none).issubset({set(allowed) or set()!r})"

@@ -50,6 +50,7 @@ class Manifest(NamedTuple):
     modules: Sequence[str]
     told: Sequence[str]
     tensors: Sequence[tuple[Any, ...]]
+    open_tensors: Sequence[int]
     bytecode: CodeType
     globals: Mapping[str, tuple[Any, ...]]
     stitched: CodeType

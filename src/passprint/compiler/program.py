@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 
 from passprint.compiler import ambient, guard_code, shims
+from passprint.compiler.guard_snapshot import HOOKS, Snapshots, ordered
 from passprint.compiler.kernels import run_wrapper
 from passprint.compiler.manifest import Manifest, StoredPiece
 from passprint.compiler.refs import CannotRecordError, Refs, code_stamp, find, unwrapped
@@ -89,6 +90,8 @@ class Guards:
             names[f"k{index}"] = value
         self._names = names
         self._check = names["check"]
+        self._rest = names["rest"]
+        self._snapshots = Snapshots()
         self._hooks_of = names["hooks"]
         self._ambient = ambient.checker()
         names["tensors"] = self._take
@@ -146,14 +149,39 @@ class Guards:
 
     def accept(self, model: Any, args: Any, kwargs: Any) -> bool:
         """Whether the program serves this call."""
+        if not self._ambient():
+            return False
         try:
-            return (
-                self._ambient()
-                and self._check(model, args, kwargs) < 0
-                and self._no_hooks(model, args, kwargs)
-            )
+            snapshot = self._snapshots.of(model)
+            if snapshot is not None:
+                tensors = self._rest(model, args, kwargs)
+                return tensors is not None and snapshot.fits(*tensors)
+            serves = self._check(model, args, kwargs) < 0 and self._no_hooks(model, args, kwargs)
+            if serves and self._snapshots.due(model):
+                self._snapshots.take(model, self._fits(model, args, kwargs))
+            return serves
         except _GONE:
             return False
+
+    def _fits(self, model: Any, args: Any, kwargs: Any) -> Callable[..., bool]:
+        """Torch's check of all tensors, as a function of those that are not reached through modules alone."""
+        taken: list[Any] = []
+        names = self._names
+
+        def take(*tensors: Any) -> bool:
+            taken.extend(tensors)
+            return True
+
+        check, names["tensors"] = names["tensors"], take
+        try:
+            self._check(model, args, kwargs)
+        finally:
+            names["tensors"] = check
+        first = self._manifest.open_tensors
+        tensors = ordered(taken, first)
+        whole = _tensor_check(tensors, ordered(self._manifest.tensors, first))
+        pinned = tensors[len(first) :]
+        return lambda *given: whole(*given, *pinned)
 
     def refusal(self, model: Any, args: Any, kwargs: Any) -> str:
         """Why the program does not serve a call."""
@@ -175,10 +203,6 @@ class Guards:
         if len(present) != len(known) or not all(map(is_, present, known)):
             self._watch(model, args, kwargs)
         return not any(self._hooks)
-
-
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-"""Where a module keeps hooks that run with it. Dynamo does not guard on them; a program is used without any."""
 
 
 def _short(source: str) -> str:

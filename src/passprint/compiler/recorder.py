@@ -57,6 +57,7 @@ def record(
         modules=guards.modules,
         told=guards.told,
         tensors=guards.tensors,
+        open_tensors=guards.open_tensors,
         bytecode=trace.bytecode,
         globals=_globals(trace, refs),
         stitched=stitched.code,

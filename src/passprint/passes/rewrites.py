@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from operator import attrgetter, is_
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -46,7 +45,7 @@ class RewriteCounter:
         self.changed = False
         self._graph = graph
         self._told = on_replace
-        self._watching = ExitStack()
+        self._watched: Any = None
         self._states: dict[Node, _State] = {}
         self._made: dict[Node, str] = {}
         self._replaced: dict[Node, None] = {}
@@ -62,13 +61,13 @@ class RewriteCounter:
         if not isinstance(self._graph.owning_module, GraphModule):
             # nothing tells of replaced inputs then
             self._bare = (list(map(_ARGS, self._nodes)), list(map(_KWARGS, self._nodes)))
-        self._watching.enter_context(torch_door.watching(self._graph, self))
+        self._watched = torch_door.watch(self._graph, self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._watching.close()
+        torch_door.unwatch(self._graph, self, self._watched)
         if self._bare is not None:
             self._find_rewired(*self._bare)
         nodes = list(self._graph.nodes)

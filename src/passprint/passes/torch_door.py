@@ -62,7 +62,8 @@ __all__ = [
     "is_well_placed",
     "propagating",
     "sort_topologically",
-    "watching",
+    "unwatch",
+    "watch",
 ]
 
 
@@ -361,38 +362,43 @@ class _WatchedTable(type(torch.fx.Graph()._find_nodes_lookup_table)):  # type: i
         self._inner.remove(node)
 
 
-@contextmanager
-def watching(graph: torch.fx.Graph, watcher: GraphWatcher) -> Iterator[None]:
-    """Tell ``watcher`` what happens to ``graph`` meanwhile, but for nodes that change places."""
+def watch(graph: torch.fx.Graph, watcher: GraphWatcher) -> Any:
+    """Tell ``watcher`` what happens to ``graph`` from now on, but for nodes that change places; ends by `unwatch`.
+
+    Returns what `unwatch` needs. Two plain calls, because every pass is watched.
+    """
+    module = graph.owning_module
+    if isinstance(module, torch.fx.GraphModule):
+        module._register_replace_node_hook(watcher.on_replace)
+        module._register_erase_node_hook(watcher.on_erase)
     table = graph._find_nodes_lookup_table
     graph._find_nodes_lookup_table = _WatchedTable(table, watcher)
-    try:
-        with hearing_of_replacements(graph, watcher.on_replace, watcher.on_erase):
-            yield
-    finally:
-        graph._find_nodes_lookup_table = table
+    return table, module
+
+
+def unwatch(graph: torch.fx.Graph, watcher: GraphWatcher, watched: Any) -> None:
+    """Tell ``watcher`` no more."""
+    graph._find_nodes_lookup_table, module = watched
+    if isinstance(module, torch.fx.GraphModule):
+        module._unregister_replace_node_hook(watcher.on_replace)
+        module._unregister_erase_node_hook(watcher.on_erase)
 
 
 @contextmanager
 def hearing_of_replacements(
     graph: torch.fx.Graph,
     on_replace: Callable[[torch.fx.Node, str, torch.fx.Node], object],
-    on_erase: Callable[[torch.fx.Node], object] | None = None,
 ) -> Iterator[None]:
-    """Call ``on_replace(old, new, user)`` and ``on_erase(node)`` meanwhile; never where no module owns the graph."""
+    """Call ``on_replace(old, new, user)`` meanwhile; never where no module owns the graph."""
     module = graph.owning_module
     if not isinstance(module, torch.fx.GraphModule):
         yield
         return
     module._register_replace_node_hook(on_replace)
-    if on_erase is not None:
-        module._register_erase_node_hook(on_erase)
     try:
         yield
     finally:
         module._unregister_replace_node_hook(on_replace)
-        if on_erase is not None:
-            module._unregister_erase_node_hook(on_erase)
 
 
 def is_erased(node: torch.fx.Node) -> bool:

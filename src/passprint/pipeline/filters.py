@@ -131,7 +131,11 @@ def selected(passes: str | None = None) -> Iterator[None]:
     cannot be
     read.
     """
-    with _environment.selecting(parse_selection(passes)):
+    selection = parse_selection(passes)
+    if selection is not None:
+        # Where nothing has imported the default pipeline, a warm start takes it to be whole and does not look.
+        import passprint.passes.library  # noqa: F401
+    with _environment.selecting(selection):
         yield
 
 
