@@ -116,10 +116,10 @@ def test_coverage(plain: tuple[Path, dict[str, str]]) -> None:
 MET = """
 from decimal import Decimal
 from passprint.identity import Memo, canonical, fingerprint
-before = Memo(first_party=["passprint"]).digest(canonical)
+before = Memo(first_party=["passprint"]).fingerprint(canonical).digest
 canonical(Decimal(1))
 assert fingerprint(fingerprint).digest
-assert before == Memo(first_party=["passprint"]).digest(canonical)
+assert before == Memo(first_party=["passprint"]).fingerprint(canonical).digest
 """
 
 
