@@ -111,3 +111,18 @@ def test_coverage(plain: tuple[Path, dict[str, str]]) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == plain[1]
+
+
+MET = """
+from decimal import Decimal
+from passprint.identity import Memo, canonical, fingerprint
+before = Memo(first_party=["passprint"]).fingerprint(canonical).digest
+canonical(Decimal(1))
+assert fingerprint(fingerprint).digest
+assert before == Memo(first_party=["passprint"]).fingerprint(canonical).digest
+"""
+
+
+def test_what_passprint_has_met_so_far_is_no_part_of_its_own_code() -> None:
+    done = subprocess.run([sys.executable, "-c", MET], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -88,6 +88,18 @@ _NAMED: dict[tuple[str, str], Encoder] = {
 }
 
 
+class _Found:
+    """Encoders of library types that turned up. Which ones have so far is no part of what code does."""
+
+    __fingerprint_ignore__ = ("known",)
+
+    def __init__(self) -> None:
+        self.known: dict[type, Encoder] = {}
+
+
+_FOUND = _Found()
+
+
 def _find_named(kind: type) -> Encoder | None:
     """The encoder of a library type, once it is certain that ``kind`` is that type and not a namesake."""
     encoder = _NAMED.get((kind.__module__, kind.__name__))
@@ -96,13 +108,13 @@ def _find_named(kind: type) -> Encoder | None:
     module = sys.modules.get(kind.__module__)
     if getattr(module, kind.__name__, None) is not kind:
         return None
-    ATOMS[kind] = encoder
+    _FOUND.known[kind] = encoder
     return encoder
 
 
 def atom_encoder(kind: type) -> Encoder | None:
     """The encoder for values of exactly this type, or None where it is not a plain atom."""
-    return ATOMS.get(kind) or _find_named(kind)
+    return ATOMS.get(kind) or _FOUND.known.get(kind) or _find_named(kind)
 
 
 def _sequence(tag: bytes) -> Callable[[Any, list[int]], bytes]:
@@ -148,7 +160,7 @@ COMPOUNDS: dict[type, Callable[[Any, list[int]], bytes]] = {
 def _compound_encoder(kind: type) -> Callable[[Any, list[int]], bytes] | None:
     found = COMPOUNDS.get(kind)
     if found is None and kind.__module__ == "re" and kind.__name__ == "Pattern":
-        found = COMPOUNDS[kind] = _regex
+        found = _regex
     return found
 
 

@@ -60,6 +60,8 @@ class _Machinery:
     left out: those count as a user's do.
     """
 
+    __fingerprint_ignore__ = ("folder", "_loaded", "_origin")  # where and when it was read
+
     def __init__(self) -> None:
         self.folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         self._loaded = [] if _site_folder(self.folder) else self._files()
