@@ -114,6 +114,8 @@ CHANGES = {
     "a class attribute is assigned an equal object": lambda m: setattr(m.Base, "limit", 1.0),
     "a property is replaced": lambda m: setattr(m.Base, "size", property(lambda self: 5)),
     "a static method is replaced": lambda m: setattr(m.Base, "fixed", staticmethod(lambda: 5)),
+    "a class is renamed": lambda m: setattr(m.Pass, "__name__", "Renamed"),
+    "a base is renamed": lambda m: setattr(m.Pass.__bases__[0], "__name__", "Renamed"),
     "bases are assigned": lambda m: setattr(m.Pass, "__bases__", (m.Root,)),
     "a list is appended to": lambda m: m.ITEMS.append(3),
     "an item of a list is assigned an equal object": lambda m: m.ITEMS.__setitem__(0, True),

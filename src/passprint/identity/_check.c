@@ -22,13 +22,13 @@
 #endif
 
 /* The kinds of rows; slots.py has the same numbers. */
-enum { REFERS = 0, MAPPING = 1, NAME = 2, ITEMS = 3, SAME = 4, EQUAL = 5, NEVER = 6 };
+enum { REFERS = 0, MAPPING = 1, NAME = 2, ITEMS = 3, SAME = 4, EQUAL = 5, NEVER = 6, CLASS = 7 };
 
 typedef struct {
     int kind;
     Py_ssize_t root;    /* which of the objects asked about is the owner; -1: `owner` is */
     PyObject *owner;    /* a strong reference, or NULL */
-    PyObject *key;      /* NAME: the name; SAME, EQUAL: what reads the owner */
+    PyObject *key;      /* NAME, CLASS: the name; SAME, EQUAL: what reads the owner */
     PyObject *expected; /* a strong reference; NAME: NULL where the name was not there */
     Py_ssize_t run;     /* NAME: how many rows from here on are about the same dict */
 } Row;
@@ -150,6 +150,12 @@ same_items(PyObject *found, PyObject *expected)
     return 1;
 }
 
+static int
+has_name(PyTypeObject *type, PyObject *name)
+{
+    return (type->tp_flags & Py_TPFLAGS_HEAPTYPE) && ((PyHeapTypeObject *)type)->ht_name == name;
+}
+
 /* 1: as expected, 0: changed, -1: an exception. */
 static int
 row_holds(Row *row, PyObject *owner)
@@ -157,6 +163,8 @@ row_holds(Row *row, PyObject *owner)
     switch (row->kind) {
     case REFERS:
         return refers_to(owner, row->expected);
+    case CLASS:
+        return PyType_Check(owner) && has_name((PyTypeObject *)owner, row->key) && refers_to(owner, row->expected);
     case MAPPING:
         return same_mapping(owner, row->expected);
     case NAME: {
@@ -212,6 +220,9 @@ static int
 type_holds(TypeRow *known, Row *row)
 {
     unsigned int version = version_of_type(known->type);
+    if (row->kind == CLASS && !has_name(known->type, row->key)) { /* a new name is no new version */
+        return 0;
+    }
     if (version != 0 && version == known->version && Py_TYPE(known->type) == known->metatype) {
         return 1;
     }
@@ -396,6 +407,7 @@ read_row(Row *row, PyObject *given, PyObject *absent)
     PyObject *key = PyTuple_GET_SIZE(given) > 3 ? PyTuple_GET_ITEM(given, 2) : NULL;
     int is_root = PyLong_CheckExact(owner);
     int fits = kind == NEVER || (kind == REFERS && PyList_CheckExact(expected)) ||
+               (kind == CLASS && key != NULL && PyList_CheckExact(expected)) ||
                (kind == MAPPING && !is_root && PyDict_Check(owner) && PyDict_CheckExact(expected)) ||
                (kind == NAME && !is_root && PyDict_CheckExact(owner) && key != NULL) ||
                (kind == ITEMS && !is_root && PyList_CheckExact(owner) && PyTuple_CheckExact(expected)) ||
@@ -470,7 +482,8 @@ sort_rows(Check *self)
             PyObject *content = PyList_GET_SIZE(row->expected) ? PyList_GET_ITEM(row->expected, 0) : NULL;
             self->cell_rows[self->cells++] = (CellRow){row->owner, content};
         }
-        else if (row->kind == REFERS && row->owner != NULL && PyType_Check(row->owner)) {
+        else if ((row->kind == CLASS || row->kind == REFERS) && row->owner != NULL &&
+                 PyType_Check(row->owner)) {
             self->type_rows[self->types++] = (TypeRow){(PyTypeObject *)row->owner, NULL, 0, index};
         }
         else if (row->kind == NAME || (row->kind == MAPPING && row->owner != NULL)) {

@@ -89,7 +89,7 @@ def _is_found(cls: type) -> bool:
 def _expand_class(walk: Walk, cls: type, node: Node) -> None:
     namespace = cls.__dict__
     content = dict(namespace)
-    walk.slots.refer(cls)
+    walk.slots.klass(cls)
     walk.slots.mapping(namespace, dict(content))
     node.head = frame(b"n", encode_text(cls.__name__)) + hints_of(cls)
     if "__dataclass_fields__" in content:

@@ -22,7 +22,7 @@ from types import (
     ModuleType,
 )
 
-from passprint.identity.slots import ABSENT, EQUAL, ITEMS, MAPPING, NAME, NEVER, REFERS
+from passprint.identity.slots import ABSENT, CLASS, EQUAL, ITEMS, MAPPING, NAME, NEVER, REFERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,6 +123,9 @@ def build_check_in_python(rows: list[Row]) -> Check:
             return _never
         if kind == REFERS:
             references.append((owner, rest[0]))
+        elif kind == CLASS:
+            references.append((owner, rest[1]))
+            terms.add(f"{at}.__name__ is {{}}", *owners, rest[0])
         elif kind == NAME:
             _, present, absent = names.setdefault(id(owner), (owner, {}, set()))
             if rest[1] is ABSENT:
@@ -174,6 +177,8 @@ def _add_references(terms: _Terms, references: list[tuple[Any, list[Any]]]) -> N
 def _row_holds(kind: int, owner: Any, rest: list[Any]) -> bool:
     if kind == REFERS:
         return _same_items(tuple(gc.get_referents(owner)), tuple(rest[0]))
+    if kind == CLASS:
+        return owner.__name__ is rest[0] and _same_items(tuple(gc.get_referents(owner)), tuple(rest[1]))
     if kind == NAME:
         return owner.get(rest[0], ABSENT) is rest[1]
     if kind == MAPPING:

@@ -33,6 +33,8 @@ EQUAL = 5
 """``(owner, read, value)``: what ``read(owner)`` computes, compared by value."""
 NEVER = 6
 """Something that only walking again can tell."""
+CLASS = 7
+"""``(class, name, objects)``: as `REFERS`, and its ``__name__``, which the collector does not see."""
 
 ABSENT = object()
 ROOT = 0
@@ -43,6 +45,9 @@ In rows that were merged for several objects, their positions.
 
 _DICTS = frozenset({dict, defaultdict})
 """Mappings whose items are all that there is to compare."""
+
+_HEAP_TYPE = 1 << 9
+"""The flag of a class that was made at run time; others cannot be renamed."""
 
 _gather = gc.get_referents
 
@@ -74,6 +79,13 @@ class Slots:
         """All that the interpreter's garbage collector sees an object refer to: a function's code, defaults
         and closure, a class's bases, a cell's content."""
         self.rows.append((REFERS, self._held(owner), _gather(owner)))
+
+    def klass(self, owner: type) -> None:
+        """A class's bases, metaclass and name; what is in its namespace is a mapping."""
+        if owner.__flags__ & _HEAP_TYPE:
+            self.rows.append((CLASS, self._held(owner), owner.__name__, _gather(owner)))
+        else:
+            self.refer(owner)
 
     def empty(self, mapping: dict[str, Any]) -> None:
         """A mapping with nothing in it, as most functions' attributes are."""
