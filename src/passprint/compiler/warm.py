@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +65,22 @@ class PassesFound(NamedTuple):
         if self.tree is None:
             return "the program was compiled with other passes than the default"
         changes = self.tree.diff(Fingerprint.from_dict(json.loads(text)))
-        return f"the passes differ: {changes[0]}" if changes else "the passes differ"
+        return f"the passes differ: {_told(changes[0])}" if changes else "the passes differ"
+
+
+_CODE = re.compile(r"[a-z ]+ [0-9a-f]{12}")
+"""What a change shows of a part that has no text: its kind and digest."""
+
+
+def _told(change: Change) -> str:
+    """A change in words: of code, that it is another; of a value, which it was and is."""
+    if (
+        change.kind == "changed"
+        and _CODE.fullmatch(change.before or "")
+        and _CODE.fullmatch(change.after or "")
+    ):
+        return f"{change.path} has changed"
+    return str(change)
 
 
 @dataclass(eq=False, repr=False)
