@@ -77,7 +77,7 @@ def test_variants_serve_their_sizes_and_passes_are_asked_for_each(tmp_path: Path
     compiled = passprint.compile(
         model,
         passes=[ShortDoubleNegation(longest=100)],
-        cache=tmp_path,
+        cache=tmp_path / "cache",
         dynamic={"x": (0,)},
         compile_sizes=[8],
         ranges=[(2, 64), (65, 4096)],
@@ -94,26 +94,31 @@ def test_variants_serve_their_sizes_and_passes_are_asked_for_each(tmp_path: Path
     assert [p.origin for p in report.variants["[8, 8]"]] == ["compiled", "memory", "memory"]
     assert len({p.digest for p in report.variants_seen} | {p.digest for p in report.pieces_seen}) == 4
 
-    found = in_new_process(
-        tmp_path,
-        f"""
+    script = f"""
+import sys
 from tests.compiler.test_ranges import *
 model = stack()
-compiled = passprint.compile(model, passes=[ShortDoubleNegation(longest=100)], cache={str(tmp_path)!r},
+compiled = passprint.compile(model, passes=[ShortDoubleNegation(longest=100)], cache={str(tmp_path / "cache")!r},
                              dynamic={{"x": (0,)}}, compile_sizes=[8], ranges=[(2, 64), (65, 4096)])
 serves(compiled, model, 5, 8, 33, 64, 65, 5000)
-print(json.dumps(compiled.report.to_dict()))
-""",
-    )
-    assert found["status"] == "warm", found["why"]
-    assert [p["matches"].get("short-double-negation", 0) for p in found["variants"]] == [1] * 6 + [0] * 3
+print(json.dumps(compiled.report.to_dict() | {{"dynamo": "torch._dynamo" in sys.modules}}))
+"""
+    for traced in (1, 0):  # the module has another name in a process of its own, and so the model is another
+        found = in_new_process(tmp_path, script)
+        assert found["status"] == "warm", found["why"]
+        assert (found["traced"], found["loaded"]) == (traced, 1 - traced)
+        assert [p["matches"].get("short-double-negation", 0) for p in found["variants"]] == [1] * 6 + [0] * 3
+        assert [p["sizes"] for p in found["variants"]] == ["[8, 8]"] * 3 + ["[2, 64]"] * 3 + [
+            "[65, 4096]"
+        ] * 3
+    assert not found["dynamo"]
 
 
 def test_another_range_is_another_key_and_the_general_code_is_the_same(tmp_path: Path) -> None:
     model = stack()
-    serves(passprint.compile(model, cache=tmp_path, dynamic={"x": (0,)}), model, 5)
+    serves(passprint.compile(model, cache=tmp_path / "cache", dynamic={"x": (0,)}), model, 5)
     torch._dynamo.reset()
-    compiled = passprint.compile(model, cache=tmp_path, dynamic={"x": (0,)}, ranges=[(2, 16)])
+    compiled = passprint.compile(model, cache=tmp_path / "cache", dynamic={"x": (0,)}, ranges=[(2, 16)])
     serves(compiled, model, 5, 16, 17)
     assert {p.origin for p in compiled.report.pieces_seen} == {"store", "memory"}
     assert compiled.report.variants["[2, 16]"][0].origin == "compiled"

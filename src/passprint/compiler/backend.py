@@ -21,10 +21,11 @@ from passprint.compiler.job import Variant
 from passprint.compiler.partition import Piece, partition
 from passprint.compiler.pieces import PieceCompiler
 from passprint.compiler.record import CompileReport, PieceReport
-from passprint.compiler.sizes import SizePlan, choose, varying_size
+from passprint.compiler.sizes import SizeOf, SizePlan, varying_size
 from passprint.compiler.stitch import Waiting, stitch
-from passprint.compiler.stitched import Stitched
+from passprint.compiler.stitched import Stitched, choose
 from passprint.errors import CompileError
+from passprint.passes import CompileRange
 from passprint.pipeline import PassManager
 
 logger = logging.getLogger("passprint")
@@ -34,15 +35,16 @@ OPTIONS = ("passes", "cache", "split", "compile_sizes", "ranges")
 
 @dataclass
 class Made:
-    """The latest graph: its code, what it runs as, and how many ``variants`` it has.
+    """The latest graph: its code, what it runs as, and the ``size`` that chooses among its variants.
 
-    ``pieces``: its pieces with their files, once :meth:`Backend.finish` was called.
+    ``rows``: once :meth:`Backend.finish` was called, its pieces with their files, for all sizes and for each variant.
     """
 
     stitched: Stitched
     run: Callable[..., Any]
-    variants: int
-    pieces: Sequence[tuple[PieceReport, Mapping[str, bytes | Path]]] = ()
+    size: SizeOf | None
+    ranges: Sequence[CompileRange]
+    rows: Sequence[Sequence[tuple[PieceReport, Mapping[str, bytes | Path]]]] = ()
 
 
 @dataclass(repr=False)
@@ -103,8 +105,10 @@ class Backend:
             rows = [Waiting(stitched, len(pieces), lambda: finish()) for _ in (None, *variants)]
             run, *others = [row.run for row in rows]
             if size is not None and others:
-                run = choose(size, run, dict(zip(ranges, others, strict=True)))
-        made = Made(stitched, run, len(others))
+                bounds = [(r.start, r.end) for r in ranges]
+                variants_run = [(*pair, other) for pair, other in zip(bounds, others, strict=True)]
+                run = choose(size.argument, size.dimension, run, variants_run)
+        made = Made(stitched, run, size, ranges)
         told = False
 
         def finish() -> None:
@@ -114,7 +118,7 @@ class Backend:
                 row.put(calls)
             if not told:
                 told = True
-                made.pieces = list(self._pieces.latest)
+                made.rows = list(self._pieces.latest)
                 self.report.graphs += 1
                 self.report.traced += 1
                 self.report.seconds["total"] += time.perf_counter() - start

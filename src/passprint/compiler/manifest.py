@@ -29,6 +29,9 @@ class StoredPiece(NamedTuple):
     wrapper: CodeType | None
 
 
+StoredCall = tuple[int, str, int, Mapping[str, int]]
+
+
 class Manifest(NamedTuple):
     """Everything about one program, as plain data and code objects.
 
@@ -36,6 +39,8 @@ class Manifest(NamedTuple):
     ``modes`` what was active; ``distributions`` the version of each installed package whose code was inlined, by top
     package; ``functions`` the inlined code: module, path, reference or stamp. ``globals`` says how each global of
     ``bytecode`` is found; ``calls`` lists ``(number of the piece, label, nodes, matches)`` in the order of the graph.
+    ``size`` is the argument and the dimension that choose among ``variants``: first size, last size, and calls of its
+    own for each.
     """
 
     surroundings: Mapping[str, str]
@@ -56,7 +61,9 @@ class Manifest(NamedTuple):
     stitched: CodeType
     constants: Mapping[str, tuple[Any, ...]]
     pieces: Sequence[StoredPiece]
-    calls: Sequence[tuple[int, str, int, Mapping[str, int]]]
+    calls: Sequence[StoredCall]
+    size: tuple[int, int | None] | None
+    variants: Sequence[tuple[int, int, Sequence[StoredCall]]]
 
     def encode(self) -> bytes:
         """The bytes of the file."""

@@ -97,8 +97,9 @@ class PieceCompiler:
     _ready: dict[str, Ready] = field(default_factory=dict)
     _found: dict[str, Entry | None] = field(default_factory=dict)
     _held: list[Entry] = field(default_factory=list)
-    latest: list[tuple[PieceReport, Mapping[str, bytes | Path]]] = field(default_factory=list)
-    """The pieces of the latest graph, in order, each with the files that it runs from (none if it is not stored)."""
+    latest: list[list[tuple[PieceReport, Mapping[str, bytes | Path]]]] = field(default_factory=list)
+    """The pieces of the latest graph, in order, for all sizes and for each variant; each with the files that it runs
+    from (none if it is not stored)."""
     _sources: Mapping[str, str] | None = None
     _refused: dict[str, str] = field(default_factory=dict)
     _underway: PiecesUnderway | None = None
@@ -144,7 +145,8 @@ class PieceCompiler:
             for pair in zip(jobs, rows, strict=True)
         ]
         self.report.pieces_seen.extend(told[0])
-        self.latest.extend((seen, ready.files) for seen, (ready, _) in zip(told[0], rows[0], strict=True))
+        for row, results in zip(told, rows, strict=True):
+            self.latest.append([(seen, ready.files) for seen, (ready, _) in zip(row, results, strict=True)])
         self.report.variants_seen.extend(piece for row in told[1:] for piece in row)
 
     def ended(self, underway: PiecesUnderway) -> None:

@@ -16,7 +16,7 @@ from passprint.compiler.guard_snapshot import HOOKS, Snapshots, ordered
 from passprint.compiler.kernels import run_wrapper
 from passprint.compiler.manifest import Manifest, StoredPiece
 from passprint.compiler.refs import CannotRecordError, Refs, code_stamp, find, unwrapped
-from passprint.compiler.stitched import Runnable, Stitched
+from passprint.compiler.stitched import Runnable, Stitched, choose
 
 # What an expression of a guard may raise where something that it goes through is gone.
 _GONE = (AttributeError, KeyError, IndexError, TypeError, ValueError, ImportError)
@@ -238,7 +238,14 @@ def load(manifest: Manifest, files: Files) -> Callable[..., Any]:
     """The program as a function of model, args and kwargs. Raises :class:`DoesNotServe` where a global is gone."""
     runs = [_piece(piece, files) for piece in manifest.pieces]
     constants = {name: _tensor(*facts) for name, facts in manifest.constants.items()}
-    run = Stitched(manifest.stitched, constants).assemble([runs[number] for number, *_ in manifest.calls])
+    stitched = Stitched(manifest.stitched, constants)
+    run = stitched.assemble([runs[number] for number, *_ in manifest.calls])
+    if manifest.size is not None and manifest.variants:
+        variants = [
+            (first, last, stitched.assemble([runs[number] for number, *_ in calls]))
+            for first, last, calls in manifest.variants
+        ]
+        run = choose(*manifest.size, run, variants)
     return bind(manifest, run)
 
 

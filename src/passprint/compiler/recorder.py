@@ -14,12 +14,12 @@ from typing import Any
 import torch
 
 from passprint.compiler.artifact import WRAPPER
+from passprint.compiler.backend import Made
 from passprint.compiler.dynamo import Trace
 from passprint.compiler.guard_writer import GuardWriter
-from passprint.compiler.manifest import Manifest, StoredPiece
+from passprint.compiler.manifest import Manifest, StoredCall, StoredPiece
 from passprint.compiler.record import PieceReport
 from passprint.compiler.refs import CannotRecordError, Refs, code_stamp, find, unwrapped
-from passprint.compiler.stitched import Stitched
 
 _COMPILED = "__compiled_fn"
 _BUILTINS = "__builtins_dict__"
@@ -31,8 +31,7 @@ PieceFiles = Mapping[str, bytes | Path]
 def record(
     trace: Trace,
     scope: Mapping[str, Any],
-    stitched: Stitched,
-    pieces: Sequence[tuple[PieceReport, PieceFiles]],
+    made: Made,
     **known: Any,
 ) -> tuple[Manifest, dict[str, bytes | Path]]:
     """The manifest of a trace of ``scope`` (``model``, ``args``, ``kwargs``) and the files that belong to it.
@@ -40,14 +39,15 @@ def record(
     ``known`` are the fields of :class:`Manifest` that were found before the trace. Raises
     :class:`CannotRecordError` with the reason why a warm start must trace.
     """
-    for seen, files in pieces:
-        if seen.bypass or not files:
+    for seen, held in (piece for row in made.rows for piece in row):
+        if seen.bypass or not held:
             raise CannotRecordError(f"a piece is not stored: {seen.bypass or seen.label}")
     refs = Refs()
     writer = GuardWriter(scope, trace.frame_globals, refs, trace.tensor_facts)
     guards = writer.write(trace.guards)
     distributions, functions = _inlined(trace, scope["model"], refs, _live(writer))
-    stored, calls, files = _pieces(pieces)
+    stored, (calls, *others), files = _pieces(made.rows)
+    bounds = [(r.start, r.end) for r in made.ranges]
     manifest = Manifest(
         distributions=distributions,
         functions=functions,
@@ -60,10 +60,12 @@ def record(
         open_tensors=guards.open_tensors,
         bytecode=trace.bytecode,
         globals=_globals(trace, refs),
-        stitched=stitched.code,
-        constants={name: _constant(name, value) for name, value in stitched.constants.items()},
+        stitched=made.stitched.code,
+        constants={name: _constant(name, value) for name, value in made.stitched.constants.items()},
         pieces=stored,
         calls=calls,
+        size=None if made.size is None else (made.size.argument, made.size.dimension),
+        variants=[(*pair, row) for pair, row in zip(bounds, others, strict=True)],
         **known,
     )
     return manifest, files
@@ -73,13 +75,15 @@ def record(
 
 
 def _pieces(
-    pieces: Sequence[tuple[PieceReport, PieceFiles]],
-) -> tuple[list[StoredPiece], list[tuple[int, str, int, Mapping[str, int]]], dict[str, bytes | Path]]:
+    rows: Sequence[Sequence[tuple[PieceReport, PieceFiles]]],
+) -> tuple[list[StoredPiece], list[list[StoredCall]], dict[str, bytes | Path]]:
     stored: list[StoredPiece] = []
     files: dict[str, bytes | Path] = {}
     numbers: dict[tuple[str, int], int] = {}
-    calls: list[tuple[int, str, int, Mapping[str, int]]] = []
-    for seen, held in pieces:
+    calls: list[list[StoredCall]] = [[] for _ in rows]
+    for row, (seen, held) in (
+        (row, piece) for row, pieces in zip(calls, rows, strict=True) for piece in pieces
+    ):
         number = numbers.setdefault((seen.digest, id(held)), len(stored))
         if number == len(stored):
             names = {name: f"{number}.{name}" for name in held}
@@ -89,7 +93,7 @@ def _pieces(
                 del names[WRAPPER]
             files.update({names[name]: content for name, content in held.items() if name in names})
             stored.append(StoredPiece(seen.digest, seen.form, names, wrapper))
-        calls.append((number, seen.label, seen.nodes, dict(seen.matches)))
+        row.append((number, seen.label, seen.nodes, dict(seen.matches)))
     return stored, calls, files
 
 

@@ -15,7 +15,7 @@ import torch
 from passprint.identity import Fingerprint
 from passprint.identity.tree import Part
 
-FORMAT = 2
+FORMAT = 3
 """Raised when what is stored for a program changes in a way that older entries do not follow."""
 
 

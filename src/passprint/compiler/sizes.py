@@ -1,4 +1,4 @@
-"""Variants of a graph for some sizes: which there are, and which one serves a call.
+"""Variants of a graph for some sizes: which there are, and where a call's size is read.
 
 The size is that of the graph's first varying dimension (a serving engine's number of tokens). The graph that serves
 every size stays beside the variants and takes what they do not.
@@ -6,8 +6,7 @@ every size stays beside the variants and takes what they do not.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -18,7 +17,6 @@ from torch.fx import Graph
 from passprint.errors import CompileError
 from passprint.passes import CompileRange
 
-Run = Callable[..., Any]
 RangeSpec = tuple[int, int] | CompileRange
 
 
@@ -73,9 +71,6 @@ def _ranges(given: Sequence[RangeSpec]) -> tuple[CompileRange, ...]:
     return tuple(found)
 
 
-# ---- at run time ----------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class SizeOf:
     """Where a call's size is read: argument number ``argument``, and its dimension, or None for a plain number."""
@@ -98,24 +93,3 @@ def varying_size(graph: Graph) -> SizeOf | None:
             if isinstance(size, torch.SymInt) and size.node.expr.is_symbol:
                 return SizeOf(str(size.node.expr), index, dimension, size)
     return None
-
-
-def choose(size: SizeOf, general: Run, variants: Mapping[CompileRange, Run]) -> Run:
-    """One function that runs the variant for a call's size, or else ``general``. A call costs one look-up."""
-    exact = {r.start: run for r, run in variants.items() if r.is_single_size()}
-    ranged = sorted((r.start, r.end, run) for r, run in variants.items() if not r.is_single_size())
-    starts = [start for start, _, _ in ranged]
-    argument, dimension = size.argument, size.dimension
-
-    def pick(n: int) -> Run:
-        found = exact.get(n)
-        if found is not None:
-            return found
-        at = bisect_right(starts, n) - 1
-        return ranged[at][2] if at >= 0 and n <= ranged[at][1] else general
-
-    def run(*args: Any) -> Any:
-        value = args[argument]
-        return pick(value if dimension is None else value.shape[dimension])(*args)
-
-    return run

@@ -151,15 +151,11 @@ class Cold:
         if found.reasons:
             self._report.traced_because.append(found.reasons[-1])
         try:
-            if made.variants:
-                raise CannotRecordError(
-                    "there is code of its own for some sizes, which a record does not hold yet"
-                )
             if found.request is None:
                 raise CannotRecordError(found.reasons[0])
             with self._report.phase("record"):
                 known = {**found.known, "passes": self._passes(), "compiler": compiler_known()}
-                manifest, files = record(trace, self._scope, made.stitched, made.pieces, **known)
+                manifest, files = record(trace, self._scope, made, **known)
                 guards = Guards(manifest, Refs(), **self._scope)
                 run = bind(manifest, made.run)
         except CannotRecordError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from passprint.cache.entry import Entry
 from passprint.cache.store import Store
 from passprint.compiler import ambient, surroundings
-from passprint.compiler.manifest import FILE, Manifest
+from passprint.compiler.manifest import FILE, Manifest, StoredCall
 from passprint.compiler.program import DoesNotServe, Guards, Program, check_dependencies, load
 from passprint.compiler.record import CompileReport, PieceReport
 from passprint.compiler.refs import CannotRecordError, Refs
@@ -169,21 +169,12 @@ class WarmStart:
 
     def _tell(self, manifest: Manifest) -> None:
         seen: set[int] = set()
-        for number, label, nodes, matches in manifest.calls:
-            piece = manifest.pieces[number]
-            self.report.pieces_seen.append(
-                PieceReport(
-                    label=label,
-                    digest=piece.digest,
-                    nodes=nodes,
-                    origin="memory" if number in seen else "store",
-                    form=piece.form,
-                    bypass=None,
-                    lookup_ms=0.0,
-                    matches=matches,
-                )
-            )
-            seen.add(number)
+        self.report.pieces_seen.extend(_seen(manifest, manifest.calls, None, seen))
+        for first, last, calls in manifest.variants:
+            from passprint.passes import CompileRange
+
+            sizes = str(CompileRange(first, last))
+            self.report.variants_seen.extend(_seen(manifest, calls, sizes, seen))
         self.report.graphs += 1
         self.report.loaded += 1
 
@@ -209,6 +200,26 @@ class WarmStart:
             meta = {"label": found.request.label, "pieces": len(manifest.calls), "form": "program"}
             key = program_key(found.request, found.place, manifest)
             self.store.put(key, {FILE: manifest.encode(), **files}, meta)
+
+
+def _seen(
+    manifest: Manifest, calls: Sequence[StoredCall], sizes: str | None, known: set[int]
+) -> Iterator[PieceReport]:
+    """What is told of the pieces of a loaded program; ``known`` are the numbers of those that were told before."""
+    for number, label, nodes, matches in calls:
+        piece = manifest.pieces[number]
+        yield PieceReport(
+            label=label,
+            digest=piece.digest,
+            nodes=nodes,
+            origin="memory" if number in known else "store",
+            form=piece.form,
+            bypass=None,
+            lookup_ms=0.0,
+            matches=matches,
+            sizes=sizes,
+        )
+        known.add(number)
 
 
 def _first_lines(change: Change) -> str:
