@@ -70,30 +70,19 @@ def dispatch(made: Any) -> dict[str, float]:
 
     ``choose``: microseconds a call for choosing among ``compile_sizes=[8]`` and ``ranges=[(9, 64), (65, 4096)]``.
     """
-    import torch
-    from torch.fx import Graph
 
-    from passprint.compiler.sizes import SizePlan, choose, varying_size
-    from passprint.passes import CompileRange
+    from passprint.compiler.stitched import choose
 
-    pieces = [made.run.__globals__[f"piece{i}"] for i in range(len(made.pieces))]
+    pieces = [made.run.__globals__[f"piece{i}"] for i in range(len(made.rows[0]))]
     outputs = [_output_count(made, i) for i in range(len(pieces))]
     replay = made.stitched.assemble([lambda inputs, n=n: (None,) * n for n in outputs])
     arguments = [None] * replay.__code__.co_argcount
     each = _best(lambda: replay(*arguments)) / len(pieces)
 
-    graph = Graph()
-    node = graph.placeholder("n")
-    env: Any = torch.fx.experimental.symbolic_shapes.ShapeEnv()
-    node.meta["example_value"] = env.create_unbacked_symint()
-    size = varying_size(graph)
-    plan = SizePlan.of([8], [(9, 64), (65, 4096)])
-    assert size is not None
-
     def nothing(n: int) -> None:
         return None
 
-    chosen = choose(size, nothing, dict.fromkeys(plan.within(CompileRange.any()), nothing))
+    chosen = choose(0, None, nothing, [(8, 8, nothing), (9, 64, nothing), (65, 4096, nothing)])
     return {"piece_us": each, "choose_us": _best(lambda: chosen(100)) - _best(lambda: nothing(100))}
 
 
