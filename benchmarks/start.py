@@ -265,7 +265,9 @@ def _times(one: float, plain: float | None) -> str:
     """As a share of plain's."""
     if not plain:
         return ""
-    return f"{one / plain:.2f}" if one > plain / 20 else f"1/{plain / max(one, 1e-9):.0f}"
+    if one <= 0:  # eager prepares nothing
+        return "–"
+    return f"{one / plain:.2f}" if one > plain / 20 else f"1/{plain / one:.0f}"
 
 
 def main(arguments: list[str] | None = None) -> int:
