@@ -604,7 +604,7 @@ module_exec(PyObject *module)
     }
     int failed = PyModule_AddObjectRef(module, "Check", type);
     Py_DECREF(type);
-    return failed;
+    return failed < 0 ? failed : PyModule_AddIntConstant(module, "KINDS", CLASS + 1);
 }
 
 static PyModuleDef_Slot module_slots[] = {

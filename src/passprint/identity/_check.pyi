@@ -1,5 +1,8 @@
 from typing import Any
 
+KINDS: int
+"""How many kinds of rows it was built for."""
+
 def rows_hold(rows: list[tuple[Any, ...]], absent: object, /) -> bool:
     """Whether every row, none of which is about a root, still holds."""
 

@@ -22,7 +22,7 @@ from types import (
     ModuleType,
 )
 
-from passprint.identity.slots import ABSENT, CLASS, EQUAL, ITEMS, MAPPING, NAME, NEVER, REFERS
+from passprint.identity.slots import ABSENT, CLASS, EQUAL, ITEMS, KINDS, MAPPING, NAME, NEVER, REFERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -209,6 +209,9 @@ try:
     if os.environ.get(_PURE):
         raise ImportError(f"{_PURE} is set")
     from passprint.identity import _check
+
+    if getattr(_check, "KINDS", None) != KINDS:
+        raise ImportError("the C module was built from other sources; install passprint again")
 except ImportError:
     build_check: Callable[[list[Row]], Check] = build_check_in_python
     rows_hold: Callable[[list[Row]], bool] = rows_hold_in_python

@@ -35,6 +35,8 @@ NEVER = 6
 """Something that only walking again can tell."""
 CLASS = 7
 """``(class, name, objects)``: as `REFERS`, and its ``__name__``, which the collector does not see."""
+KINDS = 8
+"""How many kinds there are. A C module that was built for another number is left alone."""
 
 ABSENT = object()
 ROOT = 0
