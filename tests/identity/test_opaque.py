@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import pickle
 import sys
 import threading
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from tests.identity.pairs import load
@@ -174,3 +176,16 @@ def test_a_getstate_that_raises_is_a_named_path() -> None:
     (path,) = fingerprint(function, strict=False).opaque
     assert path.endswith("_Refuses, whose __getstate__ raised RuntimeError")
     assert "refuses" in path
+
+
+class _RefusesToBePickled(itertools.count):  # type: ignore[type-arg]
+    """An object with state that Python cannot see, whose class has an exception of its own for saying so."""
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise pickle.PickleError("not this one")
+
+
+def test_a_reduce_that_raises_is_a_named_path() -> None:
+    """As torch's ScriptFunction does; found by the fuzz."""
+    (path,) = fingerprint({"held": [_RefusesToBePickled(3)]}, strict=False).opaque
+    assert path.endswith("_RefusesToBePickled")

@@ -194,7 +194,7 @@ def _expand_reduced(walk: Walk, value: Any, node: Node) -> None:
         walk.slots.never()
     try:
         reduced = value.__reduce_ex__(4)
-    except (TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError, OSError):
+    except Exception:  # noqa: BLE001  (it is the class's own code, and may raise anything)
         walk.mark_opaque(node, type(value).__qualname__)
         return
     _add_class(walk, value, node)
