@@ -14,12 +14,8 @@ from typing import Any
 
 import torch
 
+from passprint.identity.guards import CheckInC as Check
 from passprint.identity.slots import ABSENT, MAPPING, REFERS
-
-try:
-    from passprint.identity._check import Check
-except ImportError:
-    Check = None  # type: ignore[assignment, misc]
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 """Where a module keeps hooks that run with it. Dynamo does not guard on them; a program is used without any."""

@@ -213,9 +213,11 @@ try:
     if getattr(_check, "KINDS", None) != KINDS:
         raise ImportError("the C module was built from other sources; install passprint again")
 except ImportError:
+    CheckInC: Any = None
     build_check: Callable[[list[Row]], Check] = build_check_in_python
     rows_hold: Callable[[list[Row]], bool] = rows_hold_in_python
 else:
+    CheckInC = _check.Check
     build_check = _build_check_in_c
     rows_hold = _rows_hold_in_c
 # `build_check` gives a function that says whether every row still holds. It is called with a tuple of the root
