@@ -7,8 +7,10 @@ is, so that reading its weights for the first time is no part of it.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import re
 import resource
 import statistics
 import sys
@@ -39,21 +41,48 @@ def regional(model: Any, arguments: dict[str, Any], blocks: list[Any], spec: dic
     return call
 
 
+def _entry(model: Any, arguments: dict[str, Any]) -> Any:
+    """What ``aot_compile`` compiles: a plain function of a module (it cannot store a decorated ``forward``)."""
+    return model(**arguments)
+
+
 def aot_compile(model: Any, arguments: dict[str, Any], blocks: list[Any], spec: dict[str, Any]) -> Call:
-    """Dynamo's artifact of ``forward``; made where there is none yet.
+    """Dynamo's artifact of a function that calls the model; made where there is none yet.
 
     All guards are left out of it, which is not safe: with those that models have, torch refuses to store it.
+    The modules that its code names and that it does not hold are noted when it is made, and given when it is loaded.
     """
     import torch
 
-    file = Path(spec["artifact"])
+    file, noted = Path(spec["artifact"]), Path(spec["artifact"] + ".json")
     if not file.exists():
         options = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
-        compiled: Any = torch.compile(type(model).forward, fullgraph=True, options=options)
-        compiled.aot_compile(((model,), arguments)).save_compiled_function(str(file))
+        compiled: Any = torch.compile(_entry, fullgraph=True, options=options)
+        compiled.aot_compile(((model, arguments), {})).save_compiled_function(str(file))
+        noted.write_text(json.dumps(_names_not_held(file)), encoding="utf-8")
+    names = json.loads(noted.read_text(encoding="utf-8"))
+    scope = {name: importlib.import_module(module) for name, module in names.items()}
     with file.open("rb") as data:
-        loaded = torch.compiler.load_compiled_function(data)
-    return lambda **given: loaded(model, **given)
+        loaded = torch.compiler.load_compiled_function(data, f_globals=scope)
+    return lambda **given: loaded(model, given)
+
+
+def _names_not_held(file: Path) -> dict[str, str]:
+    """The global names that an artifact of ``aot_compile`` asks for, each with the module that it means."""
+    import torch
+
+    try:
+        with file.open("rb") as data:
+            torch.compiler.load_compiled_function(data)
+    except RuntimeError as error:
+        found = {one[0]: one[1] for one in _MODULE_NAME.findall(str(error))}
+        if not found:
+            raise
+        return found
+    return {}
+
+
+_MODULE_NAME = re.compile(r"'(___module_(\w+?)_\d+_c\d+)'")
 
 
 def precompile(model: Any, arguments: dict[str, Any], blocks: list[Any], spec: dict[str, Any]) -> Call:
