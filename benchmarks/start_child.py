@@ -60,10 +60,8 @@ def aot_compile(model: Any, arguments: dict[str, Any], blocks: list[Any], spec: 
         compiled: Any = torch.compile(_entry, fullgraph=True, options=options)
         compiled.aot_compile(((model, arguments), {})).save_compiled_function(str(file))
         noted.write_text(json.dumps(_names_not_held(file)), encoding="utf-8")
-    names = json.loads(noted.read_text(encoding="utf-8"))
-    scope = {name: importlib.import_module(module) for name, module in names.items()}
     with file.open("rb") as data:
-        loaded = torch.compiler.load_compiled_function(data, f_globals=scope)
+        loaded = torch.compiler.load_compiled_function(data, f_globals=_modules(noted))
     return lambda **given: loaded(model, given)
 
 
@@ -82,20 +80,38 @@ def _names_not_held(file: Path) -> dict[str, str]:
     return {}
 
 
+def _modules(noted: Path) -> dict[str, Any]:
+    """The modules that were noted for an artifact, by the names that its code has for them."""
+    names = json.loads(noted.read_text(encoding="utf-8"))
+    return {name: importlib.import_module(module) for name, module in names.items()}
+
+
 _MODULE_NAME = re.compile(r"'(___module_(\w+?)_\d+_c\d+)'")
 
 
 def precompile(model: Any, arguments: dict[str, Any], blocks: list[Any], spec: dict[str, Any]) -> Call:
-    """The prototype behind ``TORCH_CACHING_PRECOMPILE=1`` (the parent sets it)."""
+    """The prototype behind ``TORCH_CACHING_PRECOMPILE=1`` (the parent sets it).
+
+    It fails to load what it made of a decorated ``forward``, so it is given a plain function, and the modules that its
+    stored code names and does not define.
+    """
     import torch
 
     file = Path(spec["artifact"])
     if file.exists():
         torch.compiler.load_cache_artifacts(file.read_bytes())
-    compiled: Call = torch.compile(model, fullgraph=True)
+    noted = Path(spec["artifact"] + ".json")
+    entry: Any = torch.compile(_entry, fullgraph=True)
+
+    def compiled(**given: Any) -> Any:
+        return entry(model, given)
+
     if file.exists():
+        globals().update(_modules(noted))
         return compiled
     compiled(**arguments)
+    named = {name: value.__name__ for name, value in globals().items() if name.startswith("___module_")}
+    noted.write_text(json.dumps(named), encoding="utf-8")
     saved = torch.compiler.save_cache_artifacts()
     if saved is None:
         raise RuntimeError("torch gave no cache artifacts")
