@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
-from tests.identity.pairs import Pair, check, pair
+from tests.identity.pairs import Pair, check, digest, load, pair
+
+from passprint.identity import Memo
 
 ROWS = [
     pair(
@@ -292,9 +296,31 @@ ROWS = [
         changed=("def target(x: float) -> str: return x", "def target(x: int): return x"),
         same=("def target(x: int) -> str:\n    return x",),
     ),
+    pair(
+        "hints under the future import",
+        "from __future__ import annotations\ndef target(x: int) -> str: return x",
+        changed=("from __future__ import annotations\ndef target(x: float) -> str: return x",),
+        same=("from __future__ import annotations\ndef target(x: int) -> str:\n    return x",),
+    ),
+    pair(
+        "hints that were assigned",
+        "def target(x): return x\ntarget.__annotations__ = {'x': 'int'}",
+        changed=("def target(x): return x\ntarget.__annotations__ = {'x': 'float'}",),
+        same=("def target(x): return x\ntarget.__annotations__ = dict(x='int')",),
+    ),
 ]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_pair(row: Pair) -> None:
     check(row)
+
+
+def test_hints_are_not_evaluated_and_asking_for_them_changes_nothing() -> None:
+    text = "def target(x: list[int], y: dict) -> str: return x\ntarget.__dict__['mark'] = 1"
+    before, memo, target = digest(load(text)), Memo(), load(text)
+    assert memo.digest(target) == before
+    assert set(target.__annotations__) == {"x", "y", "return"}
+    assert memo.digest(target) == digest(target) == before
+    if sys.version_info >= (3, 14):  # before, the definition fails
+        assert digest(load("def target(x: undefined): return x")) != before

@@ -46,9 +46,11 @@ def make(n):
     return inner, change
 inner, change = make(1)
 bound = functools.partial(deepest, 5)
+def hinted(x): return x
+hinted.__annotations__ = {"x": "float"}
 def helper(x):
     return deepest(x), FLAG, ZERO, TABLE, PAIRS, ITEMS, SEEN, NESTED, CONFIG, SLOTTED, inner, bound, len(x), os.path, (
-        COUNTS, Odd)
+        COUNTS, Odd, hinted)
 class Root:
     def method(self): return 1
 class Base(Root):
@@ -122,7 +124,8 @@ CHANGES = {
     "a dict's value is assigned": lambda m: m.TABLE.update(eps=2),
     "a dict's value is assigned an equal object": lambda m: m.TABLE.update(eps=1.0),
     "a dict's order changes": lambda m: m.PAIRS.update(a=m.PAIRS.pop("a")),
-    "a hint is changed in place": lambda m: m.deepest.__annotations__.update(x="int"),
+    "hints are assigned": lambda m: setattr(m.deepest, "__annotations__", {"x": "int"}),
+    "a hint is changed in place": lambda m: m.hinted.__annotations__.update(x="int"),
     "a dict gets a key": lambda m: m.TABLE.update(other=1),
     "a defaultdict gets a key": lambda m: m.COUNTS["b"],
     "a defaultdict's value is assigned an equal object": lambda m: m.COUNTS.update(a=True),

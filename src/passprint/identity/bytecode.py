@@ -49,6 +49,8 @@ def _probe(source: str) -> CodeType:
 
 
 _EMPTY_DOC_SLOT = _probe("def f(): return 70000").co_consts[:1] == (None,)
+# From 3.14 on the first constant is kept though nothing loads it: a docstring, or whatever else came first.
+_KEEPS_FIRST = _probe("def f(x): return x + 1").co_consts == (1,)
 _FLAGGED_DOC = bool(_probe("def f():\n 'doc'").co_flags & _CO_HAS_DOCSTRING)
 _NO_DOC_NAMES = frozenset({"<lambda>", "<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})
 
@@ -232,6 +234,16 @@ def _without_docstring(code: CodeType, text: bytes) -> tuple[bytes, tuple[Any, .
     return (text, consts) if rewritten is None else (rewritten, kept)
 
 
+def _without_unused_first(code: CodeType, text: bytes) -> tuple[bytes, tuple[Any, ...]]:
+    """The code and constants less a first constant that nothing loads, so that a docstring makes no difference."""
+    consts = code.co_consts
+    if not consts or len(consts) > 255:
+        return text, consts
+    rest = consts[1:]
+    moved = move_constants(text, bytes([0, *range(len(rest))]))
+    return (text, consts) if moved is None else (moved, rest)
+
+
 def _split_consts(
     consts: tuple[Any, ...], nested: list[CodeFacts]
 ) -> tuple[tuple[Any, ...], tuple[tuple[int, str, bytes], ...]]:
@@ -258,7 +270,9 @@ def _build_facts(code: CodeType) -> CodeFacts:
     text = code.co_code
     names = code.co_names
     counted, consts = text, code.co_consts
-    if _has_docstring(code):
+    if _KEEPS_FIRST:
+        counted, consts = _without_unused_first(code, text)
+    elif _has_docstring(code):
         counted, consts = _without_docstring(code, text)
     nested: list[CodeFacts] = []
     payload = pack(

@@ -7,7 +7,7 @@ from enum import Enum, EnumType
 
 from passprint.identity.canonical import encode_text, frame
 from passprint.identity.code_kinds import foreign_bytes
-from passprint.identity.hints import hint_text, hints_of
+from passprint.identity.hints import held_hints, hint_bytes, hint_text, lazy_hints
 from passprint.identity.node import Node
 from passprint.identity.walk import FINDERS, HANDLERS, Handler, Walk, by_name
 
@@ -91,7 +91,7 @@ def _expand_class(walk: Walk, cls: type, node: Node) -> None:
     content = dict(namespace)
     walk.slots.klass(cls)
     walk.slots.mapping(namespace, dict(content))
-    node.head = frame(b"n", encode_text(cls.__name__)) + hints_of(cls)
+    node.head = frame(b"n", encode_text(cls.__name__)) + (hint_bytes(held_hints(cls)) or lazy_hints(cls))
     if "__dataclass_fields__" in content:
         _add_dataclass(walk, node, content)
     kind = type(cls)

@@ -21,7 +21,7 @@ from types import (
 
 from passprint.identity.bytecode import code_facts
 from passprint.identity.canonical import canonical, encode_text, frame, is_flat
-from passprint.identity.hints import LAZY_HINTS, hints_of
+from passprint.identity.hints import held_hints, hint_bytes, lazy_hints
 from passprint.identity.node import EMPTY_CELL, Node
 from passprint.identity.opcodes import read_holders
 from passprint.identity.origin import Origin
@@ -65,7 +65,7 @@ def _expand_function(walk: Walk, function: FunctionType, node: Node) -> None:
     namespace = function.__globals__
     origin = walk.origins.of_module(namespace.get("__name__"))
     attributes, has_hints = read_holders(function)
-    hints = hints_of(function) if origin.by_content and (has_hints or LAZY_HINTS) else b""
+    held = held_hints(function) if has_hints and origin.by_content else None
     if (
         attributes
         and namespace.get("__name__") == "functools"
@@ -76,10 +76,11 @@ def _expand_function(walk: Walk, function: FunctionType, node: Node) -> None:
         return
     walk.slots.refer(function)
     code = function.__code__
-    if hints and not LAZY_HINTS:
-        walk.slots.mapping(function.__annotations__, dict(function.__annotations__))
+    if held is not None:
+        walk.slots.mapping(held, dict(held))
     if origin.by_content:
         facts = code_facts(code)
+        hints = hint_bytes(held) or lazy_hints(function)
         node.head = b"".join((facts.payload, frame(b"n", encode_text(function.__name__)), hints))
         add_reached(walk, node, function, facts)
     else:

@@ -2,7 +2,9 @@
 
 A hint counts by its text and not by what it names: code does not run it, but libraries read it (schemas of
 custom operators, dataclass fields). What a library made of a hint (a registry, a generated function) counts
-by itself. Lazy annotations (3.14) are never evaluated: the code that would compute them counts.
+by itself. Lazy annotations (3.14) are never evaluated: the code that would compute them counts, and what somebody
+changes in the dict that it has made does not. Hints that were assigned, or written under ``from __future__ import
+annotations``, are a dict in every version and count by content.
 """
 
 from __future__ import annotations
@@ -38,14 +40,31 @@ def hint_text(hint: Any) -> str:
     return name if isinstance(name, str) else type(hint).__qualname__
 
 
-def hints_of(owner: Any) -> bytes:
-    """The bytes of a function's or class's own hints."""
-    if LAZY_HINTS:
-        lazy = owner.__dict__.get("__annotate_func__") if isinstance(owner, type) else owner.__annotate__
-        code = getattr(lazy, "__code__", None)
-        return frame(b"a", code_facts(code).payload) if isinstance(code, CodeType) else b""
-    # An own entry only: a class's __annotations__ would be its base's where it has none.
-    hints = vars(owner).get("__annotations__") if isinstance(owner, type) else owner.__annotations__
-    if not isinstance(hints, dict) or not hints:  # a class made in C may have a descriptor by this name
+def held_hints(owner: Any) -> dict[str, Any] | None:
+    """The dict of own hints that a function or class holds; None where it has none, or code would make it (3.14)."""
+    hints: Any
+    if not isinstance(owner, type):
+        hints = None if LAZY_HINTS and owner.__annotate__ is not None else owner.__annotations__
+    elif LAZY_HINTS and vars(owner).get("__annotate_func__") is not None:
+        hints = None
+    else:
+        # An own entry only: a class's __annotations__ would be its base's where it has none.
+        hints = vars(owner).get("__annotations__") or vars(owner).get("__annotations_cache__")
+    # A class made in C may have a descriptor by this name.
+    return hints if isinstance(hints, dict) and hints else None
+
+
+def lazy_hints(owner: Any) -> bytes:
+    """The bytes of the code that makes an owner's hints when they are asked for (3.14); empty where none does."""
+    if not LAZY_HINTS:
+        return b""
+    lazy = vars(owner).get("__annotate_func__") if isinstance(owner, type) else owner.__annotate__
+    code = getattr(lazy, "__code__", None)
+    return frame(b"a", code_facts(code).payload) if isinstance(code, CodeType) else b""
+
+
+def hint_bytes(hints: dict[str, Any] | None) -> bytes:
+    """The bytes of hints as they are written."""
+    if not hints:
         return b""
     return frame(b"a", encode_text("\n".join([f"{name}: {hint_text(hint)}" for name, hint in hints.items()])))

@@ -138,7 +138,7 @@ _HOLDERS = frozenset({dict, tuple})
 
 
 def read_holders_in_python(function: FunctionType) -> tuple[dict[str, Any] | None, bool]:
-    """A function's dict of attributes (None where it has none), and whether it has type hints.
+    """A function's dict of attributes (None where it has none), and whether it holds a dict of type hints.
 
     Asking for ``__dict__`` or ``__annotations__`` makes a dict where there is none, which later checks would
     have to look at; what the garbage collector sees tells whether there is one.
@@ -156,7 +156,10 @@ def read_holders_in_python(function: FunctionType) -> tuple[dict[str, Any] | Non
     if not extra:
         return None, False
     if sys.version_info >= (3, 14):
-        return function.__dict__, True
+        dicts = [item for item in extra if type(item) is dict]
+        attributes = function.__dict__ if dicts else None
+        has_attributes = any(item is attributes for item in dicts)
+        return attributes if has_attributes else None, len(dicts) > has_attributes
     hints = function.__annotations__
     ids.add(id(hints))
     has_attributes = any(type(item) is dict and id(item) not in ids for item in gc.get_referents(function))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType, MethodDescriptorType, ModuleType
 
 from passprint.errors import OpaqueError
 from passprint.identity.canonical import canonical, encode_text, frame, is_flat
@@ -141,9 +141,10 @@ def _expand_with_getstate(walk: Walk, value: Any, node: Node) -> None:
     try:
         state = value.__getstate__()
     except Exception as error:  # noqa: BLE001  (it is the class's own code, and may raise anything)
-        walk.mark_opaque(
-            node, f"{type(value).__qualname__}, whose __getstate__ raised {type(error).__name__}"
-        )
+        kind = type(value)
+        written_in_c = isinstance(kind.__getstate__, MethodDescriptorType)  # and says only that it has none
+        raised = "" if written_in_c else f", whose __getstate__ raised {type(error).__name__}"
+        walk.mark_opaque(node, f"{kind.__qualname__}{raised}")
         return
     _add_class(walk, value, node)
     node.add("", "state", walk.child(state), state)
