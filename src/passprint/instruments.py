@@ -4,7 +4,7 @@ Or, without touching code, ``PASSPRINT_INSTRUMENTS=verify,timing``.
 """
 
 from passprint.pipeline.alarm import ZeroMatchWarning
-from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun, Rewrite
+from passprint.pipeline.instruments.base import Instrument, NotFollowedWarning, PassRun, PipelineRun, Rewrite
 from passprint.pipeline.instruments.chosen import instruments_from_text
 from passprint.pipeline.instruments.draw import Draw
 from passprint.pipeline.instruments.dump import Dump
@@ -17,6 +17,7 @@ from passprint.pipeline.instruments.verify import Verify
 from passprint.pipeline.overlap import OverlapWarning
 
 __all__ = [
+    "NotFollowedWarning",
     "Draw",
     "Dump",
     "Instrument",

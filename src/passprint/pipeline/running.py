@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
@@ -13,7 +14,7 @@ from passprint.errors import PassError
 from passprint.passes import CompileRange, PassContext, RewriteCounter, current_pass_context, pass_context
 from passprint.passes.naming import name_of
 from passprint.pipeline import faults
-from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun
+from passprint.pipeline.instruments.base import Instrument, NotFollowedWarning, PassRun, PipelineRun
 from passprint.pipeline.instruments.chosen import from_environment
 from passprint.pipeline.instruments.session import Session, active
 from passprint.pipeline.limits import Limit, limit_text
@@ -55,7 +56,7 @@ def pipeline_run(
     if outer is None:
         instruments = (*from_environment.get(), *instruments)
     if takes != "graph":
-        instruments = tuple(one for one in instruments if one.beyond_graphs)
+        instruments = tuple(one for one in instruments if _follows(one, manager.hook))
     if outer is None and not instruments:
         yield
         return
@@ -78,6 +79,18 @@ def pipeline_run(
         session.notify("after_pipeline", run)
     finally:
         active.leave(token)
+
+
+def _follows(instrument: Instrument, hook: str) -> bool:
+    """Whether an instrument hears of passes that are given no graph; one that should and cannot says so."""
+    if not instrument.beyond_graphs and instrument.graphs_only_because:
+        warnings.warn(
+            f"the instrument '{instrument.name}' does not follow the passes at {hook}: "
+            f"{instrument.graphs_only_because}",
+            NotFollowedWarning,
+            stacklevel=2,
+        )
+    return instrument.beyond_graphs
 
 
 @contextmanager

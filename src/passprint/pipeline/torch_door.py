@@ -42,12 +42,15 @@ __all__ = [
     "CustomPartitionerFn",
     "CustomSchedulerPass",
     "Hook",
+    "buffers_made",
+    "buffers_needed",
     "forget_compiled",
     "hint_of",
     "register_operators",
     "is_per_thread",
     "lowered_graph",
     "on_real_tensors",
+    "operations_of",
     "passes_in_slot",
     "put_for_process",
     "same_size",
@@ -214,6 +217,21 @@ def register_operators() -> None:
     """Import what defines the operators of Inductor's graphs and of the library's passes."""
 
     import passprint.passes.library.ops  # noqa: F401 - registers passprint's operators
+
+
+def buffers_made(node: Any) -> set[str]:
+    """The buffers that a node of the scheduler makes."""
+    return set(node.get_buffer_names())
+
+
+def buffers_needed(node: Any) -> set[str]:
+    """The buffers that a node of the scheduler reads or waits for, where another node of the graph makes them."""
+    return {dependency.name for dependency in node.unmet_dependencies}
+
+
+def operations_of(node: Any) -> list[str]:
+    """The operations that a node of the scheduler stands for: one, or those that were fused into it."""
+    return [inner.get_name() for inner in node.get_nodes()]
 
 
 def forget_compiled() -> None:

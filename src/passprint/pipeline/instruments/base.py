@@ -78,6 +78,10 @@ class Rewrite:
     number: int
 
 
+class NotFollowedWarning(UserWarning):
+    """An instrument cannot follow the passes of a hook."""
+
+
 class Instrument:
     """Told what happens while a pipeline runs. Write a class with the callbacks that are of interest.
 
@@ -89,11 +93,13 @@ class Instrument:
     its class and attributes; all others leave the identity as it is.
     ``beyond_graphs``: True for an instrument that also hears of passes over the scheduler's nodes and of partitioners;
     all others hear only of passes that rewrite ``run.graph``.
+    ``graphs_only_because``: for one that cannot follow those, why, and what else there is; it is said in a warning.
     """
 
     name: ClassVar[str] = "instrument"
     changes_graph: ClassVar[bool] = False
     beyond_graphs: ClassVar[bool] = False
+    graphs_only_because: ClassVar[str] = ""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

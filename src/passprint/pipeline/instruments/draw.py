@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch.fx import Graph
 
 from passprint.errors import PipelineError
 from passprint.passes.naming import name_of
-from passprint.pipeline.graph_text import difference, target_text, value_text
+from passprint.pipeline.graph_text import cut_text, difference, nodes_text, target_text, value_text
 from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun
 from passprint.pipeline.snapshots import Snapshot
 
@@ -74,18 +75,20 @@ class Draw(Instrument):
     ``graph000.dot``, and as ``graph000.svg`` where Graphviz's ``dot`` is installed.
     """
 
+    beyond_graphs: ClassVar[bool] = True
+
     def __init__(self, folder: str | Path = "passprint-drawing", *, graphviz: bool = True) -> None:
         self._folder = Path(folder)
         self._graphviz = graphviz
         self._graphs: dict[PipelineRun, _Drawn] = {}
-        self._before: dict[PassRun, Snapshot] = {}
+        self._before: dict[PassRun, Callable[[], str]] = {}
 
     def before_pipeline(self, run: PipelineRun) -> None:
         if run.parent is None:
             self._graphs[run] = _Drawn(run.graph_id, run.hook or "several hooks", len(run.graph.nodes))
 
     def before_pass(self, run: PassRun) -> None:
-        self._before[run] = Snapshot(run.graph)
+        self._before[run] = _text_of(run)
 
     def after_pass(self, run: PassRun) -> None:
         row = self._row(run)
@@ -110,11 +113,10 @@ class Draw(Instrument):
 
     def _row(self, run: PassRun) -> _Row:
         before = self._before.pop(run, None)
-        nodes = f"{run.nodes_before} → {len(run.graph.nodes)}"
+        nodes = f"{run.nodes_before} → {_count_of(run)}"
         row = _Row(run.name, len(run.within) - 1, run.changed, run.rewrites, nodes, run.seconds * 1e3)
         if before is not None and run.changed:
-            after = Snapshot(run.graph).text()
-            lines = difference(before.text(), after, ("before", "after")).splitlines()[2:]
+            lines = difference(before(), _text_of(run)(), ("before", "after")).splitlines()[2:]
             row.diff = [({"+": "add", "-": "del"}.get(line[:1], ""), line) for line in lines]
         self._graphs[run.within[0]].rows.append(row)
         return row
@@ -140,6 +142,22 @@ class Draw(Instrument):
 
         environment = jinja2.Environment(autoescape=True)
         return environment.from_string(_PAGE).render(title="passprint pipeline", graphs=self._graphs.values())
+
+
+def _text_of(run: PassRun) -> Callable[[], str]:
+    """What the pass works on, to be written out where it is wanted."""
+    if run.scheduled is not None:
+        nodes = list(run.scheduled)
+        return lambda: nodes_text(nodes)
+    if run.parts:
+        return lambda: cut_text(*run.parts)
+    return Snapshot(run.graph).text
+
+
+def _count_of(run: PassRun) -> int:
+    if run.scheduled is not None:
+        return len(run.scheduled)
+    return sum(len(part.nodes) for part in run.parts or (run.graph,))
 
 
 def dot_text(graph: Graph) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.utils._pytree import tree_leaves
@@ -33,6 +33,10 @@ class Numerics(Instrument):
     Raises PassError from the pipeline: it names the pass, the largest difference, and where it is. A graph that cannot
     be run is warned of and left alone (``skipped`` lists why, by graph number).
     """
+
+    graphs_only_because: ClassVar[str] = (
+        "only a graph can be run on numbers by itself. 'passprint bisect' finds a pass by what the whole program gives"
+    )
 
     def __init__(
         self,

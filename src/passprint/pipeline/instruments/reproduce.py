@@ -6,7 +6,7 @@ import hashlib
 import sys
 import warnings
 from pathlib import Path
-from typing import TextIO
+from typing import ClassVar, TextIO
 
 from passprint.errors import PassError, PassprintError
 from passprint.pipeline.graph_file import to_data
@@ -27,6 +27,10 @@ class Reproduce(Instrument):
     standard error unless given. ``passprint reproduce FOLDER`` runs one in a fresh process, and with ``--reduce``
     makes the graph smaller.
     """
+
+    graphs_only_because: ClassVar[str] = (
+        "only a pass over one graph can be run again from a folder. A PassError still names the pass that failed"
+    )
 
     def __init__(self, folder: str | Path = "passprint-failures", *, stream: TextIO | None = None) -> None:
         self.written: list[Path] = []

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from passprint.errors import PassError
 from passprint.passes import pass_context
-from passprint.pipeline.graph_text import difference, structure_text
+from passprint.pipeline.beyond_graphs import cut_faults, scheduling_faults
+from passprint.pipeline.graph_text import difference, nodes_text, structure_text
 from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun
 from passprint.pipeline.snapshots import copy_graph
+from passprint.pipeline.torch_door import HOOKS
 from passprint.pipeline.verifier import Checked, Fault, faults, look
 
 #: How many lines of difference, and how many further faults, an error shows.
@@ -20,8 +24,11 @@ class Verify(Instrument):
 
     ``functional``: whether a new write to memory is a fault (never at "pre_grad", where graphs are not functional).
     ``repeat``: also run each pass on a copy of its graph; a pass that gives another graph the second time is at fault.
+    Of the scheduler's nodes: each is there once, after what it needs. Of a partitioner's two graphs: each is sound.
     Raises PassError from the pipeline: it names the pass, the node and the expectation, and shows the difference.
     """
+
+    beyond_graphs: ClassVar[bool] = True
 
     def __init__(self, *, functional: bool = True, repeat: bool = False) -> None:
         self._functional = functional
@@ -29,6 +36,7 @@ class Verify(Instrument):
         self._known: dict[PipelineRun, Checked] = {}
         self._before: dict[PassRun, Checked] = {}
         self._second: dict[PassRun, str] = {}
+        self._scheduled: dict[PassRun, list[Any]] = {}
 
     def __str__(self) -> str:
         options = [
@@ -37,6 +45,9 @@ class Verify(Instrument):
         return f"{self.name}{{{','.join(options)}}}"
 
     def before_pass(self, run: PassRun) -> None:
+        if _is_beyond_graphs(run):
+            self._scheduled[run] = list(run.scheduled or ())
+            return
         self._before[run] = look(run.graph, self._known.get(run.within[0]))
         if self._repeat:
             copy = copy_graph(run.graph)
@@ -46,6 +57,9 @@ class Verify(Instrument):
             self._second[run] = structure_text(copy)
 
     def after_pass(self, run: PassRun) -> None:
+        if _is_beyond_graphs(run):
+            self._check_beyond_graphs(run)
+            return
         before = self._before.pop(run)
         after = look(run.graph, before)
         is_functional = run.within[0].hook != "pre_grad"
@@ -66,30 +80,56 @@ class Verify(Instrument):
             raise _error(run, before, after, found)
         self._known[run.within[0]] = after
 
+    def _check_beyond_graphs(self, run: PassRun) -> None:
+        before = self._scheduled.pop(run)
+        if run.scheduled is not None:
+            found = list(scheduling_faults(before, run.scheduled))
+            was, now, what = (
+                nodes_text(before),
+                nodes_text(run.scheduled),
+                "the order of the scheduler's nodes",
+            )
+        else:
+            found = list(cut_faults(run.graph, run.parts))
+            was, now, what = "", "", "the cut"
+        if found:
+            raise _error_of(run.name, found, difference(was, now, ("before", "after")), what)
+
     def after_pipeline(self, run: PipelineRun) -> None:
         self._known.pop(run, None)
 
     def on_error(self, run: PassRun, error: Exception) -> None:
         self._before.pop(run, None)
         self._second.pop(run, None)
+        self._scheduled.pop(run, None)
         for pipeline in run.within:
             self._known.pop(pipeline, None)
 
 
+def _is_beyond_graphs(run: PassRun) -> bool:
+    """Whether the pass is one over the scheduler's nodes, or a partitioner."""
+    hook = run.within[-1].hook
+    return hook is not None and HOOKS[hook].takes != "graph"
+
+
 def _error(run: PassRun, before: Checked, after: Checked, found: list[Fault]) -> PassError:
-    first = found[0]
-    diff = difference(before.snapshot.text(), after.snapshot.text(), ("before", "after")).splitlines()
+    text = difference(before.snapshot.text(), after.snapshot.text(), ("before", "after"))
+    return _error_of(run.name, found, text, "the graph")
+
+
+def _error_of(name: str, found: list[Fault], text: str, what: str) -> PassError:
+    first, diff = found[0], text.splitlines()
     shown = diff[2:][:_LINES] or ["(the nodes are the same)"]
     more = [f"  … {len(diff) - 2 - _LINES} more lines"] if len(diff) - 2 > _LINES else []
     others = [f"  also: {fault.reason}" for fault in found[1 : 1 + _FAULTS]]
     if len(found) > 1 + _FAULTS:
         others.append(f"  and {len(found) - 1 - _FAULTS} more")
     lines = [
-        f"the pass '{run.name}' broke the graph ({first.rule}): {first.reason}",
+        f"the pass '{name}' broke {what} ({first.rule}): {first.reason}",
         *others,
         "What it changed:",
         *[f"  {line}" for line in shown],
         *more,
         first.advice,
     ]
-    return PassError("\n".join(lines), pass_name=run.name, node=first.node, reason=first.reason)
+    return PassError("\n".join(lines), pass_name=name, node=first.node, reason=first.reason)
