@@ -135,12 +135,16 @@ def _moved(place: Path) -> str:
     return str(place / "moved")
 
 
+# Packages that pip installed have their compiled files; a checkout writes its own at the first import, unless told not.
+_COMPILED_FILES = {"PYTHONDONTWRITEBYTECODE": ""}
+
+
 def _start(spec: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
     """One process; what it measured, or ``{"error": …}`` where it failed."""
     try:
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.start_child", json.dumps(spec)],
-            env={**os.environ, **environment},
+            env={**os.environ, **_COMPILED_FILES, **environment},
             capture_output=True,
             text=True,
             timeout=_TIMEOUT,

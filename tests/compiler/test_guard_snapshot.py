@@ -15,6 +15,7 @@ import passprint
 from passprint.compiler.guard_facts import GuardFact
 from passprint.compiler.guard_pins import Pins
 from passprint.compiler.guard_snapshot import Check, Snapshots
+from passprint.compiler.guard_source import Sources
 
 needs_c = pytest.mark.skipif(Check is None, reason="the C check of the identity room was not built")
 
@@ -146,7 +147,7 @@ def test_a_model_that_always_changes_is_looked_at_ever_more_rarely() -> None:
     ],
 )
 def test_which_guards_need_not_be_asked(kind: str, source: str, detail: str | None, sure: bool) -> None:
-    assert Pins(whole()).covers(GuardFact(kind, source, detail)) is sure
+    assert Pins(whole(), Sources()).covers(GuardFact(kind, source, detail)) is sure
 
 
 REFUSED = ("an attribute", "a parameter that is gone", "a hook", "the class")

@@ -90,7 +90,7 @@ class Tracer:
         bytecode, self._bytecode = self._bytecode, None
         if bytecode is None:
             return
-        facts = [_fact(guard) for guard in sorted(guards)]
+        facts = [_fact(guard) for guard in sorted(guards, key=_order)]
         traced = [code for code in self._traced if code is not self._entry.__code__]
         self._finished(Trace(facts, bytecode, self._globals, traced, self._tensor_facts))
 
@@ -107,6 +107,11 @@ def _hook_of(owner: weakref.ref[Tracer], entry: CodeType) -> Callable[[CodeType,
 def _name(source: Any) -> str:
     name = source.name
     return str(name() if callable(name) else name)
+
+
+def _order(guard: Any) -> Any:
+    """Dynamo's own order of guards. As a key it is computed once for each guard, and not at every comparison."""
+    return guard.sort_key()
 
 
 def _fact(guard: Any) -> GuardFact:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from passprint.compiler.guard_facts import GuardFact
+from passprint.compiler.guard_source import Sources
 
 OPEN = object()
 """Stands for the value of an expression that goes through something else than modules."""
@@ -40,9 +41,12 @@ _POINTER = frozenset({"NOT_NONE_MATCH", "TENSOR_MATCH"})
 class Pins:
     """The slots of the modules of one model; what is no module has none."""
 
-    def __init__(self, model: object) -> None:
+    def __init__(self, model: object, sources: Sources) -> None:
         modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
         self._model = model
+        self._parse = sources.parse
+        self._known: dict[int, tuple[ast.expr, Any]] = {}
+        self._plain: dict[type, bool] = {}
         self._modules = {id(module): module for module in modules}
         self._dicts: dict[int, object] = {}
         for module in modules:
@@ -84,11 +88,17 @@ class Pins:
 
     def _of(self, source: str) -> Any:
         try:
-            return self._value(ast.parse(source, mode="eval").body)
+            return self._value(self._parse(source))
         except SyntaxError:
             return OPEN
 
     def _value(self, node: ast.expr) -> Any:
+        known = self._known.get(id(node))
+        if known is None:
+            known = self._known[id(node)] = (node, self._found(node))
+        return known[1]
+
+    def _found(self, node: ast.expr) -> Any:
         if isinstance(node, ast.Attribute):
             owner = self._value(node.value)
             return self._attribute(owner, node.attr) if self._is_module(owner) else OPEN
@@ -104,7 +114,7 @@ class Pins:
     def _attribute(self, module: Any, name: str) -> Any:
         """An attribute that is looked up as ever, in the module's own dictionary or as a plain value of a class."""
         cls = type(module)
-        if any("__getattribute__" in vars(base) for base in cls.__mro__ if base is not object):
+        if not self._looks_up_plainly(cls):
             return OPEN
         held = vars(module)
         own = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), OPEN)
@@ -113,6 +123,14 @@ class Pins:
         if own is not OPEN and hasattr(type(own), "__get__"):
             return OPEN
         return held.get(name, own)
+
+    def _looks_up_plainly(self, cls: type) -> bool:
+        """Whether no class of the MRO has its own way to look up attributes."""
+        known = self._plain.get(cls)
+        if known is None:
+            bases = [base for base in cls.__mro__ if base is not object]
+            known = self._plain[cls] = not any("__getattribute__" in vars(base) for base in bases)
+        return known
 
 
 def _never_changes(value: object) -> bool:

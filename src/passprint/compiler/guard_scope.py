@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
+from passprint.compiler.guard_source import Sources
 from passprint.compiler.refs import CannotRecordError
 
 _CALLABLE = frozenset(
@@ -45,24 +46,24 @@ class Scope:
     """One generated function: expressions become variables, each once."""
 
     def __init__(
-        self, global_name: Callable[[str], str], class_name: Callable[[ast.expr], str | None] = _no_name
+        self,
+        sources: Sources,
+        global_name: Callable[[str], str],
+        class_name: Callable[[ast.expr], str | None] = _no_name,
     ) -> None:
+        self._parse = sources.parse
         self._global_name = global_name
         self._class_name = class_name
         self.lines: list[str] = []
         self._names: dict[str, str] = {}
-        self._sources: dict[str, str] = {}
+        self._known: dict[int, tuple[ast.expr, str]] = {}
 
     def source(self, text: str) -> str:
         """The variable that holds the value of a source expression."""
-        known = self._sources.get(text)
-        if known is None:
-            try:
-                tree = ast.parse(text, mode="eval").body
-            except SyntaxError:
-                raise CannotRecordError(f"a guard on {text} is no expression") from None
-            known = self._sources[text] = self.value(tree)
-        return known
+        try:
+            return self.value(self._parse(text))
+        except SyntaxError:
+            raise CannotRecordError(f"a guard on {text} is no expression") from None
 
     def value(self, node: ast.expr) -> str:
         """The name, or the literal, that stands for an expression."""
@@ -72,7 +73,10 @@ class Scope:
             if node.id in _CALLABLE or node.id in ("True", "False", "None"):
                 return node.id
             raise CannotRecordError(f"a guard uses {node.id}")
-        return self._variable(self._text(node))
+        known = self._known.get(id(node))
+        if known is None:
+            known = self._known[id(node)] = (node, self._variable(self._text(node)))
+        return known[1]
 
     def _text(self, node: ast.expr) -> str:
         if isinstance(node, ast.Attribute):

@@ -26,6 +26,7 @@ from passprint.compiler.guard_code import tensor_text
 from passprint.compiler.guard_facts import GuardFact, TensorFact
 from passprint.compiler.guard_pins import Pins
 from passprint.compiler.guard_scope import Scope
+from passprint.compiler.guard_source import Sources, Values
 from passprint.compiler.refs import CannotRecordError, Ref, Refs
 
 # Held by the check of modes (compiler/ambient.py) at every call.
@@ -79,11 +80,13 @@ class GuardWriter:
     told: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._pins = Pins(self.frame_locals.get("model"))
-        self._check, self._fetch = Scope(self.global_name), Scope(self.global_name)
-        self._rest = Scope(self.global_name, self._pinned_class)
+        sources = Sources()
+        self._values = Values(sources, self.frame_locals, self.frame_globals)
+        self._pins = Pins(self.frame_locals.get("model"), sources)
+        self._check, self._fetch = Scope(sources, self.global_name), Scope(sources, self.global_name)
+        self._rest = Scope(sources, self.global_name, self._pinned_class)
         self._here = self._check
-        self._hooks = Scope(self.global_name)
+        self._hooks = Scope(sources, self.global_name)
         self._written: set[str] = set()
         self._asked: set[str] = set()
         self._open_tensors: dict[int, str] = {}
@@ -92,7 +95,7 @@ class GuardWriter:
         self._named: list[str] = []
         self._constants: dict[int, tuple[object, str]] = {}
         self._hook_names: list[str] = []
-        self._tensor_names: dict[int, tuple[object, str, str]] = {}
+        self._tensor_names: dict[int, tuple[object, str, str, int]] = {}
         self._tensor_meta: list[tuple[Any, ...]] = []
 
     def write(self, facts: Sequence[GuardFact]) -> GuardCode:
@@ -103,7 +106,7 @@ class GuardWriter:
         for fact in facts:
             if fact.kind not in ("EMPTY_NN_MODULE_HOOKS_DICT", *_AMBIENT) and not self._is_pinned(fact):
                 self._one(fact)
-        tensors = ", ".join(name for _, _, name in self._tensor_names.values())
+        tensors = ", ".join(name for _, _, name, _ in self._tensor_names.values())
         self._here = self._check
         self._fail_if(
             f"not tensors({tensors})", GuardFact("the dtype, device, sizes or strides of a tensor", "")
@@ -154,9 +157,8 @@ class GuardWriter:
         return None if cls is None else self._constant(cls, ast.unparse(node), "type({})")
 
     def _evaluate(self, source: str) -> Any:
-        scope = {"L": self.frame_locals, "G": self.frame_globals}
         try:
-            return eval(source, scope)
+            return self._values.of(source)
         except Exception as error:
             raise CannotRecordError(f"the guard on {source} cannot be read: {error}") from error
 
@@ -309,13 +311,13 @@ class GuardWriter:
             self._fail_if(f"{here} is not {self._here.source(known[1])}", fact)
             return
         if known is not None:
-            self._open_tensors[list(self._tensor_names).index(id(value))] = here
+            self._open_tensors[known[3]] = here
         else:
             self._new_tensor(fact, value, here)
         self._marks(fact, value, here)
 
     def _new_tensor(self, fact: GuardFact, value: torch.Tensor, here: str) -> None:
-        self._tensor_names[id(value)] = (value, fact.source, here)
+        self._tensor_names[id(value)] = (value, fact.source, here, len(self._tensor_names))
         fixed = self.tensor_facts.get(fact.source) or TensorFact(tuple(value.shape), tuple(value.stride()))
         self._tensor_meta.append((fact.source, tensor_text(value), fixed.sizes, fixed.strides))
 

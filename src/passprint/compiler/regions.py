@@ -33,6 +33,7 @@ class Decisions(Protocol):
     """What a trace is asked; `RepeatedBlocks` answers."""
 
     reused: int
+    latest_move: tuple[Any, Any, Any] | None
 
     def takes(self, module: nn.Module, tx: Any, arguments: Sequence[Any]) -> bool: ...
 
@@ -223,6 +224,15 @@ class _Moved:
         return known
 
 
+def _moved(repeats: Decisions, cached: Any, fingerprint: Any) -> _Moved:
+    """What moves the sources of ``cached`` to the block of ``fingerprint``: asked for by the check and by the stamp."""
+    latest = repeats.latest_move
+    if latest is None or latest[0] is not cached or latest[1] is not fingerprint:
+        latest = repeats.latest_move = (cached, fingerprint, _Moved(cached, fingerprint))
+    moved: _Moved = latest[2]
+    return moved
+
+
 @cache
 def _field_names(kind: type) -> list[str]:
     """The names of a data class's fields: asking each time is a tenth of moving a source."""
@@ -255,7 +265,10 @@ def _is_reusable(
         symbol = lifted.expr if isinstance(lifted, LiftedBoundSymbol) else None
         if symbol is not None and symbol not in tx.output.current_tracer.bound_symbols:
             return False  # the symbol has become a number since
-    new_source, own = _Moved(cached, fingerprint), repeats.own_parts(first) | repeats.own_parts(other)
+    new_source, own = (
+        _moved(repeats, cached, fingerprint),
+        repeats.own_parts(first) | repeats.own_parts(other),
+    )
     changes = _changes(tx)
     if changes.keys() & own or not _same_changes(changes, repeats.changes_before(cached)):
         return False
@@ -348,7 +361,7 @@ def _stamp_out_subgraph(
     from torch._dynamo.variables.builder import VariableBuilder
 
     result = original(tx, fingerprint, cached)
-    new_source = _Moved(cached, fingerprint)
+    new_source = _moved(repeats, cached, fingerprint)
     fresh: dict[str, Any] = dict.fromkeys(
         ("guard_types", "code_list", "obj_weakref", "guarded_class_weakref", "_hash")
     )

@@ -181,6 +181,7 @@ class RepeatedBlocks:
     def __init__(self, model: object) -> None:
         self._blocks = WeakSet(repeated_blocks(model))
         self.traced = self.reused = 0
+        self.latest_move: tuple[Any, Any, Any] | None = None
         self.refused: str | None = None
         self._entered = False
         self._traces: dict[type, int] = {}
@@ -215,6 +216,7 @@ class RepeatedBlocks:
             self._tokens.append(regions.enter(self))
 
     def __exit__(self, *error: object) -> None:
+        self.latest_move = None
         if self._tokens:
             regions.leave(self._tokens.pop())
 
