@@ -1,25 +1,27 @@
 """What a pass manager costs: ten passes under a manager beside the same ten called by hand.
 
-First with the library's passes on the graph of a transformer, without instruments and with each. Then ten
-simple rewriting
-passes on torch.fx, onnx_ir and xDSL, under the pass manager of each. Ways take turns on fresh graphs, so that
-noise falls on
-all alike; figures are of processor time, the least of the repeats, and overheads are ratios to the calls by hand.
+First with the library's passes on the graph of a transformer, without instruments and with each. Then ten simple
+rewriting passes on torch.fx, onnx_ir and xDSL, under the pass manager of each. Each way takes turns with the calls by
+hand on fresh graphs, forwards and backwards, so that noise falls on both alike. Figures are of processor time: medians,
+and for the library's passes a 95% interval of the overhead, by a bootstrap over the rounds.
 """
 
 from __future__ import annotations
 
+import argparse
+import functools
 import gc
 import io
+import random
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -30,7 +32,10 @@ from passprint.passes.library import ALL
 from passprint.pipeline import PassManager
 from passprint.pipeline.snapshots import copy_graph
 
-REPEATS = 7
+REPEATS = 1
+SECONDS = 60.0  # about, for the comparisons at all sizes
+DRAWS = 1_000
+LEAST_ROUNDS = 6  # with fewer the bootstrap draws nearly the same rounds, and its interval says nothing
 SIZES = (100, 1_000, 10_000)
 PASSES = 10
 NUMERICS_UP_TO = 1_000
@@ -87,22 +92,35 @@ def instruments(folder: str) -> dict[str, Callable[[], Instrument]]:
     }
 
 
-def least(
+def in_turn(
     ways: Mapping[str, Callable[[Any], object]], make: Callable[[], Any], repeats: int
-) -> dict[str, float]:
-    """Seconds of processor time of each way on a fresh graph, the least of the repeats, taken in turn."""
-    found = dict.fromkeys(ways, float("inf"))
-    for _ in range(repeats):
-        for name, run in ways.items():
+) -> dict[str, list[float]]:
+    """Seconds of processor time of each way on a fresh graph, in each round; every other round goes backwards."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for round_ in range(repeats):
+        for name in list(ways)[:: -1 if round_ % 2 else 1]:
             graph = make()
             gc.collect()
             gc.disable()
             start = time.process_time()
-            run(graph)
-            seconds = time.process_time() - start
+            ways[name](graph)
+            found[name].append(time.process_time() - start)
             gc.enable()
-            found[name] = min(found[name], seconds)
     return found
+
+
+def overhead(ours: Sequence[float], theirs: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
+    """How much longer ``ours`` take than ``theirs`` of the same rounds: the ratio of the medians, less 1.
+
+    After it the lower and the upper end of its 95% interval, by a bootstrap over rounds.
+    """
+    chance = random.Random(seed)
+    pairs = list(zip(ours, theirs, strict=True))
+    ratios = sorted(
+        median(one for one, _ in drawn) / median(other for _, other in drawn) - 1
+        for drawn in (chance.choices(pairs, k=len(pairs)) for _ in range(DRAWS))
+    )
+    return median(ours) / median(theirs) - 1, ratios[int(0.025 * DRAWS)], ratios[int(0.975 * DRAWS)]
 
 
 def in_context(run: Callable[[Graph], None]) -> Callable[[Graph], None]:
@@ -115,71 +133,109 @@ def in_context(run: Callable[[Graph], None]) -> Callable[[Graph], None]:
     return within
 
 
-def _rounds(nodes: int, repeats: int) -> int:
-    """More for small graphs, where they are cheap and noise is large."""
-    return repeats * 3 if nodes <= SIZES[0] else repeats if nodes <= SIZES[1] else max(2, repeats // 3)
+def _rounds(one: Callable[[Any], object], make: Callable[[], Any], ways: int, seconds: float) -> int:
+    """How many rounds of so many ways fit into ``seconds``, by a first run of one; an even number, 2 to 40."""
+    start = time.perf_counter()
+    one(make())
+    took = time.perf_counter() - start
+    return min(40, max(2, 2 * int(seconds / (2 * ways * max(took, 1e-6)))))
 
 
-def measure_instruments(nodes: int, repeats: int, folder: str) -> dict[str, dict[str, float]]:
-    """By way: seconds, and how much longer than by hand; also on a graph in which nothing is left to do."""
+def _seconds_of(nodes: int) -> float:
+    """About how long a comparison at this size may take: a tenth of the whole for each of three sizes."""
+    return SECONDS / 10 if nodes < SIZES[-1] else SECONDS / 5
+
+
+def measure_instruments(nodes: int, folder: str) -> Iterator[tuple[str, dict[str, float]]]:
+    """By way: seconds by hand and under the manager, and how much longer with the ends of the interval.
+
+    Each way is measured in turn with the calls by hand, first on fresh graphs, then on one that has nothing left to do.
+    """
     passes = ten_passes()
 
     def by_hand(graph: Graph) -> None:
         for pass_ in passes:
             pass_(graph)
 
+    hand = in_context(by_hand)
     source = transformer(nodes)
-    ways = {"by hand": by_hand, "manager": PassManager(passes)}
+    settled = copy_graph(source)
+    for _ in range(2):
+        hand(settled)
+    ways: dict[str, Callable[[Graph], None]] = {"manager": PassManager(passes)}
     for name, make in instruments(folder).items():
         if name != "numerics" or nodes <= NUMERICS_UP_TO:
             ways[f"with {name}"] = PassManager(passes, instruments=[make()])
-    ways = {name: in_context(run) for name, run in ways.items()}
-    settled = copy_graph(source)
-    for _ in range(2):
-        in_context(by_hand)(settled)
-    rounds = _rounds(nodes, repeats)
-    fresh = least(ways, lambda: copy_graph(source), rounds)
-    idle = least(ways, lambda: settled, rounds)
-    return {
-        name: {
-            "seconds": fresh[name],
-            "overhead": fresh[name] / fresh["by hand"] - 1,
-            "settled_seconds": idle[name],
-            "settled_overhead": idle[name] / idle["by hand"] - 1,
-        }
-        for name in ways
-    }
+    givers: dict[str, Callable[[], Graph]] = {"": lambda: copy_graph(source), "settled_": lambda: settled}
+    budget = _seconds_of(nodes) / (len(ways) + 1)  # two shares for the manager alone
+    for name, way in ways.items():
+        figures: dict[str, float] = {}
+        share = budget if name == "manager" else budget / 2
+        for kind, given in givers.items():
+            pair = {"hand": hand, "managed": in_context(way)}
+            pair["managed"](given())
+            rounds = _rounds(hand, given, 2, share)
+            times = in_turn(pair, given, rounds)
+            more, low, high = overhead(times["managed"], times["hand"])
+            figures |= {
+                f"{kind}hand_seconds": median(times["hand"]),
+                f"{kind}seconds": median(times["managed"]),
+                f"{kind}overhead": more,
+                f"{kind}low": low,
+                f"{kind}high": high,
+                f"{kind}rounds": rounds,
+            }
+        yield name, figures
 
 
-def measure_peers(nodes: int, repeats: int) -> dict[str, dict[str, float]]:
+def measure_peers(nodes: int) -> Iterator[tuple[str, dict[str, float]]]:
     """By peer: microseconds for one pass and one operation by hand, and what the manager adds."""
-    found = {}
     all_peers = peers()
     check_equal_work(all_peers, nodes)
     for peer in all_peers:
-        seconds = least(
-            {"hand": peer.by_hand, "managed": peer.managed},
-            lambda peer=peer: peer.make(nodes),
-            _rounds(nodes, repeats),
+        make = functools.partial(peer.make, nodes)
+        ways = {"hand": peer.by_hand, "managed": peer.managed}
+        rounds = _rounds(peer.managed, make, 2, _seconds_of(nodes) / 8)
+        times = in_turn(ways, make, rounds)
+        hand, managed = median(times["hand"]), median(times["managed"])
+        yield (
+            peer.name,
+            {
+                "hand_us": hand * 1e6,
+                "managed_us": managed * 1e6,
+                "added_us": (managed - hand) * 1e6,
+                "added_us_a_pass": (managed - hand) * 1e6 / PASSES,
+                "overhead": managed / hand - 1,
+                "rounds": rounds,
+            },
         )
-        found[peer.name] = {
-            "hand_us": seconds["hand"] * 1e6,
-            "managed_us": seconds["managed"] * 1e6,
-            "added_us": (seconds["managed"] - seconds["hand"]) * 1e6,
-            "overhead": seconds["managed"] / seconds["hand"] - 1,
-        }
-    return found
 
 
-def run(repeats: int = REPEATS) -> dict[str, Any]:
-    """Measure everything, print two tables, and return the figures."""
+def run(repeats: int = REPEATS, nodes: Sequence[int] = SIZES) -> dict[str, Any]:
+    """Measure everything, show every row as it comes, and return the figures.
+
+    ``repeats``: not used, the rounds of each row follow from the time that it may take. ``nodes``: the sizes.
+    """
+    managed: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    console = Console(width=160, highlight=False)
+    gc.freeze()  # what torch brought along need not be looked through before every measurement
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")  # patterns that match nothing are not what is measured
-        managed = {str(nodes): measure_instruments(nodes, repeats, folder) for nodes in SIZES}
-        others = {str(nodes): measure_peers(nodes, repeats) for nodes in SIZES}
-    console = Console()
-    console.print(_managed_table(managed))
-    console.print(_peers_table(others))
+        for size in nodes:
+            console.print(f"{PASSES} passes of the library, {size:,} nodes, beside the calls by hand:")
+            managed[str(size)] = {}
+            for name, row in measure_instruments(size, folder):
+                managed[str(size)][name] = row
+                console.print(f"  {name:22} {_text(row, '')}; nothing left to do {_text(row, 'settled_')}")
+            console.print(f"{PASSES} simple passes, {size:,} operations, by hand and managed:")
+            others[str(size)] = {}
+            for name, row in measure_peers(size):
+                others[str(size)][name] = row
+                console.print(
+                    f"  {name:22} {row['hand_us']:,.0f} -> {row['managed_us']:,.0f} us, "
+                    f"{row['added_us_a_pass']:+,.1f} us a pass ({row['overhead']:+.0%})"
+                )
     return {
         "library_passes": managed,
         "peers": others,
@@ -188,41 +244,22 @@ def run(repeats: int = REPEATS) -> dict[str, Any]:
     }
 
 
-def _managed_table(figures: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Table:
-    table = Table(
-        title=f"{PASSES} passes of the library: milliseconds, and more than by hand (nothing left to do)"
+def _text(row: Mapping[str, float], kind: str) -> str:
+    """One comparison: milliseconds, and more than by hand; the interval where there are rounds enough to tell."""
+    rounds = int(row[f"{kind}rounds"])
+    interval = f"{row[f'{kind}low']:+.1%} to {row[f'{kind}high']:+.1%}, " if rounds >= LEAST_ROUNDS else ""
+    return (
+        f"{row[f'{kind}hand_seconds'] * 1e3:,.2f} -> {row[f'{kind}seconds'] * 1e3:,.2f} ms, "
+        f"{row[f'{kind}overhead']:+.1%} ({interval}{rounds} rounds)"
     )
-    table.add_column("")
-    for nodes in figures:
-        table.add_column(f"{int(nodes):,} nodes", justify="right")
-    for name in figures[str(SIZES[0])]:
-        cells = []
-        for rows in figures.values():
-            row = rows.get(name)
-            cells.append(
-                "–"
-                if row is None
-                else f"{row['seconds'] * 1e3:,.1f}"
-                if name == "by hand"
-                else f"{row['seconds'] * 1e3:,.1f}  {row['overhead']:+.1%} ({row['settled_overhead']:+.1%})"
-            )
-        table.add_row(name, *cells)
-    return table
 
 
-def _peers_table(figures: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Table:
-    table = Table(title=f"{PASSES} simple passes: by hand, and what the manager adds, microseconds")
-    table.add_column("")
-    for nodes in figures:
-        table.add_column(f"{int(nodes):,} operations", justify="right")
-    for name in figures[str(SIZES[0])]:
-        rows = [by_name[name] for by_name in figures.values()]
-        table.add_row(
-            name,
-            *(f"{row['hand_us']:,.0f}  {row['added_us']:+,.0f} ({row['overhead']:+.0%})" for row in rows),
-        )
-    return table
+def main() -> None:
+    """``python -m benchmarks.pipeline --nodes 100 1000``."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description=__doc__)
+    parser.add_argument("--nodes", type=int, nargs="+", default=list(SIZES), help="sizes of graphs")
+    run(nodes=parser.parse_args().nodes)
 
 
 if __name__ == "__main__":
-    run()
+    main()
