@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,24 @@ def test_what_torch_cannot_serialize_runs_and_says_so(cache: Path) -> None:
     torch.testing.assert_close(compiled(x), mixed(x))
     assert compiled.report.status == "bypass"
     assert "torch cannot serialize" in (compiled.report.why or "")
+
+
+def test_what_shall_not_be_stored_is_no_warning_of_torchs(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A debugging limit that counts over the process has no key: nothing is stored, and the report says so."""
+    monkeypatch.setenv("PASSPRINT_LIMIT", "passes=1")
+    log = logging.getLogger("torch._inductor.standalone_compile")
+    log.addHandler(caplog.handler)
+    try:
+        x = inputs()
+        compiled = passprint.compile(lambda x: x.sin() * 2, cache=cache)
+        torch.testing.assert_close(compiled(x), x.sin() * 2)
+    finally:
+        log.removeHandler(caplog.handler)
+    assert compiled.report.status == "bypass"
+    assert "PASSPRINT_LIMIT=passes=1" in (compiled.report.why or "")
+    assert not [record for record in caplog.records if record.name == log.name]
 
 
 def test_nested_graphs(cache: Path) -> None:

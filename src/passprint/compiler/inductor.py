@@ -12,6 +12,7 @@ What is reached here, and why there is no public way:
 from __future__ import annotations
 
 import inspect
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -68,7 +69,8 @@ def compile_graph(
     try:
         # torch 2.11 lowers a backward graph only when it is first needed, which is too late to store it.
         functorch = functorch_config.patch("force_non_lazy_backward_lowering", True)
-        with _tracing_of(fake_mode), functorch, plain_strides():
+        kept = nullcontext() if serializable else _nothing_to_save()
+        with _tracing_of(fake_mode), functorch, plain_strides(), kept:
             artifact = standalone_compile(
                 gm, inputs, dynamic_shapes="from_tracing_context", options={}, aot=serializable, **donate
             )
@@ -78,6 +80,21 @@ def compile_graph(
         raise
     payload = artifact.serialize() if serializable and _can_serialize(artifact) else None
     return Artifact(artifact, payload, reused=_cache_hits() > hits)
+
+
+@contextmanager
+def _nothing_to_save() -> Iterator[None]:
+    """Torch warns that there is nothing to save; here nothing shall be, and the report says why."""
+    log = logging.getLogger("torch._inductor.standalone_compile")
+
+    def other(record: logging.LogRecord) -> bool:
+        return "artifact generation failed" not in str(record.msg)
+
+    log.addFilter(other)
+    try:
+        yield
+    finally:
+        log.removeFilter(other)
 
 
 def _can_serialize(artifact: Any) -> bool:
