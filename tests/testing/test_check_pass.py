@@ -152,6 +152,11 @@ def test_golden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "+rms_norm_default = passprint.rms_norm.default(arg0_1, arg1_1, 1e-06)" in str(error)
 
 
+def test_golden_by_the_tests_name_needs_the_fixture() -> None:
+    with pytest.raises(TypeError, match="as a pytest fixture"):
+        check_pass(FuseRMSNorm(), norm, (X, W), golden=True)
+
+
 @pytest.mark.parametrize("hook", ["pre_grad", "joint_pre", "joint_post", "post_grad_pre", "post_grad_post"])
 def test_graphs_of_every_hook(hook: str) -> None:
     captured = capture_graphs(norm, (X, W), hook=hook)

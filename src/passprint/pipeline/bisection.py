@@ -56,7 +56,8 @@ class Culprit:
         lines = [f"{self.pass_name} ({where})"]
         if self.rewrite is not None:
             pattern = f" by the pattern '{self.pattern}'" if self.pattern else ""
-            lines.append(f"rewrite {self.rewrite} of {self.of_rewrites}{pattern}: {self.node}")
+            place = f": {self.node}" if self.node else ""
+            lines.append(f"rewrite {self.rewrite} of {self.of_rewrites}{pattern}{place}")
         else:
             lines.append("the pass makes its changes as one; no single rewrite can be held back")
         lines.append(f"fails with {limits.VARIABLE}={self.fails_with}, and works with {self.works_with}")

@@ -68,8 +68,14 @@ def check_pass(
     - **golden**: the graphs before and after are those of the file; ``PASSPRINT_UPDATE_GOLDENS=1`` writes it.
 
     ``inputs``: positional arguments of ``fn``. ``dynamic``, ``hook``: as in `capture_graphs`. ``tolerances``: relative
-    and absolute by dtype, over the defaults. Raises CheckFailed (an AssertionError) with the check's name.
+    and absolute by dtype, over the defaults. Raises CheckFailed (an AssertionError) with the check's name, and TypeError
+    for a ``golden`` that is no path.
     """
+    if isinstance(golden, bool):
+        raise TypeError(
+            f"golden={golden} was given to the function check_pass, which takes a path. `True` needs to know the test: "
+            "take check_pass as a pytest fixture, `def test_it(check_pass): ...`, or name the file"
+        )
     allowed = {**TOLERANCES, **(tolerances or {})}
     statistics = Statistics()
     seen = CheckedPass(0, {})
