@@ -68,8 +68,8 @@ def check_pass(
     - **golden**: the graphs before and after are those of the file; ``PASSPRINT_UPDATE_GOLDENS=1`` writes it.
 
     ``inputs``: positional arguments of ``fn``. ``dynamic``, ``hook``: as in `capture_graphs`. ``tolerances``: relative
-    and absolute by dtype, over the defaults. Raises CheckFailed (an AssertionError) with the check's name, and TypeError
-    for a ``golden`` that is no path.
+    and absolute by dtype, over the defaults. Raises CheckFailed (an AssertionError) with the check's name, and
+    TypeError for a ``golden`` that is no path.
     """
     if isinstance(golden, bool):
         raise TypeError(
