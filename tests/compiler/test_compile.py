@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -208,6 +210,27 @@ def test_what_torch_cannot_serialize_runs_and_says_so(cache: Path) -> None:
     torch.testing.assert_close(compiled(x), mixed(x))
     assert compiled.report.status == "bypass"
     assert "torch cannot serialize" in (compiled.report.why or "")
+
+
+def test_a_model_that_goes_while_another_is_traced(cache: Path) -> None:
+    """The garbage collector may find a compiled model at any time, also while Dynamo goes through its hooks."""
+    from torch._dynamo.convert_frame import register_bytecode_hook
+
+    def collect(code: object, new_code: object) -> None:
+        gc.collect()
+
+    gc.disable()  # or it goes too early
+    x = inputs()
+    gone = passprint.compile(lambda x: x.sin(), cache=cache)
+    gone(x)
+    torch._dynamo.reset()  # now it holds itself, and only the collector ends it
+    del gone
+    listening: Any = register_bytecode_hook(collect)
+    try:
+        torch.testing.assert_close(passprint.compile(lambda x: x.cos() + 1, cache=cache)(x), x.cos() + 1)
+    finally:
+        listening.remove()
+        gc.enable()
 
 
 def test_what_shall_not_be_stored_is_no_warning_of_torchs(

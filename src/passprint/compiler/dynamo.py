@@ -15,6 +15,7 @@ import linecache
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import CodeType
 from typing import Any
 
@@ -49,7 +50,6 @@ class Tracer:
         self, backend: Callable[..., Any], dynamic: bool | None, finished: Callable[[Trace], None]
     ) -> None:
         import torch._dynamo as dynamo
-        from torch._dynamo import convert_frame
 
         namespace: dict[str, Any] = {"__name__": "passprint.compiler.entry"}
         # A file name of its own: Dynamo keeps what it learns of varying sizes by the code's place.
@@ -65,9 +65,7 @@ class Tracer:
         self._traced: list[CodeType] = []
         self._tensor_facts: dict[str, TensorFact] = {}
         self._backend = backend
-        register: Any = convert_frame.register_bytecode_hook
-        hook = register(_hook_of(weakref.ref(self), self._entry.__code__))
-        weakref.finalize(self, hook.remove)
+        _living()[id(self._entry.__code__)] = self
         optimize: Any = dynamo.optimize
         self._call = optimize(self._compile, nopython=True, dynamic=dynamic, guard_export_fn=self._export)(
             self._entry
@@ -95,13 +93,25 @@ class Tracer:
         self._finished(Trace(facts, bytecode, self._globals, traced, self._tensor_facts))
 
 
-def _hook_of(owner: weakref.ref[Tracer], entry: CodeType) -> Callable[[CodeType, CodeType], None]:
+@cache
+def _living() -> weakref.WeakValueDictionary[int, Tracer]:
+    """The tracers that live, by the id of their entry's code; Dynamo tells them of new code from here on.
+
+    One hook for all, which stays: Dynamo goes through its hooks one by one, and one that was removed meanwhile, with a
+    tracer that the garbage collector found, would end the trace of another model with an error.
+    """
+    from torch._dynamo import convert_frame
+
+    living: weakref.WeakValueDictionary[int, Tracer] = weakref.WeakValueDictionary()
+
     def hook(code: CodeType, new_code: CodeType) -> None:
-        tracer = owner()
-        if code is entry and tracer is not None:
+        tracer = living.get(id(code))
+        if tracer is not None and tracer._entry.__code__ is code:
             tracer._bytecode = new_code
 
-    return hook
+    register: Any = convert_frame.register_bytecode_hook
+    register(hook)
+    return living
 
 
 def _name(source: Any) -> str:
