@@ -4,7 +4,9 @@
 smollm2 --peers plain passprint`` measures a part and prints it; ``--quick`` is the two smallest models. A peer that
 fails says why, and the others go on. A peer's first start fills its own folders; "warm" is
 the next process with them, "elsewhere" one with the artifact but an empty cache folder of Inductor (and, for passprint,
-another cache folder filled by ``passprint cache import``, and no C++ compiler in reach).
+another cache folder filled by ``passprint cache import``, and no C++ compiler in reach). "forward" is the median of a
+few calls in a process of its own, and other programs move it by a fifth: ``benchmarks/throughput.py`` compares calls
+in turn in one process.
 """
 
 from __future__ import annotations
@@ -208,8 +210,6 @@ def expectations(figures: dict[str, Any]) -> list[dict[str, Any]]:
             expect(f"SmolLM2, peak MB above eager's ({kind})", peak - eager, 100)
     cold, plain = (_value(smollm2, peer, "cold", "start") for peer in ("passprint", "plain"))
     expect("SmolLM2, cold against plain's", ratio(cold, plain), 0.2)
-    forward = [_value(smollm2, peer, "warm", "forward") for peer in ("passprint", "plain")]
-    expect("SmolLM2, forward against plain's", ratio(forward[0], forward[1]), 1 / 0.97)
     deep = [_value(figures.get(name, {}), "passprint", "cold", "start") for name in ("llama80", "llama10")]
     expect("cold for 80 layers against 10", ratio(deep[0], deep[1]), 1.5)
     return found
