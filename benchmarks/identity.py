@@ -1,14 +1,15 @@
 """How long it takes to say what code is: passprint beside what else there is, on the same real classes.
 
-Before every first answer the caches of sources and of code are emptied. Two settings are measured. The harder: the
-module of each class is declared first-party, torch's own included, so passprint walks it by content, and what it
-uses by name and version. The other is what a user's pass has with no settings at all: its own package counts by
-content, torch by version; there passprint's own library of passes is asked.
+Before every first answer the caches of sources and of code are emptied, and the garbage of the last one is collected.
+Two settings are measured. The harder: the module of each class is declared first-party, torch's own included, so
+passprint walks it by content, and what it uses by name and version. The other is what a user's pass has with no
+settings at all: its own package counts by content, torch by version; there passprint's own library of passes is asked.
 """
 
 from __future__ import annotations
 
 import functools
+import gc
 import hashlib
 import importlib
 import inspect
@@ -129,6 +130,7 @@ def _forget() -> None:
     """Empty the caches that would make a first answer a later one: of sources, and of code."""
     linecache.clearcache()
     bytecode.forget_facts()
+    gc.collect()  # of what the last answer left: in a program it is not there
     for module, memo in _MEMOS.items():
         fresh = Memo(first_party=[module])
         fresh.origins = memo.origins
@@ -167,6 +169,7 @@ def _in_a_row(repeats: int) -> dict[str, float]:
         settled.digest(cls)
     for _ in range(3 * repeats):
         bytecode.forget_facts()
+        gc.collect()
         memo = Memo(first_party=list(CLASSES))
         memo.origins = settled.origins
         for name, cls in classes().items():
@@ -193,6 +196,7 @@ def _prepare() -> list[str]:
     for cls in classes().values():
         for name in {cls.__module__, "torch", "typing", "collections", "dataclasses"}:
             _MEMOS[cls.__module__].origins.of_module(name)
+    gc.freeze()  # what is loaded now is not looked at by each collection
     return missing
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from passprint.identity import Memo, code_kinds, engine, guards, known
+from passprint.identity.walk import Walk
 
 TEXT = """
 import collections, dataclasses, functools, os
@@ -177,7 +178,7 @@ def test_what_is_put_back_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     module.FLAG, module.Root.method = kept
     module.COUNTS["new"] = 1
     del module.COUNTS["new"]
-    monkeypatch.setattr(engine, "Walk", None)  # walking would fail
+    monkeypatch.setattr(engine, "Walker", None)  # walking would fail
     assert memo.digest(module.target) == before
     assert memo.digest(module.target) == before
 
@@ -221,6 +222,7 @@ def test_what_was_settled_is_not_read_again(named: Any, monkeypatch: pytest.Monk
         read.append(function.__name__)
         add_reached(walk, node, function, facts)
 
+    monkeypatch.setattr(engine, "Walker", Walk)  # the walk in Python, so that it can be watched
     monkeypatch.setattr(code_kinds, "add_reached", counting)
     before = memo.digest(named.target)
     assert read == []

@@ -5,6 +5,7 @@ What differs by Python version is here and in ``opcodes.py``. Read against CPyth
 
 from __future__ import annotations
 
+import os
 import weakref
 from types import CodeType
 
@@ -16,6 +17,7 @@ from passprint.identity.opcodes import (
     CALLS,
     IMPORT_FROM,
     IMPORT_NAME,
+    KINDS,
     LOAD_CONST,
     LOCAL_LOADS,
     LOCAL_PAIRS,
@@ -108,16 +110,18 @@ def _attributes_after(
 
 
 def _uses_of_local(
-    code: CodeType, steps: list[tuple[int, int]], variable: int
+    code: CodeType, steps: list[tuple[int, int]], uses: list[int], variable: int
 ) -> tuple[tuple[str, ...], ...]:
-    """The chains that follow uses of a local variable; one that a nested function sees is used as such."""
+    """The chains that follow uses of a local variable; one that a nested function sees is used as such.
+
+    ``uses`` are the places of the steps that use any local.
+    """
     name = code.co_varnames[variable] if variable < len(code.co_varnames) else ""
     if not name or name in code.co_cellvars:
         return ((),)
     found: dict[tuple[str, ...], None] = {}
-    for position, (op, arg) in enumerate(steps):
-        if op not in LOCAL_USES:
-            continue
+    for position in uses:
+        op, arg = steps[position]
         if op in LOCAL_LOADS:
             if arg == variable:
                 found[_attributes_after(code, steps, position + 1)[0]] = None
@@ -133,19 +137,19 @@ def _uses_of_local(
 
 def _read_imports(code: CodeType, steps: list[tuple[int, int]]) -> list[ImportRef]:
     found = []
-    for position, (op, arg) in enumerate(steps):
-        if op != IMPORT_NAME or position < 2:
-            continue
+    places = [place for place, step in enumerate(steps) if step[0] == IMPORT_NAME and place >= 2]
+    uses_of_any = [place for place, step in enumerate(steps) if step[0] in LOCAL_USES] if places else []
+    for position in places:
         (level_op, level_arg), (_, from_arg) = steps[position - 2 : position]
         level = level_arg if level_op == SMALL_INT else code.co_consts[level_arg]
-        module = code.co_names[arg]
+        module = code.co_names[steps[position][1]]
         if code.co_consts[from_arg] is None:
-            found.append(_plain_import(code, steps, position + 1, module, level))
+            found.append(_plain_import(code, steps, uses_of_any, position + 1, module, level))
             continue
         at = position + 1
         while at < len(steps) and steps[at][0] == IMPORT_FROM:
             taken = code.co_names[steps[at][1]]
-            at, uses = _stored(code, steps, at + 1)
+            at, uses = _stored(code, steps, uses_of_any, at + 1)
             found.append(ImportRef(module, level, taken, uses))
         if at == position + 1:
             found.append(ImportRef(module, level, None, ((),)))  # from module import *
@@ -153,14 +157,14 @@ def _read_imports(code: CodeType, steps: list[tuple[int, int]]) -> list[ImportRe
 
 
 def _plain_import(
-    code: CodeType, steps: list[tuple[int, int]], at: int, module: str, level: int
+    code: CodeType, steps: list[tuple[int, int]], uses_of_any: list[int], at: int, module: str, level: int
 ) -> ImportRef:
     """``import a.b`` binds ``a``; ``import a.b as c`` binds ``a.b``."""
     renamed = False
     while at < len(steps) and steps[at][0] in (IMPORT_FROM, *BETWEEN_IMPORT_AND_STORE):
         renamed = True
         at += 1
-    uses = _stored(code, steps, at)[1]
+    uses = _stored(code, steps, uses_of_any, at)[1]
     if not renamed and "." in module:
         top, _, rest = module.partition(".")
         inner = tuple(rest.split("."))
@@ -169,10 +173,12 @@ def _plain_import(
     return ImportRef(module, level, None, uses)
 
 
-def _stored(code: CodeType, steps: list[tuple[int, int]], at: int) -> tuple[int, tuple[tuple[str, ...], ...]]:
+def _stored(
+    code: CodeType, steps: list[tuple[int, int]], uses_of_any: list[int], at: int
+) -> tuple[int, tuple[tuple[str, ...], ...]]:
     """The position after a store, and the uses of the variable stored to."""
     if at < len(steps) and steps[at][0] in LOCAL_STORES:
-        return at + 1, _uses_of_local(code, steps, steps[at][1])
+        return at + 1, _uses_of_local(code, steps, uses_of_any, steps[at][1])
     return at + 1, ((),)
 
 
@@ -182,8 +188,18 @@ def _read_getattrs(
     """Chains that ``getattr`` with a constant name makes, and objects of which a computed name is taken."""
     constant: list[tuple[str, ...]] = []
     computed: list[tuple[str, ...]] = []
-    for position, (op, arg) in enumerate(steps):
-        if op not in NAME_SHIFTS or code.co_names[arg >> NAME_SHIFTS[op]] != "getattr":
+    taken = {
+        index << shift | flag
+        for index, name in enumerate(code.co_names)
+        if name == "getattr"
+        for shift in (0, 1)
+        for flag in range(1 << shift)
+    }
+    for position in [
+        place for place, step in enumerate(steps) if step[1] in taken and step[0] in NAME_SHIFTS
+    ]:
+        op, arg = steps[position]
+        if code.co_names[arg >> NAME_SHIFTS[op]] != "getattr":
             continue
         at = position + 1
         while at < len(steps) and steps[at][0] in NULLS:
@@ -266,14 +282,20 @@ def _split_consts(
     return tuple(plain), tuple(others)
 
 
-def _build_facts(code: CodeType) -> CodeFacts:
+def _counted_parts(code: CodeType, text: bytes) -> tuple[bytes, tuple[Any, ...]]:
+    """The code and constants without a docstring, and without what one makes the compiler keep."""
+    if _KEEPS_FIRST:
+        return _without_unused_first(code, text)
+    if _has_docstring(code):
+        return _without_docstring(code, text)
+    return text, code.co_consts
+
+
+def read_code_in_python(code: CodeType) -> tuple[bytes, dict[tuple[str, ...], None], list[CodeFacts], bool]:
+    """What a code object is, its chains of names, the facts of nested code, whether to read it step by step."""
     text = code.co_code
     names = code.co_names
-    counted, consts = text, code.co_consts
-    if _KEEPS_FIRST:
-        counted, consts = _without_unused_first(code, text)
-    elif _has_docstring(code):
-        counted, consts = _without_docstring(code, text)
+    counted, consts = _counted_parts(code, text)
     nested: list[CodeFacts] = []
     payload = pack(
         (
@@ -291,13 +313,19 @@ def _build_facts(code: CodeType) -> CodeFacts:
             _split_consts(consts, nested),
         )
     )
-    chains = read_chains(text, names)
+    return payload, read_chains(text, names), nested, "getattr" in names or IMPORT_NAME in text[::2]
+
+
+def _build_facts(code: CodeType) -> CodeFacts:
+    payload, chains, nested, has_steps = read_code(code)
+    if not has_steps and not nested:
+        return CodeFacts(payload, tuple(chains), (), ())
     imports: dict[ImportRef, None] = {}
     computed: dict[tuple[str, ...], None] = {}
-    if "getattr" in names or IMPORT_NAME in text[::2]:
-        steps = read_instructions(text)
+    if has_steps:
+        steps = read_instructions(code.co_code)
         imports.update(dict.fromkeys(_read_imports(code, steps)))
-        if "getattr" in names:
+        if "getattr" in code.co_names:
             constant, unknown = _read_getattrs(code, steps)
             chains.update(dict.fromkeys(constant))
             computed.update(dict.fromkeys(unknown))
@@ -329,21 +357,39 @@ class _Table:
         self.known.pop(reference.key, None)
 
 
-_FACTS = _Table()
+FACTS = _Table()
 
 
 def code_facts(code: CodeType) -> CodeFacts:
     """The facts of a code object, remembered as long as it lives (code objects never change)."""
-    known = _FACTS.known.get(id(code))
+    known = FACTS.known.get(id(code))
     if known is not None:
         return known[1]
     facts = _build_facts(code)
-    reference = _Reference(code, _FACTS.forget)
+    reference = _Reference(code, FACTS.forget)
     reference.key = id(code)
-    _FACTS.known[reference.key] = (reference, facts)
+    FACTS.known[reference.key] = (reference, facts)
     return facts
 
 
 def forget_facts() -> None:
     """Forget the facts of all code objects, so that a first answer can be measured again."""
-    _FACTS.known.clear()
+    FACTS.known.clear()
+
+
+_HELPERS = (_counted_parts, code_facts, canonical, pack)
+_ASKS_ALWAYS = _KEEPS_FIRST or _FLAGGED_DOC
+
+
+def _read_code_in_c(code: CodeType) -> tuple[bytes, dict[tuple[str, ...], None], list[CodeFacts], bool]:
+    return _c_read_code(code, KINDS, IMPORT_NAME, _CO_UNCOUNTED, _ASKS_ALWAYS, _HELPERS)
+
+
+try:
+    if os.environ.get("PASSPRINT_PURE_PYTHON"):
+        raise ImportError("PASSPRINT_PURE_PYTHON is set")
+    from passprint.identity._read import read_code as _c_read_code
+except ImportError:
+    read_code = read_code_in_python
+else:
+    read_code = _read_code_in_c

@@ -65,7 +65,8 @@ def _is_c_type(cls: type) -> bool:
     return not cls.__flags__ & _PY_HEAP_TYPE or "__module__" not in cls.__dict__
 
 
-def _class_leaf(walk: Walk, cls: type) -> bytes | None:
+def class_leaf(walk: Walk, cls: type) -> bytes | None:
+    """The bytes of a class that counts by name and version; None for one whose content counts."""
     module = cls.__module__
     label = walk.origins.of_module(module).label
     if label is None:
@@ -107,10 +108,7 @@ def _expand_class(walk: Walk, cls: type, node: Node) -> None:
         names = sorted(content)
     except TypeError:  # a namespace may have keys that are no names
         names = sorted(content, key=str)
-    for name in names:
-        if name not in _UNCOUNTED and name not in ignored:
-            value = content[name]
-            node.edges.append((".", str(name), walk.child(value), value))
+    walk.add_members(node, names, content, _UNCOUNTED, ignored)
 
 
 def _add_dataclass(walk: Walk, node: Node, content: dict[str, Any]) -> None:
@@ -168,7 +166,7 @@ def _expand_field(walk: Walk, field: Any, node: Node) -> None:
         node.add(".", "metadata", walk.child(metadata), metadata)
 
 
-_CLASS = Handler("class", _expand_class, _class_leaf)
+_CLASS = Handler("class", _expand_class, class_leaf)
 _MEMBER = Handler("enum member", _expand_member)
 _FIELD = Handler("field", _expand_field)
 

@@ -41,7 +41,7 @@ def _is_plain(function: FunctionType) -> bool:
 def _function_leaf(walk: Walk, function: FunctionType) -> bytes | None:
     namespace = function.__globals__
     if function.__code__.co_qualname.startswith("__create_fn__.<locals>."):
-        return _generated_leaf(walk, function)
+        return generated_leaf(walk, function)
     module = namespace.get("__name__")
     label = walk.origins.of_module(module).label
     if label is None or not _is_plain(function):
@@ -49,7 +49,7 @@ def _function_leaf(walk: Walk, function: FunctionType) -> bytes | None:
     return by_name(label, str(module), function.__qualname__)
 
 
-def _generated_leaf(walk: Walk, function: FunctionType) -> bytes | None:
+def generated_leaf(walk: Walk, function: FunctionType) -> bytes | None:
     """A method that ``dataclasses`` wrote: it follows from the fields, the options and Python's version.
 
     Its defaults, which a program may have replaced, count beside them.
@@ -61,7 +61,8 @@ def _generated_leaf(walk: Walk, function: FunctionType) -> bytes | None:
     return frame(b"G", encode_text(function.__name__) + (canonical(defaults) if defaults else b""))
 
 
-def _expand_function(walk: Walk, function: FunctionType, node: Node) -> None:
+def expand_function(walk: Walk, function: FunctionType, node: Node) -> None:
+    """A function's code, what it reaches, its defaults, closure and attributes."""
     namespace = function.__globals__
     origin = walk.origins.of_module(namespace.get("__name__"))
     attributes, has_hints = read_holders(function)
@@ -103,7 +104,7 @@ def _expand_function(walk: Walk, function: FunctionType, node: Node) -> None:
             if label != "repr_running":  # which objects reprlib.recursive_repr is printing just now
                 _add_cell(walk, node, label, cell)
     if attributes:
-        _add_attributes(walk, node, attributes)
+        add_attributes(walk, node, attributes)
     elif attributes is not None:
         walk.slots.empty(attributes)
 
@@ -123,7 +124,8 @@ def _add_cell(walk: Walk, node: Node, label: str, cell: CellType) -> None:
     node.add("→", label, walk.child(value), value)
 
 
-def _add_attributes(walk: Walk, node: Node, attributes: dict[str, Any]) -> None:
+def add_attributes(walk: Walk, node: Node, attributes: dict[str, Any]) -> None:
+    """What a function's or a partial's dict holds."""
     walk.slots.mapping(attributes, dict(attributes))
     for label in sorted(attributes):
         value = attributes[label]
@@ -173,7 +175,7 @@ def _expand_partial(walk: Walk, partial: Any, node: Node) -> None:
     for name, value in keywords.items():
         node.add("(", name, walk.child(value), value)
     if attributes and type(partial) is functools.partial:
-        _add_attributes(walk, node, attributes)
+        add_attributes(walk, node, attributes)
     elif isinstance(attributes, dict):
         walk.slots.empty(attributes)
 
@@ -185,7 +187,7 @@ def _expand_cached(walk: Walk, cached: Any, node: Node) -> None:
         name: value for name, value in cached.__dict__.items() if name not in ("cache_parameters", "__doc__")
     }
     walk.slots.refer(cached.__dict__)
-    _add_attributes(walk, node, attributes)
+    add_attributes(walk, node, attributes)
 
 
 def _expand_wrapping(walk: Walk, wrapper: Any, node: Node) -> None:
@@ -245,7 +247,7 @@ def _skip(walk: Walk, obj: Any, node: Node) -> None:
 
 HANDLERS.update(
     {
-        FunctionType: Handler("function", _expand_function, _function_leaf),
+        FunctionType: Handler("function", expand_function, _function_leaf),
         MethodType: Handler("bound method", _expand_method, _method_leaf),
         BuiltinFunctionType: Handler("builtin", _expand_builtin, _builtin_leaf),
         MethodWrapperType: Handler("builtin", _expand_builtin),

@@ -52,7 +52,7 @@ def _settle_component(open_nodes: list[Node], first: Node) -> None:
         while member is not first:
             member = open_nodes.pop()
             component.append(member)
-        _refine(component)
+        refine(component)
         return
     below: dict[Component, None] = {}
     marks: list[bytes] = []
@@ -60,7 +60,7 @@ def _settle_component(open_nodes: list[Node], first: Node) -> None:
         if type(child) is not Node:
             marks.append(child)  # type: ignore[arg-type]
         elif child.mark is None:  # itself
-            _refine([first])
+            refine([first])
             return
         else:
             marks.append(child.mark)
@@ -72,7 +72,8 @@ def _settle_component(open_nodes: list[Node], first: Node) -> None:
     first.component = Component(first.rows, list(below), (first,))
 
 
-def _refine(component: list[Node]) -> None:
+def refine(component: list[Node]) -> None:
+    """Settle nodes that reach each other."""
     position = {id(node): index for index, node in enumerate(component)}
     below: dict[Component, None] = {}
     rows = []

@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+__all__ = ["blake2b", "digest32", "pack"]
+
 _MARSHAL_VERSION = 2
 """The newest form that does not depend on which objects are shared or interned."""
 

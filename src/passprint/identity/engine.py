@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from passprint.identity import kinds as _kinds  # noqa: F401  (registers how each kind of object is read)
-from passprint.identity.components import settle_digests
+from passprint.identity.fast import Walker, settle
 from passprint.identity.guards import build_check
 from passprint.identity.known import Known
 from passprint.identity.node import Node, rows_below
@@ -18,7 +17,7 @@ from passprint.identity.origin import Origins
 from passprint.identity.parts import part_of
 from passprint.identity.slots import at_position
 from passprint.identity.tree import Fingerprint
-from passprint.identity.walk import Walk, name_of
+from passprint.identity.walk import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,16 +25,17 @@ if TYPE_CHECKING:
 
     from passprint.identity.guards import Check
     from passprint.identity.node import Component
+    from passprint.identity.walk import Walk
 
 __all__ = ["Known", "check_together", "make_fingerprint", "name_of", "walk_object"]
 
 
 def walk_object(obj: Any, origins: Origins, known: Known) -> tuple[Walk, Node]:
     """Walk an object and settle the digests of all that it reaches."""
-    walk = Walk(origins, known, obj)
+    walk = Walker(origins, known, obj)
     root = walk.run(obj)
-    settle_digests(root)
-    known.learn(walk.nodes.values())
+    settle(root)
+    known.learn(walk)
     return walk, root
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from passprint.identity.node import Component
+    from passprint.identity.walk import Walk
 
 
 def is_named_by_module(obj: Any) -> bool:
@@ -37,34 +38,41 @@ class Known:
         self._limit = limit
         self.nodes: dict[int, tuple[Any, Node]] = {}
 
-    def learn(self, walked: Iterable[tuple[Any, Node]]) -> None:
+    def learn(self, walk: Walk) -> None:
         """Keep what a finished walk settled, where it lasts."""
-        objects = {}
-        todo = []
-        for obj, node in walked:
-            if not node.is_kept:
-                objects[id(node)] = obj
-                component = node.component
-                if component is not None and component.is_lasting and is_named_by_module(obj):
-                    todo.append(node)
-        if len(self.nodes) + len(objects) > self._limit:
-            self.nodes = {}
-        if len(objects) > self._limit:
-            return
-        nodes = self.nodes
-        while todo:
-            node = todo.pop()
-            if node.is_kept:
-                continue
-            node.is_kept = True
-            key = id(node)
-            if key in objects:
-                obj = objects[key]
-                nodes[id(obj)] = (obj, node)
-            todo += [child for child in node.below() if not child.is_kept]
+        self.nodes = walk.lasting(self.nodes, self._limit)
 
     def __len__(self) -> int:
         return len(self.nodes)
+
+
+def lasting(
+    walked: Iterable[tuple[Any, Node]], kept: dict[int, tuple[Any, Node]], limit: int
+) -> dict[int, tuple[Any, Node]]:
+    """The kept nodes, by their objects' ids, with those of a walk that last; only new ones where they are too many."""
+    objects = {}
+    todo = []
+    for obj, node in walked:
+        if not node.is_kept:
+            objects[id(node)] = obj
+            component = node.component
+            if component is not None and component.is_lasting and is_named_by_module(obj):
+                todo.append(node)
+    if len(kept) + len(objects) > limit:
+        kept = {}
+    if len(objects) > limit:
+        return kept
+    while todo:
+        node = todo.pop()
+        if node.is_kept:
+            continue
+        node.is_kept = True
+        key = id(node)
+        if key in objects:
+            obj = objects[key]
+            kept[id(obj)] = (obj, node)
+        todo += [child for child in node.below() if not child.is_kept]
+    return kept
 
 
 class Trust:

@@ -177,19 +177,20 @@ for _code, _shift in _SHIFTS.items():
 _TABLE[EXTENDED] |= 8
 for _code in _CONST_CODES:
     _TABLE[_code] |= 16
-_KINDS = bytes(_TABLE)
+KINDS = bytes(_TABLE)
+"""The table as the C module takes it."""
 
 
 def _read_chains_in_c(text: bytes, names: tuple[str, ...]) -> dict[tuple[str, ...], None]:
-    return _read.read_chains(text, names, _KINDS)
+    return _read.read_chains(text, names, KINDS)
 
 
 def _move_constants_in_c(text: bytes, places: bytes) -> bytes | None:
-    return _read.move_constants(text, places, _KINDS)
+    return _read.move_constants(text, places, KINDS)
 
 
 def _read_instructions_in_c(text: bytes) -> list[tuple[int, int]]:
-    return _read.instructions(text, _KINDS)
+    return _read.instructions(text, KINDS)
 
 
 try:

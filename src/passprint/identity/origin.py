@@ -113,20 +113,22 @@ class Origins:
     a distribution owns them.
     """
 
+    __slots__ = ("_c_files", "first_party", "modules")
+
     def __init__(self, first_party: Iterable[str] = ()) -> None:
         self.first_party = tuple(first_party)
-        self._modules: dict[str | None, Origin] = {None: CONTENT, "__main__": CONTENT}
+        self.modules: dict[str | None, Origin] = {None: CONTENT, "__main__": CONTENT}
         self._c_files: dict[str, str] = {}
 
     def of_module(self, name: Any) -> Origin:
         """The origin of the code in the module of this name."""
         try:
-            return self._modules[name]
+            return self.modules[name]
         except KeyError:
             pass
         except TypeError:  # an unhashable __module__
             return CONTENT
-        origin = self._modules[name] = self._decide(name)
+        origin = self.modules[name] = self._decide(name)
         return origin
 
     def of_c_module(self, name: str | None) -> str:

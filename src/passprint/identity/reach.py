@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_UNKNOWABLE = frozenset({"eval", "exec", "globals", "__import__"})
+UNKNOWABLE = frozenset({"eval", "exec", "globals", "__import__"})
 """Builtins with which code reaches what no reading of it tells."""
 
 _COMPUTED = "a name computed at run time"
@@ -57,20 +57,31 @@ def add_reached(walk: Walk, node: Node, function: FunctionType, facts: CodeFacts
                 continue
             value = builtins[name]
             rows.append((NAME, builtins, name, value))
-            if name in _UNKNOWABLE:
-                node.add("→", f"{name}()", walk.opaque(object(), _COMPUTED))
+            if name in UNKNOWABLE:
+                add_unknowable(walk, node, name)
         if isinstance(value, ModuleType) or value is importlib.import_module:
-            _follow(walk, node, name, chain[1:], value, seen)
+            follow(walk, node, name, chain[1:], value, seen)
         else:
             seen.add(name)
             node.edges.append(("→", name, walk.child(value), value))
+    add_more(walk, node, function, facts, seen)
+
+
+def add_more(walk: Walk, node: Node, function: FunctionType, facts: CodeFacts, seen: set[str]) -> None:
+    """Add what a function imports when it runs, and what it takes by computed names."""
+    namespace = function.__globals__
     for ref in facts.imports:
         _add_import(walk, node, ref, namespace, seen)
     for chain in facts.computed:
         _check_computed(walk, node, chain, namespace)
 
 
-def _follow(
+def add_unknowable(walk: Walk, node: Node, name: str) -> None:
+    """Say of a node that it calls a builtin with which code reaches anything."""
+    node.add("→", f"{name}()", walk.opaque(object(), _COMPUTED))
+
+
+def follow(
     walk: Walk, node: Node, label: str, attributes: tuple[str, ...], value: Any, seen: set[str]
 ) -> None:
     """Follow a dotted chain through modules and add what it ends at."""
@@ -178,7 +189,7 @@ def _add_import(walk: Walk, node: Node, ref: ImportRef, namespace: dict[str, Any
             walk.slots.missing(inside, ref.taken)
             value = _load(f"{name}.{ref.taken}") or getattr(value, ref.taken, None)
     for use in ref.uses:
-        _follow(walk, node, label, use, value, seen)
+        follow(walk, node, label, use, value, seen)
 
 
 def _load(name: str) -> ModuleType | None:

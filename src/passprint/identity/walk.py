@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from passprint.errors import OpaqueError
 from passprint.identity.canonical import ATOMS, atom_encoder, encode_text
-from passprint.identity.known import Known, Trust, is_named_by_module
+from passprint.identity.known import Known, Trust, is_named_by_module, lasting
 from passprint.identity.node import Node
 from passprint.identity.origin import PYTHON, Origins
 from passprint.identity.slots import Slots
@@ -79,6 +79,19 @@ def shown(value: Any) -> str | None:
 class Walk:
     """Builds nodes for all that is reached and records the slots that it read."""
 
+    __slots__ = (
+        "is_opaque",
+        "leaves",
+        "nodes",
+        "origins",
+        "reaches_root",
+        "root",
+        "settled",
+        "slots",
+        "todo",
+        "trust",
+    )
+
     def __init__(self, origins: Origins, known: Known, root: Any = None) -> None:
         self.origins = origins
         self.root = root
@@ -87,26 +100,30 @@ class Walk:
         self.is_opaque = False
         self.reaches_root = False
         self.nodes: dict[int, tuple[Any, Node]] = {}
-        self._settled = known.nodes
-        self._leaves: dict[int, tuple[Any, bytes]] = {}
-        self._trust = Trust()
-        self._todo: list[tuple[Handler, Any, Node]] = []
+        self.settled = known.nodes
+        self.leaves: dict[int, tuple[Any, bytes]] = {}
+        self.trust = Trust()
+        self.todo: list[tuple[Handler, Any, Node]] = []
 
     def run(self, obj: Any) -> Node:
         """The node of an object, everything below it expanded."""
-        slots = self.slots
-        rows = slots.rows
+        rows = self.slots.rows
         root = self.node(obj)
         if rows:  # read for a plain value, which has no node of its own to be expanded
             root.rows = rows
             self._note(root)
-        while self._todo:
-            handler, value, node = self._todo.pop()
+        self.expand_all()
+        return root
+
+    def expand_all(self) -> None:
+        """Expand the nodes that wait for it, and all below them."""
+        slots = self.slots
+        while self.todo:
+            handler, value, node = self.todo.pop()
             node.rows = slots.rows = []
             handler.expand(self, value, node)
             if slots.is_about_root or slots.is_volatile:
                 self._note(node)
-        return root
 
     def _note(self, node: Node) -> None:
         """Say of a node what its rows are about."""
@@ -138,16 +155,26 @@ class Walk:
             if obj is self.root:
                 self.reaches_root = True
             return known[1]
-        named = self._leaves.get(key)
+        named = self.leaves.get(key)
         if named is not None:
             return named[1]
-        settled = self._settled.get(key)
-        if settled is not None:
-            component = settled[1].component
-            if component is not None and self._trust.holds(component):
-                self.nodes[key] = settled
-                self.is_opaque |= component.is_opaque
-                return settled[1]
+        return self.take_over(key) or self.enter(obj)
+
+    def take_over(self, key: int) -> Node | None:
+        """The node that an earlier walk settled for an object, where nothing below it has changed."""
+        settled = self.settled.get(key)
+        if settled is None:
+            return None
+        component = settled[1].component
+        if component is None or not self.trust.holds(component):
+            return None
+        self.nodes[key] = settled
+        self.is_opaque |= component.is_opaque
+        return settled[1]
+
+    def enter(self, obj: Any) -> Node | bytes:
+        """The bytes or the new node of an object that was not met before."""
+        kind = type(obj)
         handler = HANDLERS.get(kind)
         if handler is None:
             encode = atom_encoder(kind)
@@ -163,12 +190,30 @@ class Walk:
             leaf = handler.leaf(self, obj)
             if leaf is not None:
                 if len(rows) == count:  # nothing was read for it that other nodes would have to note as well
-                    self._leaves[key] = (obj, leaf)
+                    self.leaves[id(obj)] = (obj, leaf)
                 return leaf
         node = Node(handler.kind, "")
-        self.nodes[key] = (obj, node)
-        self._todo.append((handler, obj, node))
+        self.nodes[id(obj)] = (obj, node)
+        self.todo.append((handler, obj, node))
         return node
+
+    def add_members(
+        self,
+        node: Node,
+        names: list[str],
+        content: dict[str, Any],
+        uncounted: frozenset[str],
+        ignored: frozenset[str],
+    ) -> None:
+        """Add the members of these names that are in neither set."""
+        for name in names:
+            if name not in uncounted and name not in ignored:
+                value = content[name]
+                node.edges.append((".", str(name), self.child(value), value))
+
+    def lasting(self, kept: dict[int, tuple[Any, Node]], limit: int) -> dict[int, tuple[Any, Node]]:
+        """The kept nodes with those of this walk that later ones may take over."""
+        return lasting(self.nodes.values(), kept, limit)
 
     def opaque(self, obj: Any, reason: str) -> Node:
         """A node for something that cannot be identified."""

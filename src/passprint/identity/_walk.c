@@ -1,0 +1,1497 @@
+/* The common steps of a walk, without a step of Python for each: looking an object up among those that were met,
+   reading a function, and digests of what does not go round in a circle.
+
+   The same as walk.py, code_kinds.py, reach.py, components.py and known.py do, which are used where this module was
+   not built; what is rare is left to them (a class, a dotted chain through modules, a cycle). `fast.py` hands over,
+   by `setup`, what is needed of them. Nodes are plain Python objects with slots; their fields are read in place.
+
+   Written for CPython 3.11 to 3.14 with the global lock. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <marshal.h>
+#include <structmember.h>
+
+#ifdef Py_GIL_DISABLED
+#error "without the global lock, passprint walks in Python"
+#endif
+
+/* ---- what Python hands over ---- */
+
+/* Objects: one reference each, kept as long as the process runs. */
+#define GIVEN(X)                                                                                                   \
+    X(node_type) X(node_template) X(component_type) X(component_template)                                          \
+    X(handlers) X(atoms) X(absent) X(unbound) X(empty_cell) X(unknowable) X(import_module) X(facts)     \
+    X(follow) X(add_more) X(add_unknowable) X(generated_leaf) X(expand_function) X(add_attributes)                 \
+    X(code_facts) X(class_leaf) X(held_hints) X(lazy_hints) X(gather) X(blake2b) X(refine) X(seed) X(named_classes)
+
+#define DECLARE(name) static PyObject *name;
+GIVEN(DECLARE)
+#undef DECLARE
+
+/* Fields: how far into an object each stands. */
+#define FIELDS(X)                                                                                                  \
+    X(Node, component) X(Node, edges) X(Node, head) X(Node, index) X(Node, is_about_root) X(Node, is_kept)         \
+    X(Node, is_volatile) X(Node, kind) X(Node, mark) X(Node, opaque) X(Node, rows) X(Node, unordered)              \
+    X(Component, children) X(Component, is_lasting) X(Component, is_opaque) X(Component, is_volatile)              \
+    X(Component, rows) X(Handler, expand) X(Handler, kind) X(Handler, leaf) X(Slots, is_about_root)                \
+    X(Slots, is_volatile) X(Slots, root) X(Slots, rows) X(Walk, leaves) X(Walk, nodes) X(Walk, origins)            \
+    X(Walk, reaches_root) X(Walk, root) X(Walk, settled) X(Walk, slots) X(Walk, todo) X(Origin, label)             \
+    X(Origins, modules) X(CodeFacts, chains) X(CodeFacts, computed) X(CodeFacts, imports) X(CodeFacts, payload)
+
+#define DECLARE(type, name) static Py_ssize_t at_##type##_##name;
+FIELDS(DECLARE)
+#undef DECLARE
+
+#define FIELD(object, type, name) (*(PyObject **)((char *)(object) + at_##type##_##name))
+
+static PyTypeObject *walk_class;
+static Py_ssize_t *template_fields[2], template_counts[2]; /* of nodes and of components */
+
+static PyObject *text_arrow, *text_argument, *text_repr_running, *text_name, *text_none_bytes, *text_args, *text_origin;
+static PyObject *true_bytes, *false_bytes, *zero, *refers, *mapping_kind, *name_kind, *digest_size_names, *thirty_two;
+static PyObject *text_digest, *text_of_module, *text_enter, *text_take_over, *text_dict, *text_module, *text_qualname;
+static PyObject *text_functools, *text_plain_name, *text_underscore_name, *text_member;
+
+static void
+put(PyObject **field, PyObject *value) /* takes the reference */
+{
+    PyObject *old = *field;
+    *field = value;
+    Py_XDECREF(old);
+}
+
+static void
+put_flag(PyObject **field, int value)
+{
+    put(field, Py_NewRef(value ? Py_True : Py_False));
+}
+
+/* An attribute, or NULL without an error where there is none. */
+static PyObject *
+attribute_or_null(PyObject *object, PyObject *name)
+{
+    PyObject *found = PyObject_GetAttr(object, name);
+    if (found == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+    }
+    return found;
+}
+
+/* ---- bytes ---- */
+
+/* `tag`, the payload's length, a colon, the payload. */
+static PyObject *
+framed(char tag, const char *payload, Py_ssize_t length)
+{
+    char before[32];
+    int taken = snprintf(before, sizeof(before), "%c%zd:", tag, length);
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, taken + length);
+    if (bytes != NULL) {
+        memcpy(PyBytes_AS_STRING(bytes), before, taken);
+        memcpy(PyBytes_AS_STRING(bytes) + taken, payload, length);
+    }
+    return bytes;
+}
+
+static PyObject *
+framed_text(char tag, PyObject *text)
+{
+    if (PyUnicode_IS_COMPACT_ASCII(text)) {
+        return framed(tag, (const char *)PyUnicode_1BYTE_DATA(text), PyUnicode_GET_LENGTH(text));
+    }
+    PyObject *encoded = PyUnicode_AsEncodedString(text, "utf-8", "surrogatepass");
+    if (encoded == NULL) {
+        return NULL;
+    }
+    PyObject *bytes = framed(tag, PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded));
+    Py_DECREF(encoded);
+    return bytes;
+}
+
+static PyObject *
+by_name(PyObject *label, PyObject *module, PyObject *name)
+{
+    PyObject *text = PyUnicode_FromFormat("%zd:%U%S:%U", PyUnicode_GET_LENGTH(label), label, module, name);
+    PyObject *bytes = text == NULL ? NULL : framed_text('D', text);
+    Py_XDECREF(text);
+    return bytes;
+}
+
+/* `@` and the digest of bytes; takes the reference. */
+static PyObject *
+mark_of(PyObject *bytes)
+{
+    if (bytes == NULL) {
+        return NULL;
+    }
+    PyObject *arguments[] = {bytes, thirty_two};
+    PyObject *hash = PyObject_Vectorcall(blake2b, arguments, 1, digest_size_names);
+    Py_DECREF(bytes);
+    if (hash == NULL) {
+        return NULL;
+    }
+    PyObject *digest = PyObject_CallMethodNoArgs(hash, text_digest);
+    Py_DECREF(hash);
+    if (digest == NULL || !PyBytes_CheckExact(digest)) {
+        Py_XDECREF(digest);
+        return NULL;
+    }
+    PyObject *mark = PyBytes_FromStringAndSize(NULL, 1 + PyBytes_GET_SIZE(digest));
+    if (mark != NULL) {
+        PyBytes_AS_STRING(mark)[0] = '@';
+        memcpy(PyBytes_AS_STRING(mark) + 1, PyBytes_AS_STRING(digest), PyBytes_GET_SIZE(digest));
+    }
+    Py_DECREF(digest);
+    return mark;
+}
+
+/* ---- nodes, edges, rows ---- */
+
+/* A new object with the fields of a template. */
+static PyObject *
+copied(PyObject *template, int which)
+{
+    PyTypeObject *type = Py_TYPE(template);
+    PyObject *made = type->tp_alloc(type, 0);
+    for (Py_ssize_t at = 0; made != NULL && at < template_counts[which]; at++) {
+        Py_ssize_t offset = template_fields[which][at];
+        *(PyObject **)((char *)made + offset) = Py_XNewRef(*(PyObject **)((char *)template + offset));
+    }
+    return made;
+}
+
+/* Appends `(step, label, child, value)`; takes the reference to the child, which may be NULL after an error. */
+static int
+append_edge(PyObject *node, PyObject *step, PyObject *label, PyObject *child, PyObject *value)
+{
+    if (child == NULL) {
+        return -1;
+    }
+    PyObject *edge = PyTuple_New(4);
+    if (edge == NULL) {
+        Py_DECREF(child);
+        return -1;
+    }
+    PyTuple_SET_ITEM(edge, 0, Py_NewRef(step));
+    PyTuple_SET_ITEM(edge, 1, Py_NewRef(label));
+    PyTuple_SET_ITEM(edge, 2, child);
+    PyTuple_SET_ITEM(edge, 3, Py_NewRef(value));
+    int failed = PyList_Append(FIELD(node, Node, edges), edge);
+    Py_DECREF(edge);
+    return failed;
+}
+
+static int
+append_row(PyObject *slots, PyObject *row) /* takes the reference */
+{
+    if (row == NULL) {
+        return -1;
+    }
+    int failed = PyList_Append(FIELD(slots, Slots, rows), row);
+    Py_DECREF(row);
+    return failed;
+}
+
+/* Slots.refer */
+static int
+refer(PyObject *slots, PyObject *owner)
+{
+    PyObject *found = PyObject_CallOneArg(gather, owner);
+    if (found == NULL) {
+        return -1;
+    }
+    PyObject *held = owner;
+    if (owner == FIELD(slots, Slots, root) && owner != Py_None) {
+        put_flag(&FIELD(slots, Slots, is_about_root), 1);
+        held = zero;
+    }
+    PyObject *row = PyTuple_Pack(3, refers, held, found);
+    Py_DECREF(found);
+    return append_row(slots, row);
+}
+
+/* Slots.mapping, of an exact dict. */
+static int
+snapshot(PyObject *slots, PyObject *dict)
+{
+    PyObject *copy = PyDict_Copy(dict);
+    if (copy == NULL) {
+        return -1;
+    }
+    PyObject *row = PyTuple_Pack(3, mapping_kind, dict, copy);
+    Py_DECREF(copy);
+    return append_row(slots, row);
+}
+
+/* The origin of a module's code: a borrowed reference where `Origins` knows it. A new one always. */
+static PyObject *
+origin_of(PyObject *walk, PyObject *module)
+{
+    PyObject *origins = FIELD(walk, Walk, origins);
+    if (PyUnicode_CheckExact(module)) {
+        PyObject *known = PyDict_GetItemWithError(FIELD(origins, Origins, modules), module);
+        if (known != NULL || PyErr_Occurred()) {
+            return Py_XNewRef(known);
+        }
+    }
+    return PyObject_CallMethodOneArg(origins, text_of_module, module);
+}
+
+/* ---- an object's bytes or node ---- */
+
+/* code_kinds._function_leaf: the bytes of a function that counts by name, or None. */
+static PyObject *
+function_leaf(PyObject *walk, PyObject *object)
+{
+    PyFunctionObject *function = (PyFunctionObject *)object;
+    PyObject *written = ((PyCodeObject *)function->func_code)->co_qualname;
+    static const char generated[] = "__create_fn__.<locals>.";
+    if (PyUnicode_IS_COMPACT_ASCII(written) && PyUnicode_GET_LENGTH(written) >= (Py_ssize_t)sizeof(generated) - 1 &&
+        memcmp(PyUnicode_1BYTE_DATA(written), generated, sizeof(generated) - 1) == 0) {
+        return PyObject_CallFunctionObjArgs(generated_leaf, walk, object, NULL);
+    }
+    PyObject *module = PyDict_GetItemWithError(function->func_globals, text_name);
+    if (module == NULL) {
+        if (PyErr_Occurred()) {
+            return NULL;
+        }
+        module = Py_None;
+    }
+    Py_INCREF(module);
+    PyObject *origin = origin_of(walk, module), *leaf = NULL;
+    if (origin != NULL) {
+        PyObject *label = FIELD(origin, Origin, label), *name = function->func_qualname;
+        int is_plain = label != Py_None && function->func_closure == NULL &&
+                       (function->func_dict == NULL || PyDict_GET_SIZE(function->func_dict) == 0) &&
+                       PyUnicode_FindChar(name, '<', 0, PyUnicode_GET_LENGTH(name), 1) == -1;
+        leaf = is_plain ? by_name(label, module, name) : Py_NewRef(Py_None);
+        Py_DECREF(origin);
+    }
+    Py_DECREF(module);
+    return leaf;
+}
+
+/* Whether the loaded module of this name has an object under a name that holds no dot. */
+static int
+is_in_module(PyObject *module, PyObject *name, PyObject *object)
+{
+    PyObject *loaded = PyDict_GetItemWithError(PyImport_GetModuleDict(), module);
+    if (loaded == NULL || loaded == Py_None) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    PyObject *space = attribute_or_null(loaded, text_dict);
+    int found = space != NULL && PyDict_Check(space) && PyDict_GetItemWithError(space, name) == object;
+    Py_XDECREF(space);
+    return PyErr_Occurred() ? -1 : found;
+}
+
+/* class_kinds._class_leaf where it is plain to see; what is not, Python decides. */
+static PyObject *
+leaf_of_class(PyObject *walk, PyObject *object)
+{
+    PyObject *module = PyObject_GetAttr(object, text_module), *name = NULL, *origin = NULL, *leaf = NULL;
+    int is_plain = module != NULL && PyUnicode_CheckExact(module) &&
+                   PyType_HasFeature((PyTypeObject *)object, Py_TPFLAGS_HEAPTYPE);
+    if (module != NULL && is_plain) {
+        name = PyObject_GetAttr(object, text_qualname);
+        origin = name == NULL ? NULL : origin_of(walk, module);
+    }
+    if (origin != NULL && PyUnicode_Check(name) && FIELD(origin, Origin, label) != Py_None &&
+        PyUnicode_FindChar(name, '<', 0, PyUnicode_GET_LENGTH(name), 1) == -1) {
+        int found = is_in_module(module, name, object);
+        if (found > 0) {
+            leaf = by_name(FIELD(origin, Origin, label), module, name);
+        }
+    }
+    Py_XDECREF(module);
+    Py_XDECREF(name);
+    Py_XDECREF(origin);
+    if (leaf == NULL && !PyErr_Occurred()) {
+        return PyObject_CallFunctionObjArgs(class_leaf, walk, object, NULL);
+    }
+    return leaf;
+}
+
+static PyObject *
+remembered(PyObject *table, PyObject *key) /* borrowed: of `(object, what)`, the second */
+{
+    PyObject *pair = PyDict_GetItemWithError(table, key);
+    return pair == NULL ? NULL : PyTuple_GET_ITEM(pair, 1);
+}
+
+static int
+remember(PyObject *table, PyObject *key, PyObject *object, PyObject *what)
+{
+    PyObject *pair = PyTuple_Pack(2, object, what);
+    if (pair == NULL) {
+        return -1;
+    }
+    int failed = PyDict_SetItem(table, key, pair);
+    Py_DECREF(pair);
+    return failed;
+}
+
+static PyObject *
+new_node(PyObject *walk, PyObject *object, PyObject *key, PyObject *handler)
+{
+    PyObject *node = copied(node_template, 0);
+    if (node == NULL) {
+        return NULL;
+    }
+    put(&FIELD(node, Node, kind), Py_NewRef(FIELD(handler, Handler, kind)));
+    put(&FIELD(node, Node, edges), PyList_New(0));
+    PyObject *task = PyTuple_Pack(3, handler, object, node);
+    if (task == NULL || FIELD(node, Node, edges) == NULL ||
+        remember(FIELD(walk, Walk, nodes), key, object, node) < 0 ||
+        PyList_Append(FIELD(walk, Walk, todo), task) < 0) {
+        Py_CLEAR(node);
+    }
+    Py_XDECREF(task);
+    return node;
+}
+
+/* Walk.child, once the object has a key. */
+static PyObject *
+child_by_key(PyObject *walk, PyObject *object, PyObject *key)
+{
+    PyObject *known = remembered(FIELD(walk, Walk, nodes), key);
+    if (known != NULL) {
+        if (object == FIELD(walk, Walk, root)) {
+            put_flag(&FIELD(walk, Walk, reaches_root), 1);
+        }
+        return Py_NewRef(known);
+    }
+    PyObject *leaves = FIELD(walk, Walk, leaves);
+    known = PyErr_Occurred() ? NULL : remembered(leaves, key);
+    if (known != NULL || PyErr_Occurred()) {
+        return Py_XNewRef(known);
+    }
+    PyObject *settled = FIELD(walk, Walk, settled);
+    if (PyDict_GET_SIZE(settled) > 0) {
+        PyObject *pair = PyDict_GetItemWithError(settled, key);
+        if (pair == NULL && PyErr_Occurred()) {
+            return NULL;
+        }
+        if (pair != NULL) {
+            PyObject *taken = PyObject_CallMethodOneArg(walk, text_take_over, key);
+            if (taken != Py_None) {
+                return taken;
+            }
+            Py_DECREF(taken);
+        }
+    }
+    PyObject *handler = PyDict_GetItemWithError(handlers, (PyObject *)Py_TYPE(object));
+    if (handler == NULL) {
+        return PyErr_Occurred() ? NULL : PyObject_CallMethodOneArg(walk, text_enter, object);
+    }
+    Py_INCREF(handler);
+    PyObject *leaf = Py_None, *read = FIELD(handler, Handler, leaf), *result;
+    PyObject *slots = FIELD(walk, Walk, slots);
+    Py_ssize_t count = PyList_GET_SIZE(FIELD(slots, Slots, rows));
+    if (PyFunction_Check(object)) {
+        leaf = function_leaf(walk, object);
+    }
+    else if (read == class_leaf) {
+        leaf = leaf_of_class(walk, object);
+    }
+    else if (read != Py_None) {
+        PyObject *arguments[] = {walk, object};
+        leaf = PyObject_Vectorcall(read, arguments, 2, NULL);
+    }
+    else {
+        Py_INCREF(leaf);
+    }
+    if (leaf == NULL) {
+        result = NULL;
+    }
+    else if (leaf == Py_None) {
+        Py_DECREF(leaf);
+        result = new_node(walk, object, key, handler);
+    }
+    else {
+        result = leaf;
+        /* Where something was read for it, other nodes will have to note that as well. */
+        if (PyList_GET_SIZE(FIELD(slots, Slots, rows)) == count && remember(leaves, key, object, leaf) < 0) {
+            Py_CLEAR(result);
+        }
+    }
+    Py_DECREF(handler);
+    return result;
+}
+
+/* Walk.child: the bytes of a plain value, or the node of anything else. */
+static PyObject *
+child_of(PyObject *walk, PyObject *object)
+{
+    if (PyUnicode_CheckExact(object)) {
+        return framed_text('s', object);
+    }
+    if (object == Py_None || object == Py_True || object == Py_False) {
+        return Py_NewRef(object == Py_None ? text_none_bytes : object == Py_True ? true_bytes : false_bytes);
+    }
+    PyObject *encode = PyDict_GetItemWithError(atoms, (PyObject *)Py_TYPE(object));
+    if (encode != NULL) {
+        return PyObject_CallOneArg(encode, object);
+    }
+    PyObject *key = PyErr_Occurred() ? NULL : PyLong_FromVoidPtr(object);
+    if (key == NULL) {
+        return NULL;
+    }
+    PyObject *found = child_by_key(walk, object, key);
+    Py_DECREF(key);
+    return found;
+}
+
+/* ---- functions ---- */
+
+/* reach.add_reached: the values of the names that code looks up. */
+static int
+add_reached(PyObject *walk, PyObject *node, PyFunctionObject *function, PyObject *facts_of_code)
+{
+    PyObject *space = function->func_globals, *builtins = function->func_builtins;
+    PyObject *chains = FIELD(facts_of_code, CodeFacts, chains), *slots = FIELD(walk, Walk, slots);
+    PyObject *seen = PySet_New(NULL);
+    int failed = seen == NULL;
+    for (Py_ssize_t at = 0; !failed && at < PyTuple_GET_SIZE(chains); at++) {
+        PyObject *chain = PyTuple_GET_ITEM(chains, at), *name = PyTuple_GET_ITEM(chain, 0);
+        int was_seen = PySet_Contains(seen, name);
+        if (was_seen != 0) {
+            failed = was_seen < 0;
+            continue;
+        }
+        PyObject *value = PyDict_GetItemWithError(space, name), *from = space;
+        if (value == NULL) {
+            if (PyErr_Occurred() || append_row(slots, PyTuple_Pack(4, name_kind, space, name, absent)) < 0) {
+                failed = 1;
+                break;
+            }
+            from = builtins;
+            value = PyDict_GetItemWithError(builtins, name);
+            if (value == NULL) {
+                failed = PyErr_Occurred() || PySet_Add(seen, name) < 0 ||
+                         append_edge(node, text_arrow, name, Py_NewRef(unbound), Py_None) < 0;
+                continue;
+            }
+        }
+        Py_INCREF(value);
+        failed = append_row(slots, PyTuple_Pack(4, name_kind, from, name, value)) < 0;
+        if (!failed && from == builtins) {
+            int is_unknowable = PySet_Contains(unknowable, name);
+            failed = is_unknowable < 0;
+            if (is_unknowable > 0) {
+                PyObject *done = PyObject_CallFunctionObjArgs(add_unknowable, walk, node, name, NULL);
+                failed = done == NULL;
+                Py_XDECREF(done);
+            }
+        }
+        int is_module = 0;
+        if (!failed) {
+            is_module = PyModule_Check(value) || value == import_module;
+            if (!is_module && !PyFunction_Check(value) && !PyType_CheckExact(value) && !PyCFunction_CheckExact(value)) {
+                is_module = PyObject_IsInstance(value, (PyObject *)&PyModule_Type);
+                failed = is_module < 0;
+            }
+        }
+        if (!failed && is_module) {
+            PyObject *rest = PyTuple_GetSlice(chain, 1, PyTuple_GET_SIZE(chain)), *done = NULL;
+            if (rest != NULL) {
+                done = PyObject_CallFunctionObjArgs(follow, walk, node, name, rest, value, seen, NULL);
+                Py_DECREF(rest);
+            }
+            failed = done == NULL;
+            Py_XDECREF(done);
+        }
+        else if (!failed) {
+            failed = PySet_Add(seen, name) < 0 ||
+                     append_edge(node, text_arrow, name, child_of(walk, value), value) < 0;
+        }
+        Py_DECREF(value);
+    }
+    if (!failed && (PyTuple_GET_SIZE(FIELD(facts_of_code, CodeFacts, imports)) > 0 ||
+                    PyTuple_GET_SIZE(FIELD(facts_of_code, CodeFacts, computed)) > 0)) {
+        PyObject *done = PyObject_CallFunctionObjArgs(add_more, walk, node, function, facts_of_code, seen, NULL);
+        failed = done == NULL;
+        Py_XDECREF(done);
+    }
+    Py_XDECREF(seen);
+    return failed ? -1 : 0;
+}
+
+static PyObject *text_of_hint(PyObject *hint);
+
+/* Hints in brackets, after what stands before them; takes that reference. */
+static PyObject *
+text_of_hints(PyObject *before, PyObject *hints)
+{
+    PyObject *listed = before == NULL ? NULL : PySequence_List(hints), *separator = NULL, *text = NULL;
+    int failed = listed == NULL;
+    for (Py_ssize_t at = 0; !failed && at < PyList_GET_SIZE(listed); at++) {
+        PyObject *part = text_of_hint(PyList_GET_ITEM(listed, at));
+        failed = part == NULL || PyList_SetItem(listed, at, part) < 0;
+    }
+    separator = failed ? NULL : PyUnicode_FromString(", ");
+    PyObject *joined = separator == NULL ? NULL : PyUnicode_Join(separator, listed);
+    if (joined != NULL) {
+        text = PyUnicode_FromFormat("%U[%U]", before, joined);
+        Py_DECREF(joined);
+    }
+    Py_XDECREF(separator);
+    Py_XDECREF(listed);
+    Py_XDECREF(before);
+    return text;
+}
+
+static PyObject *
+text_of_generic(PyObject *hint, PyObject *arguments)
+{
+    PyObject *origin = attribute_or_null(hint, text_origin);
+    if (origin == NULL && PyErr_Occurred()) {
+        return NULL;
+    }
+    int is_true = origin == NULL ? 0 : PyObject_IsTrue(origin);
+    PyObject *text = NULL;
+    if (is_true >= 0) {
+        text = text_of_hints(text_of_hint(is_true ? origin : (PyObject *)Py_TYPE(hint)), arguments);
+    }
+    Py_XDECREF(origin);
+    return text;
+}
+
+/* hints.hint_text */
+static PyObject *
+text_of_hint(PyObject *hint)
+{
+    if (PyUnicode_Check(hint)) {
+        return Py_NewRef(hint);
+    }
+    if (hint == Py_None || hint == Py_Ellipsis) {
+        return PyObject_Str(hint);
+    }
+    PyObject *found = attribute_or_null(hint, text_args), *text = NULL;
+    if (found == NULL && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (found != NULL && PyTuple_Check(found)) {
+        if (Py_EnterRecursiveCall(" while reading type hints") == 0) {
+            text = text_of_generic(hint, found);
+            Py_LeaveRecursiveCall();
+        }
+        Py_DECREF(found);
+        return text;
+    }
+    Py_XDECREF(found);
+    if (PyList_Check(hint) || PyTuple_Check(hint)) {
+        if (Py_EnterRecursiveCall(" while reading type hints") == 0) {
+            text = text_of_hints(PyUnicode_FromString(""), hint);
+            Py_LeaveRecursiveCall();
+        }
+        return text;
+    }
+    PyObject *names[] = {text_qualname, text_plain_name, text_underscore_name};
+    for (int at = 0; at < 3; at++) {
+        found = attribute_or_null(hint, names[at]);
+        if (found == NULL && PyErr_Occurred()) {
+            return NULL;
+        }
+        int is_true = found == NULL ? 0 : PyObject_IsTrue(found);
+        if (is_true < 0) {
+            Py_DECREF(found);
+            return NULL;
+        }
+        if (is_true && PyUnicode_Check(found)) {
+            return found;
+        }
+        Py_XDECREF(found);
+        if (is_true) {
+            break;
+        }
+    }
+    return PyObject_GetAttr((PyObject *)Py_TYPE(hint), text_qualname);
+}
+
+/* hints.hint_bytes: a new reference, b"" where there are none. */
+static PyObject *
+bytes_of_hints(PyObject *hints)
+{
+    PyObject *lines = PyList_New(0), *name, *hint, *bytes = NULL;
+    Py_ssize_t position = 0;
+    int failed = lines == NULL;
+    while (!failed && PyDict_Next(hints, &position, &name, &hint)) {
+        PyObject *text = text_of_hint(hint);
+        PyObject *line = text == NULL ? NULL : PyUnicode_FromFormat("%S: %S", name, text);
+        failed = line == NULL || PyList_Append(lines, line) < 0;
+        Py_XDECREF(text);
+        Py_XDECREF(line);
+    }
+    if (!failed) {
+        PyObject *separator = PyUnicode_FromString("\n");
+        PyObject *joined = separator == NULL ? NULL : PyUnicode_Join(separator, lines);
+        bytes = joined == NULL ? NULL : framed_text('a', joined);
+        Py_XDECREF(separator);
+        Py_XDECREF(joined);
+    }
+    Py_XDECREF(lines);
+    return bytes;
+}
+
+static PyObject *
+facts_of(PyObject *code)
+{
+    PyObject *key = PyLong_FromVoidPtr(code);
+    PyObject *known = key == NULL ? NULL : remembered(facts, key);
+    Py_XDECREF(key);
+    if (known != NULL || PyErr_Occurred()) {
+        return Py_XNewRef(known);
+    }
+    return PyObject_CallOneArg(code_facts, code);
+}
+
+/* The head of a function whose content counts, and what it reaches. */
+static int
+expand_content(PyObject *walk, PyObject *object, PyObject *node, PyObject *held)
+{
+    PyFunctionObject *function = (PyFunctionObject *)object;
+    PyObject *known = facts_of(function->func_code);
+    if (known == NULL) {
+        return -1;
+    }
+    PyObject *hints = held != NULL ? bytes_of_hints(held) : PyBytes_FromStringAndSize(NULL, 0);
+#if PY_VERSION_HEX >= 0x030E0000
+    if (held == NULL && hints != NULL) {
+        put(&hints, PyObject_CallOneArg(lazy_hints, object));
+    }
+#endif
+    PyObject *name = hints == NULL ? NULL : framed_text('n', function->func_name);
+    PyObject *head = name == NULL ? NULL : Py_NewRef(FIELD(known, CodeFacts, payload));
+    if (head != NULL) {
+        PyBytes_Concat(&head, name);
+    }
+    if (head != NULL) {
+        PyBytes_Concat(&head, hints);
+    }
+    Py_XDECREF(name);
+    Py_XDECREF(hints);
+    int failed = head == NULL;
+    if (!failed) {
+        put(&FIELD(node, Node, head), head);
+        failed = add_reached(walk, node, function, known) < 0;
+    }
+    Py_DECREF(known);
+    return failed ? -1 : 0;
+}
+
+static int
+add_defaults(PyObject *walk, PyObject *node, PyFunctionObject *function)
+{
+    PyObject *defaults = function->func_defaults;
+    if (defaults == NULL || !PyTuple_Check(defaults) || PyTuple_GET_SIZE(defaults) == 0) {
+        return 0;
+    }
+    PyCodeObject *code = (PyCodeObject *)function->func_code;
+    PyObject *names = PyCode_GetVarnames(code);
+    if (names == NULL) {
+        return -1;
+    }
+    Py_INCREF(defaults);
+    Py_ssize_t first = code->co_argcount - PyTuple_GET_SIZE(defaults);
+    int failed = 0;
+    for (Py_ssize_t at = 0; !failed && at < PyTuple_GET_SIZE(defaults); at++) {
+        Py_ssize_t place = first + at;
+        PyObject *label = place >= 0 && place < PyTuple_GET_SIZE(names) ? Py_NewRef(PyTuple_GET_ITEM(names, place))
+                                                                        : PyUnicode_FromFormat("%zd", at);
+        PyObject *value = PyTuple_GET_ITEM(defaults, at);
+        failed = label == NULL || append_edge(node, text_argument, label, child_of(walk, value), value) < 0;
+        Py_XDECREF(label);
+    }
+    Py_DECREF(defaults);
+    Py_DECREF(names);
+    return failed ? -1 : 0;
+}
+
+static int
+add_keyword_defaults(PyObject *walk, PyObject *node, PyFunctionObject *function)
+{
+    PyObject *defaults = function->func_kwdefaults;
+    if (defaults == NULL || !PyDict_Check(defaults) || PyDict_GET_SIZE(defaults) == 0) {
+        return 0;
+    }
+    Py_INCREF(defaults);
+    int failed = snapshot(FIELD(walk, Walk, slots), defaults) < 0;
+    PyObject *labels = failed ? NULL : PyDict_Keys(defaults);
+    failed = labels == NULL || PyList_Sort(labels) < 0;
+    for (Py_ssize_t at = 0; !failed && at < PyList_GET_SIZE(labels); at++) {
+        PyObject *label = PyList_GET_ITEM(labels, at), *value = PyDict_GetItemWithError(defaults, label);
+        if (value == NULL) {
+            if (!PyErr_Occurred()) {
+                PyErr_SetObject(PyExc_KeyError, label);
+            }
+            failed = 1;
+            break;
+        }
+        Py_INCREF(value);
+        failed = append_edge(node, text_argument, label, child_of(walk, value), value) < 0;
+        Py_DECREF(value);
+    }
+    Py_XDECREF(labels);
+    Py_DECREF(defaults);
+    return failed ? -1 : 0;
+}
+
+static int
+add_cells(PyObject *walk, PyObject *node, PyFunctionObject *function)
+{
+    PyObject *closure = function->func_closure;
+    if (closure == NULL || PyTuple_GET_SIZE(closure) == 0) {
+        return 0;
+    }
+    PyObject *names = PyCode_GetFreevars((PyCodeObject *)function->func_code);
+    if (names == NULL) {
+        return -1;
+    }
+    Py_INCREF(closure);
+    int failed = 0;
+    for (Py_ssize_t at = 0; !failed && at < PyTuple_GET_SIZE(closure) && at < PyTuple_GET_SIZE(names); at++) {
+        PyObject *label = PyTuple_GET_ITEM(names, at), *cell = PyTuple_GET_ITEM(closure, at);
+        int is_left_out = PyUnicode_Compare(label, text_repr_running) == 0;
+        if (is_left_out) {
+            continue;
+        }
+        if (refer(FIELD(walk, Walk, slots), cell) < 0) {
+            failed = 1;
+            break;
+        }
+        PyObject *value = Py_XNewRef(PyCell_GET(cell));
+        failed = value == NULL ? append_edge(node, text_arrow, label, Py_NewRef(empty_cell), Py_None) < 0
+                               : append_edge(node, text_arrow, label, child_of(walk, value), value) < 0;
+        Py_XDECREF(value);
+    }
+    Py_DECREF(closure);
+    Py_DECREF(names);
+    return failed ? -1 : 0;
+}
+
+/* The hints that a function holds, where they are a dict with something in it: borrowed; NULL where there are none. */
+static PyObject *
+hints_of(PyObject *function, int *failed)
+{
+    PyObject *annotations = ((PyFunctionObject *)function)->func_annotations; /* a tuple until somebody asks */
+    if (annotations == NULL || (PyTuple_CheckExact(annotations) && PyTuple_GET_SIZE(annotations) == 0)) {
+        return NULL;
+    }
+#if PY_VERSION_HEX >= 0x030E0000
+    PyObject *hints = PyObject_CallOneArg(held_hints, function);
+    if (hints == NULL) {
+        *failed = 1;
+        return NULL;
+    }
+    Py_DECREF(hints); /* the function holds it */
+#else
+    PyObject *hints = PyFunction_GetAnnotations(function);
+    if (hints == NULL) {
+        *failed = PyErr_Occurred() != NULL;
+        return NULL;
+    }
+#endif
+    return PyDict_CheckExact(hints) && PyDict_GET_SIZE(hints) > 0 ? hints : NULL;
+}
+
+/* Whether a function is one that C does not read: Python's own way takes it. */
+static int
+is_unusual(PyFunctionObject *function, PyObject *module)
+{
+    PyObject *attributes = function->func_dict, *hints = function->func_annotations;
+    if (!PyDict_CheckExact(function->func_globals) || !PyDict_CheckExact(function->func_builtins) ||
+        (function->func_kwdefaults != NULL && !PyDict_CheckExact(function->func_kwdefaults)) ||
+        (hints != NULL && !PyTuple_CheckExact(hints) && !PyDict_CheckExact(hints)) ||
+        (attributes != NULL && !PyDict_CheckExact(attributes))) {
+        return 1;
+    }
+    /* functools.singledispatch's functions */
+    return attributes != NULL && PyDict_GET_SIZE(attributes) > 0 && PyUnicode_Check(module) &&
+           PyUnicode_Compare(module, text_functools) == 0;
+}
+
+/* code_kinds._expand_function */
+static int
+expand(PyObject *walk, PyObject *object, PyObject *node)
+{
+    PyFunctionObject *function = (PyFunctionObject *)object;
+    PyObject *slots = FIELD(walk, Walk, slots), *module = PyDict_GetItemWithError(function->func_globals, text_name);
+    if (module == NULL && PyErr_Occurred()) {
+        return -1;
+    }
+    module = Py_NewRef(module == NULL ? Py_None : module);
+    if (is_unusual(function, module)) {
+        Py_DECREF(module);
+        PyObject *done = PyObject_CallFunctionObjArgs(expand_function, walk, object, node, NULL);
+        Py_XDECREF(done);
+        return done == NULL ? -1 : 0;
+    }
+    PyObject *origin = origin_of(walk, module), *attributes = function->func_dict;
+    int failed = origin == NULL;
+    PyObject *held = failed || FIELD(origin, Origin, label) != Py_None ? NULL : hints_of(object, &failed);
+    Py_XINCREF(held);
+    Py_XINCREF(attributes);
+    failed = failed || refer(slots, object) < 0 || (held != NULL && snapshot(slots, held) < 0);
+    if (!failed && FIELD(origin, Origin, label) == Py_None) {
+        failed = expand_content(walk, object, node, held) < 0;
+    }
+    else if (!failed) {
+        PyObject *head = by_name(FIELD(origin, Origin, label), module,
+                                 ((PyCodeObject *)function->func_code)->co_qualname);
+        failed = head == NULL;
+        put(&FIELD(node, Node, head), head);
+    }
+    failed = failed || add_defaults(walk, node, function) < 0 || add_keyword_defaults(walk, node, function) < 0 ||
+             add_cells(walk, node, function) < 0;
+    if (!failed && attributes != NULL) {
+        if (PyDict_GET_SIZE(attributes) > 0) {
+            PyObject *done = PyObject_CallFunctionObjArgs(add_attributes, walk, node, attributes, NULL);
+            failed = done == NULL;
+            Py_XDECREF(done);
+        }
+        else {
+            failed = snapshot(slots, attributes) < 0;
+        }
+    }
+    Py_XDECREF(attributes);
+    Py_XDECREF(held);
+    Py_XDECREF(origin);
+    Py_DECREF(module);
+    return failed ? -1 : 0;
+}
+
+/* Walk.run's loop: everything below the root expanded. */
+static int
+expand_all(PyObject *walk)
+{
+    PyObject *todo = FIELD(walk, Walk, todo), *slots = FIELD(walk, Walk, slots);
+    while (PyList_GET_SIZE(todo) > 0) {
+        Py_ssize_t last = PyList_GET_SIZE(todo) - 1;
+        PyObject *task = Py_NewRef(PyList_GET_ITEM(todo, last));
+        PyObject *handler = PyTuple_GET_ITEM(task, 0), *object = PyTuple_GET_ITEM(task, 1);
+        PyObject *node = PyTuple_GET_ITEM(task, 2), *rows = PyList_New(0);
+        int failed = rows == NULL || PyList_SetSlice(todo, last, last + 1, NULL) < 0;
+        if (!failed) {
+            put(&FIELD(node, Node, rows), Py_NewRef(rows));
+            put(&FIELD(slots, Slots, rows), Py_NewRef(rows));
+            if (PyFunction_Check(object)) {
+                failed = expand(walk, object, node) < 0;
+            }
+            else {
+                PyObject *arguments[] = {walk, object, node};
+                PyObject *done = PyObject_Vectorcall(FIELD(handler, Handler, expand), arguments, 3, NULL);
+                failed = done == NULL;
+                Py_XDECREF(done);
+            }
+        }
+        if (!failed && (FIELD(slots, Slots, is_about_root) == Py_True || FIELD(slots, Slots, is_volatile) == Py_True)) {
+            put(&FIELD(node, Node, is_about_root), Py_NewRef(FIELD(slots, Slots, is_about_root)));
+            put(&FIELD(node, Node, is_volatile), Py_NewRef(FIELD(slots, Slots, is_volatile)));
+            put_flag(&FIELD(slots, Slots, is_about_root), 0);
+            put_flag(&FIELD(slots, Slots, is_volatile), 0);
+        }
+        Py_XDECREF(rows);
+        Py_DECREF(task);
+        if (failed) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* ---- digests ---- */
+
+static int
+is_node(PyObject *object)
+{
+    return Py_TYPE(object) == (PyTypeObject *)node_type;
+}
+
+/* node.Node.own_bytes, as a list's first item. */
+static PyObject *
+own_bytes(PyObject *node)
+{
+    PyObject *edges = FIELD(node, Node, edges), *labels;
+    if (FIELD(node, Node, unordered) == Py_True) {
+        labels = Py_NewRef(Py_None);
+    }
+    else {
+        labels = PyList_New(PyList_GET_SIZE(edges));
+        for (Py_ssize_t at = 0; labels != NULL && at < PyList_GET_SIZE(edges); at++) {
+            PyList_SET_ITEM(labels, at, Py_NewRef(PyTuple_GET_ITEM(PyList_GET_ITEM(edges, at), 1)));
+        }
+    }
+    PyObject *whole = labels == NULL ? NULL
+                                     : PyTuple_Pack(3, FIELD(node, Node, kind), FIELD(node, Node, head), labels);
+    Py_XDECREF(labels);
+    PyObject *packed = whole == NULL ? NULL : PyMarshal_WriteObjectToString(whole, 2);
+    Py_XDECREF(whole);
+    if (packed == NULL && PyErr_ExceptionMatches(PyExc_ValueError)) { /* a class derived from str among the labels */
+        PyErr_Clear();
+        return PyObject_CallMethod(node, "own_bytes", NULL);
+    }
+    PyObject *bytes = packed == NULL ? NULL : Py_NewRef(seed);
+    if (bytes != NULL) {
+        PyBytes_Concat(&bytes, packed);
+    }
+    Py_XDECREF(packed);
+    return bytes;
+}
+
+/* The component of one node, given the components below it. */
+static PyObject *
+component_of(PyObject *node, PyObject *children)
+{
+    PyObject *made = copied(component_template, 1);
+    if (made == NULL) {
+        return NULL;
+    }
+    int is_lasting = FIELD(node, Node, is_about_root) != Py_True;
+    int is_volatile = FIELD(node, Node, is_volatile) == Py_True, is_opaque = 0;
+    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(children); at++) {
+        PyObject *child = PyList_GET_ITEM(children, at);
+        is_volatile |= FIELD(child, Component, is_volatile) == Py_True;
+        is_opaque |= FIELD(child, Component, is_opaque) == Py_True;
+        is_lasting &= FIELD(child, Component, is_lasting) == Py_True;
+    }
+    if (FIELD(node, Node, opaque) != Py_None) {
+        is_opaque = 1;
+        /* another one would be kept open by keeping it */
+        is_lasting &= PyUnicode_CompareWithASCIIString(FIELD(node, Node, kind), "opaque") == 0;
+    }
+    put(&FIELD(made, Component, rows), Py_NewRef(FIELD(node, Node, rows)));
+    put(&FIELD(made, Component, children), Py_NewRef(children));
+    put_flag(&FIELD(made, Component, is_volatile), is_volatile);
+    put_flag(&FIELD(made, Component, is_opaque), is_opaque);
+    put_flag(&FIELD(made, Component, is_lasting), is_lasting && !is_volatile);
+    return made;
+}
+
+/* Settles a node that reaches no open one. 1: it reaches itself, so Python takes it. */
+static int
+settle_one(PyObject *node)
+{
+    PyObject *edges = FIELD(node, Node, edges);
+    Py_ssize_t count = PyList_GET_SIZE(edges);
+    PyObject *marks = PyList_New(count), *below = PyDict_New();
+    int result = marks == NULL || below == NULL ? -1 : 0;
+    for (Py_ssize_t at = 0; result == 0 && at < count; at++) {
+        PyObject *child = PyTuple_GET_ITEM(PyList_GET_ITEM(edges, at), 2), *mark = child;
+        if (is_node(child)) {
+            mark = FIELD(child, Node, mark);
+            PyObject *component = FIELD(child, Node, component);
+            if (mark == Py_None) {
+                result = 1;
+                break;
+            }
+            if (component != Py_None && PyDict_SetItem(below, component, Py_None) < 0) {
+                result = -1;
+                break;
+            }
+        }
+        PyList_SET_ITEM(marks, at, Py_NewRef(mark));
+    }
+    if (result == 0 && FIELD(node, Node, unordered) == Py_True) {
+        result = PyList_Sort(marks) < 0 ? -1 : 0;
+    }
+    if (result == 0) {
+        PyObject *own = own_bytes(node), *whole = NULL;
+        Py_ssize_t length = own == NULL ? 0 : PyBytes_GET_SIZE(own);
+        for (Py_ssize_t at = 0; own != NULL && at < count; at++) {
+            length += PyBytes_GET_SIZE(PyList_GET_ITEM(marks, at));
+        }
+        whole = own == NULL ? NULL : PyBytes_FromStringAndSize(NULL, length);
+        if (whole != NULL) {
+            char *to = PyBytes_AS_STRING(whole);
+            memcpy(to, PyBytes_AS_STRING(own), PyBytes_GET_SIZE(own));
+            to += PyBytes_GET_SIZE(own);
+            for (Py_ssize_t at = 0; at < count; at++) {
+                PyObject *mark = PyList_GET_ITEM(marks, at);
+                memcpy(to, PyBytes_AS_STRING(mark), PyBytes_GET_SIZE(mark));
+                to += PyBytes_GET_SIZE(mark);
+            }
+        }
+        Py_XDECREF(own);
+        PyObject *mark = mark_of(whole), *children = mark == NULL ? NULL : PyDict_Keys(below);
+        PyObject *component = children == NULL ? NULL : component_of(node, children);
+        if (component == NULL) {
+            Py_XDECREF(mark);
+            result = -1;
+        }
+        else {
+            put(&FIELD(node, Node, mark), mark);
+            put(&FIELD(node, Node, component), component);
+        }
+        Py_XDECREF(children);
+    }
+    Py_XDECREF(marks);
+    Py_XDECREF(below);
+    return result;
+}
+
+/* One node on the way down: where it stands among those met, the lowest that it reaches, the next edge to look at. */
+typedef struct {
+    PyObject *node;
+    Py_ssize_t index, lowest, next;
+} Visit;
+
+/* Settles a strongly connected component: all open nodes from a node on. */
+static int
+settle_component(PyObject *open_nodes, Py_ssize_t first)
+{
+    Py_ssize_t count = PyList_GET_SIZE(open_nodes);
+    PyObject *members = PyList_GetSlice(open_nodes, first, count);
+    int result = members == NULL || PyList_SetSlice(open_nodes, first, count, NULL) < 0 ? -1 : 1;
+    if (result == 1 && count - first == 1) {
+        result = settle_one(PyList_GET_ITEM(members, 0));
+    }
+    if (result == 1) {
+        result = PyList_Reverse(members); /* as Python takes them off */
+        PyObject *done = result < 0 ? NULL : PyObject_CallOneArg(refine, members);
+        result = done == NULL ? -1 : 0;
+        Py_XDECREF(done);
+    }
+    Py_XDECREF(members);
+    return result;
+}
+
+static int
+met(PyObject *node, Py_ssize_t index)
+{
+    PyObject *number = PyLong_FromSsize_t(index);
+    if (number == NULL) {
+        return -1;
+    }
+    put(&FIELD(node, Node, index), number);
+    return 0;
+}
+
+/* components.settle_digests: Tarjan's algorithm. A node's place among the open ones is found by its index. */
+static int
+settle_below(PyObject *root)
+{
+    Py_ssize_t room = 64, depth = 0, counter = 0;
+    Visit *visits = PyMem_Malloc(room * sizeof(Visit));
+    PyObject *open_nodes = PyList_New(0);
+    /* For the n-th node met: where it stood in open_nodes when it was. */
+    Py_ssize_t *places = PyMem_Malloc(room * sizeof(Py_ssize_t)), places_room = room;
+    int failed = visits == NULL || places == NULL || open_nodes == NULL || met(root, 0) < 0 ||
+                 PyList_Append(open_nodes, root) < 0;
+    if (!failed) {
+        places[0] = 0;
+        visits[depth++] = (Visit){root, 0, 0, 0};
+    }
+    while (!failed && depth > 0) {
+        Visit *visit = &visits[depth - 1];
+        PyObject *edges = FIELD(visit->node, Node, edges), *entered = NULL;
+        while (visit->next < PyList_GET_SIZE(edges)) {
+            PyObject *child = PyTuple_GET_ITEM(PyList_GET_ITEM(edges, visit->next), 2);
+            visit->next++;
+            if (!is_node(child) || FIELD(child, Node, mark) != Py_None) {
+                continue;
+            }
+            Py_ssize_t index = PyLong_AsSsize_t(FIELD(child, Node, index));
+            if (index < 0) {
+                entered = child;
+                break;
+            }
+            if (index < visit->lowest) {
+                visit->lowest = index;
+            }
+        }
+        if (entered != NULL) {
+            counter++;
+            if (depth == room) {
+                room *= 2;
+                Visit *more = PyMem_Realloc(visits, room * sizeof(Visit));
+                failed = more == NULL;
+                visits = more == NULL ? visits : more;
+            }
+            if (counter == places_room) {
+                places_room *= 2;
+                Py_ssize_t *more = PyMem_Realloc(places, places_room * sizeof(Py_ssize_t));
+                failed |= more == NULL;
+                places = more == NULL ? places : more;
+            }
+            failed = failed || met(entered, counter) < 0;
+            if (!failed) {
+                places[counter] = PyList_GET_SIZE(open_nodes);
+                visits[depth++] = (Visit){entered, counter, counter, 0};
+                failed = PyList_Append(open_nodes, entered) < 0;
+            }
+            continue;
+        }
+        depth--;
+        if (visit->lowest == visit->index) {
+            failed = settle_component(open_nodes, places[visit->index]) < 0;
+        }
+        else if (visit->lowest < visits[depth - 1].lowest) {
+            visits[depth - 1].lowest = visit->lowest;
+        }
+    }
+    PyMem_Free(visits);
+    PyMem_Free(places);
+    Py_XDECREF(open_nodes);
+    return failed ? -1 : 0;
+}
+
+/* ---- what later walks take over ---- */
+
+/* known.is_named_by_module */
+static int
+is_named(PyObject *object)
+{
+    PyObject *module, *name;
+    if (PyFunction_Check(object)) {
+        module = Py_XNewRef(((PyFunctionObject *)object)->func_module);
+        name = Py_NewRef(((PyFunctionObject *)object)->func_qualname);
+        if (module == NULL) {
+            module = Py_NewRef(Py_None);
+        }
+    }
+    else if (PyType_Check(object)) {
+        module = PyObject_GetAttr(object, text_module);
+        name = module == NULL ? NULL : PyObject_GetAttr(object, text_qualname);
+        if (name == NULL) {
+            Py_XDECREF(module);
+            return -1;
+        }
+    }
+    else {
+        return 0;
+    }
+    int named = PyUnicode_Check(module) ? is_in_module(module, name, object) : 0;
+    Py_DECREF(module);
+    Py_DECREF(name);
+    return named;
+}
+
+/* known.Known.learn: the nodes that later walks may take over are added to `kept`, by their objects' ids. Gives the
+   dict that holds them, a new one where there were too many. */
+static PyObject *
+learn(PyObject *walked, PyObject *kept, Py_ssize_t limit)
+{
+    PyObject *objects = PyDict_New(), *todo = PyList_New(0), *key, *pair;
+    Py_ssize_t position = 0;
+    int failed = objects == NULL || todo == NULL;
+    while (!failed && PyDict_Next(walked, &position, &key, &pair)) {
+        PyObject *object = PyTuple_GET_ITEM(pair, 0), *node = PyTuple_GET_ITEM(pair, 1);
+        if (FIELD(node, Node, is_kept) == Py_True) {
+            continue;
+        }
+        PyObject *component = FIELD(node, Node, component);
+        failed = PyDict_SetItem(objects, node, object) < 0;
+        if (!failed && component != Py_None && FIELD(component, Component, is_lasting) == Py_True) {
+            int named = is_named(object);
+            failed = named < 0 || (named && PyList_Append(todo, node) < 0);
+        }
+    }
+    int too_many = !failed && PyDict_GET_SIZE(kept) + PyDict_GET_SIZE(objects) > limit;
+    PyObject *result = too_many ? PyDict_New() : Py_NewRef(kept);
+    failed |= result == NULL;
+    while (!failed && PyDict_GET_SIZE(objects) <= limit && PyList_GET_SIZE(todo) > 0) {
+        Py_ssize_t last = PyList_GET_SIZE(todo) - 1;
+        PyObject *node = Py_NewRef(PyList_GET_ITEM(todo, last));
+        failed = PyList_SetSlice(todo, last, last + 1, NULL) < 0;
+        if (!failed && FIELD(node, Node, is_kept) != Py_True) {
+            put_flag(&FIELD(node, Node, is_kept), 1);
+            PyObject *object = PyDict_GetItemWithError(objects, node);
+            failed = object == NULL && PyErr_Occurred() != NULL;
+            if (object != NULL) {
+                PyObject *id = PyLong_FromVoidPtr(object);
+                failed = id == NULL || remember(result, id, object, node) < 0;
+                Py_XDECREF(id);
+            }
+            PyObject *edges = FIELD(node, Node, edges);
+            for (Py_ssize_t at = 0; !failed && at < PyList_GET_SIZE(edges); at++) {
+                PyObject *child = PyTuple_GET_ITEM(PyList_GET_ITEM(edges, at), 2);
+                if (is_node(child) && FIELD(child, Node, is_kept) != Py_True) {
+                    failed = PyList_Append(todo, child) < 0;
+                }
+            }
+        }
+        Py_DECREF(node);
+    }
+    Py_XDECREF(objects);
+    Py_XDECREF(todo);
+    if (failed) {
+        Py_CLEAR(result);
+    }
+    return result;
+}
+
+/* Adds a member for each name that is in neither set, in the order of the names. */
+static int
+add_members(PyObject *walk, PyObject *node, PyObject *names, PyObject *content, PyObject *uncounted,
+            PyObject *ignored)
+{
+    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(names); at++) {
+        PyObject *name = PyList_GET_ITEM(names, at);
+        int is_left_out = PySet_Contains(uncounted, name);
+        if (is_left_out == 0) {
+            is_left_out = PySet_Contains(ignored, name);
+        }
+        if (is_left_out != 0) {
+            if (is_left_out < 0) {
+                return -1;
+            }
+            continue;
+        }
+        PyObject *value = PyDict_GetItemWithError(content, name), *label = PyObject_Str(name);
+        if (value == NULL || label == NULL) {
+            if (!PyErr_Occurred()) {
+                PyErr_SetObject(PyExc_KeyError, name);
+            }
+            Py_XDECREF(label);
+            return -1;
+        }
+        int failed = append_edge(node, text_member, label, child_of(walk, value), value) < 0;
+        Py_DECREF(label);
+        if (failed) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* ---- what Python calls ---- */
+
+static int
+takes(const char *name, Py_ssize_t given, Py_ssize_t wanted)
+{
+    if (given == wanted && node_type != NULL) {
+        return 1;
+    }
+    PyErr_Format(PyExc_TypeError, "_walk.%s takes %zd arguments, after setup", name, wanted);
+    return 0;
+}
+
+/* Whether it is a walk that can be taken on: one of Python's class. */
+static int
+is_walk(PyObject *walk)
+{
+    if (PyObject_TypeCheck(walk, walk_class)) {
+        return 1;
+    }
+    PyErr_Format(PyExc_TypeError, "a walk is expected, not %R", Py_TYPE(walk));
+    return 0;
+}
+
+static PyObject *
+call_child(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
+{
+    return takes("child", count, 2) && is_walk(arguments[0]) ? child_of(arguments[0], arguments[1]) : NULL;
+}
+
+static PyObject *
+call_expand_all(PyObject *module, PyObject *walk)
+{
+    return takes("expand_all", 1, 1) && is_walk(walk) && expand_all(walk) == 0 ? Py_NewRef(Py_None) : NULL;
+}
+
+static PyObject *
+call_settle(PyObject *module, PyObject *root)
+{
+    if (!takes("settle", 1, 1)) {
+        return NULL;
+    }
+    if (!is_node(root)) {
+        PyErr_SetString(PyExc_TypeError, "settle takes a node");
+        return NULL;
+    }
+    return FIELD(root, Node, mark) != Py_None || settle_below(root) == 0 ? Py_NewRef(Py_None) : NULL;
+}
+
+static PyObject *
+call_learn(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
+{
+    if (!takes("learn", count, 3)) {
+        return NULL;
+    }
+    Py_ssize_t limit = PyLong_AsSsize_t(arguments[2]);
+    if (!PyDict_Check(arguments[0]) || !PyDict_Check(arguments[1]) || PyErr_Occurred()) {
+        PyErr_SetString(PyExc_TypeError, "learn takes the nodes of a walk, those that are kept, and a limit");
+        return NULL;
+    }
+    return learn(arguments[0], arguments[1], limit);
+}
+
+static PyObject *
+call_add_members(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
+{
+    if (!takes("add_members", count, 6)) {
+        return NULL;
+    }
+    if (!is_walk(arguments[0])) {
+        return NULL;
+    }
+    if (!is_node(arguments[1]) || !PyList_CheckExact(arguments[2]) || !PyDict_CheckExact(arguments[3]) ||
+        !PyAnySet_Check(arguments[4]) || !PyAnySet_Check(arguments[5])) {
+        PyErr_SetString(PyExc_TypeError, "add_members takes a walk, a node, names, a dict and two sets of names");
+        return NULL;
+    }
+    int failed =
+        add_members(arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]) < 0;
+    return failed ? NULL : Py_NewRef(Py_None);
+}
+
+/* Where a field stands in the objects of a class with slots. */
+static Py_ssize_t
+offset_of(PyObject *type, const char *name)
+{
+    PyObject *descriptor = PyObject_GetAttrString(type, name);
+    Py_ssize_t offset = -1;
+    if (descriptor != NULL && Py_TYPE(descriptor) == &PyMemberDescr_Type &&
+        ((PyMemberDescrObject *)descriptor)->d_member->type == T_OBJECT_EX) {
+        offset = ((PyMemberDescrObject *)descriptor)->d_member->offset;
+    }
+    else if (!PyErr_Occurred()) {
+        PyErr_Format(PyExc_TypeError, "%R has no slot %s", type, name);
+    }
+    Py_XDECREF(descriptor);
+    return offset;
+}
+
+/* The offsets of all slots of a template's class. */
+static int
+read_template(PyObject *template, int which)
+{
+    PyObject *names = PyObject_GetAttrString((PyObject *)Py_TYPE(template), "__slots__");
+    PyObject *listed = names == NULL ? NULL : PySequence_Tuple(names);
+    Py_XDECREF(names);
+    if (listed == NULL) {
+        return -1;
+    }
+    Py_ssize_t count = PyTuple_GET_SIZE(listed), *offsets = PyMem_Malloc((count + 1) * sizeof(Py_ssize_t));
+    int failed = offsets == NULL;
+    for (Py_ssize_t at = 0; !failed && at < count; at++) {
+        const char *name = PyUnicode_AsUTF8(PyTuple_GET_ITEM(listed, at));
+        offsets[at] = name == NULL ? -1 : offset_of((PyObject *)Py_TYPE(template), name);
+        failed = offsets[at] < 0;
+    }
+    Py_DECREF(listed);
+    if (failed) {
+        PyMem_Free(offsets);
+        return -1;
+    }
+    PyMem_Free(template_fields[which]);
+    template_fields[which] = offsets;
+    template_counts[which] = count;
+    return 0;
+}
+
+static PyObject *
+setup(PyObject *module, PyObject *given)
+{
+    if (!PyDict_Check(given)) {
+        PyErr_SetString(PyExc_TypeError, "setup takes a dict");
+        return NULL;
+    }
+#define TAKE(name)                                                                                                 \
+    PyObject *new_##name = PyDict_GetItemString(given, #name);                                                     \
+    if (new_##name == NULL) {                                                                                      \
+        PyErr_SetString(PyExc_KeyError, #name);                                                                    \
+        return NULL;                                                                                               \
+    }
+    GIVEN(TAKE)
+#undef TAKE
+#define FIND(type, name)                                                                                           \
+    {                                                                                                              \
+        PyObject *owner = PyDict_GetItemString(new_named_classes, #type);                                          \
+        if (owner == NULL) {                                                                                       \
+            PyErr_SetString(PyExc_KeyError, #type);                                                                \
+            return NULL;                                                                                           \
+        }                                                                                                          \
+        at_##type##_##name = offset_of(owner, #name);                                                              \
+        if (at_##type##_##name < 0) {                                                                              \
+            return NULL;                                                                                           \
+        }                                                                                                          \
+    }
+    FIELDS(FIND)
+#undef FIND
+    if (read_template(new_node_template, 0) < 0 || read_template(new_component_template, 1) < 0) {
+        return NULL;
+    }
+    walk_class = (PyTypeObject *)PyDict_GetItemString(new_named_classes, "Walk"); /* held by `named_classes` */
+#define KEEP(name) put(&name, Py_NewRef(new_##name));
+    GIVEN(KEEP)
+#undef KEEP
+    Py_RETURN_NONE;
+}
+
+static int
+make_constants(PyObject *module)
+{
+#define TEXT(name, text)                                                                                           \
+    if (name == NULL && (name = PyUnicode_InternFromString(text)) == NULL) {                                       \
+        return -1;                                                                                                 \
+    }
+    TEXT(text_arrow, "\xe2\x86\x92")
+    TEXT(text_argument, "(")
+    TEXT(text_repr_running, "repr_running")
+    TEXT(text_name, "__name__")
+    TEXT(text_dict, "__dict__")
+    TEXT(text_module, "__module__")
+    TEXT(text_qualname, "__qualname__")
+    TEXT(text_digest, "digest")
+    TEXT(text_of_module, "of_module")
+    TEXT(text_enter, "enter")
+    TEXT(text_take_over, "take_over")
+    TEXT(text_functools, "functools")
+    TEXT(text_args, "__args__")
+    TEXT(text_origin, "__origin__")
+    TEXT(text_plain_name, "__name__")
+    TEXT(text_underscore_name, "_name")
+    TEXT(text_member, ".")
+#undef TEXT
+    if (text_none_bytes != NULL) {
+        return 0;
+    }
+    true_bytes = PyBytes_FromString("B1:1");
+    false_bytes = PyBytes_FromString("B1:0");
+    zero = PyLong_FromLong(0);
+    refers = PyLong_FromLong(0);
+    mapping_kind = PyLong_FromLong(1);
+    name_kind = PyLong_FromLong(2);
+    thirty_two = PyLong_FromLong(32);
+    digest_size_names = Py_BuildValue("(s)", "digest_size");
+    text_none_bytes = PyBytes_FromString("N0:");
+    return true_bytes && false_bytes && zero && refers && mapping_kind && name_kind && thirty_two &&
+                   digest_size_names && text_none_bytes
+               ? 0
+               : -1;
+}
+
+static PyMethodDef module_methods[] = {
+    {"setup", setup, METH_O, "setup(given): takes what the walk in Python is made of."},
+    {"child", (PyCFunction)(void (*)(void))call_child, METH_FASTCALL,
+     "child(walk, object): the bytes of a plain value, or the node of anything else."},
+    {"expand_all", call_expand_all, METH_O, "expand_all(walk): expands what is to be done, and all below."},
+    {"settle", call_settle, METH_O, "settle(root): the digests of a node and of all below it."},
+    {"learn", (PyCFunction)(void (*)(void))call_learn, METH_FASTCALL,
+     "learn(walked, kept, limit): adds to the kept nodes those of a walk that last; gives the dict of them."},
+    {"add_members", (PyCFunction)(void (*)(void))call_add_members, METH_FASTCALL,
+     "add_members(walk, node, names, content, uncounted, ignored): an edge for each name that is in neither set."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, make_constants},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef module_definition = {
+    PyModuleDef_HEAD_INIT, "_walk", "Walks for passprint.identity, in C.", 0, module_methods, module_slots, NULL, NULL,
+    NULL,
+};
+
+PyMODINIT_FUNC
+PyInit__walk(void)
+{
+    return PyModuleDef_Init(&module_definition);
+}
