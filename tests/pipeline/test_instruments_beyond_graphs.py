@@ -14,7 +14,7 @@ from torch._functorch.partitioners import default_partition
 from torch.fx import GraphModule
 
 from passprint import PassError
-from passprint.instruments import Draw, Instrument, NotFollowedWarning, Numerics, Reproduce, Verify
+from passprint.instruments import Draw, Instrument, NotFollowedWarning, Numerics, Verify
 from passprint.passes import Partitioner, SchedulerPass
 from passprint.pipeline import PassManager
 
@@ -140,7 +140,7 @@ def test_the_drawing_shows_them(tmp_path: Path) -> None:
     assert "# backward" in page
 
 
-@pytest.mark.parametrize("instrument", [Numerics, Reproduce])
+@pytest.mark.parametrize("instrument", [Numerics])
 def test_an_instrument_that_cannot_follow_says_so(instrument: type[Instrument]) -> None:
     manager = PassManager([LeavesNodes()], hook="scheduler_pre", instruments=[instrument()])
     with pytest.warns(

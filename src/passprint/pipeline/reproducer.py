@@ -11,10 +11,11 @@ import importlib
 import json
 import pickle
 import platform
+import re
 import runpy
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from passprint.pipeline.graph_file import Parts, from_data, to_data
 from passprint.pipeline.graph_text import graph_text
 from passprint.pipeline.instruments.chosen import instruments_from_text
 from passprint.pipeline.instruments.numerics import Numerics
+from passprint.pipeline.rerun import CannotRunAgain, run_again
 from passprint.pipeline.snapshots import Snapshot, copy_graph
 
 _SCRIPT = '''"""Shows again how the pass '{name}' failed. Run it, or `passprint reproduce` with this folder."""
@@ -44,11 +46,15 @@ reproducer.run()  # raises the same error
 '''
 
 
+_BROKEN = re.compile(r"broke the [\w' ]+ \(([^)]*)\)")
+
+
 @dataclass(frozen=True)
 class Failure:
     """What went wrong. ``pipeline``: the pass as text. ``module``: what to import for it; ``file``: where that lies,
     for a script; ``attribute``: the object's name in there, where no class stands for it. ``instruments``: as text.
-    ``kind``: the first words of the reason's rule, by which two failures are compared.
+    ``kind``: the first words of the reason's rule, by which two failures are compared. ``options``: what torch told a
+    partitioner.
     """
 
     pass_name: str
@@ -63,6 +69,7 @@ class Failure:
     instruments: str
     start: int
     end: int
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 def kind_of(error: PassError) -> str:
@@ -71,8 +78,9 @@ def kind_of(error: PassError) -> str:
     for words in ("changed the results", "cannot be run any more", "must return nothing"):
         if words in text:
             return words
-    if "broke the graph (" in text:
-        return text.partition("broke the graph (")[2].partition(")")[0]
+    broken = _BROKEN.search(text)
+    if broken is not None:
+        return broken[1]
     if f"the pass '{error.pass_name}' raised " in text:
         return text.partition(" raised ")[2].partition(":")[0]
     return "broke the graph"
@@ -109,7 +117,10 @@ class Reproducer:
         return cls(from_data(data, parts), failure, pass_, given)
 
     def run(self) -> None:
-        """Run the pass on a copy of the graph; raises PassError if it fails."""
+        """Run the pass on a copy of the graph, at the hook where it failed; raises PassError if it fails.
+
+        Raises PipelineError where a graph whose schedule was spoilt cannot be compiled here.
+        """
         self._run(copy_graph(self.graph))
 
     def is_failing(self, graph: Graph) -> bool:
@@ -118,6 +129,8 @@ class Reproducer:
             self._run(copy_graph(graph))
         except PassError as error:
             return error.pass_name == self.failure.pass_name and kind_of(error) == self.failure.kind
+        except CannotRunAgain:
+            return False
         return False
 
     def _run(self, graph: Graph) -> None:
@@ -130,7 +143,7 @@ class Reproducer:
         ]
         manager = PassManager([self._pass], hook=failure.hook, instruments=instruments)
         with pass_context(CompileRange(failure.start, failure.end)):
-            manager(graph)
+            run_again(manager, graph, failure.options)
 
     def reduce(self, tell: Callable[[int], object] = lambda nodes: None) -> Reproducer:
         """The same failure on a smaller graph: nodes are turned into inputs, outputs left out, while it still fails.

@@ -83,6 +83,7 @@ def run_partitioner(
         return cut_as_torch_does(gm, joint_inputs, options)
     session = active.get()
     run = begun(partitioner, gm.graph, context, session, len(gm.graph.nodes))
+    run.options = options
     with heard(run, session):
         start = perf_counter()
         with faults.named(run.name):

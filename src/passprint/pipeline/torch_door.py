@@ -14,7 +14,7 @@ Read against torch 2.11, 2.13 and 2.14 (run on 2.13). Where the versions differ:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -44,6 +44,7 @@ __all__ = [
     "Hook",
     "buffers_made",
     "buffers_needed",
+    "compile_graph",
     "forget_compiled",
     "hint_of",
     "register_operators",
@@ -138,6 +139,13 @@ def lowered_graph() -> torch.fx.Graph:
 
     found = getattr(V.graph, "graph", None)
     return found if isinstance(found, torch.fx.Graph) else torch.fx.Graph()
+
+
+def compile_graph(module: torch.fx.GraphModule, inputs: Sequence[Any], options: dict[str, Any]) -> None:
+    """Compile a module's graph with Inductor as it is, for these inputs and with these parts of its configuration."""
+    from torch._inductor import compile as compile_with_inductor
+
+    compile_with_inductor(module, list(inputs), options=options)
 
 
 @contextmanager

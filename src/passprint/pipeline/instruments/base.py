@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -41,7 +42,8 @@ class PassRun:
     name), ``seconds`` (in the pass alone).
 
     At the scheduler's hooks ``scheduled`` are the nodes, before the pass and then after it, ``graph`` is what they were
-    made from, and the counts are of them. A partitioner is given ``graph`` and makes ``parts``, forward and backward.
+    made from, and the counts are of them. A partitioner is given ``graph`` and torch's ``options``, and makes
+    ``parts``, forward and backward.
     """
 
     pass_: Any
@@ -59,6 +61,7 @@ class PassRun:
     seconds: float = 0.0
     scheduled: list[Any] | None = None
     parts: tuple[torch.fx.Graph, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def graph_id(self) -> int:

@@ -25,12 +25,10 @@ class Reproduce(Instrument):
 
     ``folder``: where the folders are made, ``<pass>-<digest>`` each. ``stream``: where it is said;
     standard error unless given. ``passprint reproduce FOLDER`` runs one in a fresh process, and with ``--reduce``
-    makes the graph smaller.
+    makes the graph smaller. Of a pass over the scheduler's nodes the graph is kept that the nodes are made from.
     """
 
-    graphs_only_because: ClassVar[str] = (
-        "only a pass over one graph can be run again from a folder. A PassError still names the pass that failed"
-    )
+    beyond_graphs: ClassVar[bool] = True
 
     def __init__(self, folder: str | Path = "passprint-failures", *, stream: TextIO | None = None) -> None:
         self.written: list[Path] = []
@@ -91,11 +89,19 @@ class Reproduce(Instrument):
             instruments=",".join(str(one) for one in heard if one.name in _CHECKS),
             start=run.context.compile_range.start,
             end=run.context.compile_range.end,
+            options={key: value for key, value in run.options.items() if _is_plain(value)},
         )
         digest = hashlib.sha256(f"{failure.kind} {text}".encode()).hexdigest()
         folder = self._folder / f"{run.name}-{digest[:8]}"
         write(folder, data, parts, failure, text, self._given.pop(run, None))
         return folder
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a file gives back what was written."""
+    return isinstance(value, (str, int, float, type(None))) or (
+        isinstance(value, list) and all(_is_plain(item) for item in value)
+    )
 
 
 def _inputs_of(run: PassRun) -> GivenInputs | None:
