@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from tests.pipeline.hooks import (
 )
 from tests.versions import since
 from torch._inductor import config
+from torch._inductor.codegen import common
 from torch.fx import Graph, GraphModule
 
 from passprint import PassError
@@ -37,6 +39,8 @@ class Records(InductorPass):
 
 
 class SwapInModule(GraphModulePass):
+    version: int = 1
+
     def __call__(self, gm: GraphModule) -> None:
         assert isinstance(gm, GraphModule)
         swap_products(gm.graph)
@@ -141,6 +145,35 @@ def test_a_pass_on_modules_is_given_the_module() -> None:
     torch.testing.assert_close(result, B @ A)
     assert outcome == "miss"
     assert compiled(product, PassManager([SwapInModule()]), A, B)[1] == "hit"
+
+
+@contextmanager
+def back_end_with(pass_: GraphModulePass) -> Iterator[None]:
+    """A device's back end that was registered with a pass of its own, as plug-ins for hardware do."""
+    common.init_backend_registration()
+    before = common.get_custom_backend_pass_for_device("cpu")
+    common.custom_backend_passes["cpu"] = pass_
+    try:
+        yield
+    finally:
+        common.custom_backend_passes["cpu"] = before
+
+
+def test_a_back_end_has_a_pass_of_its_own() -> None:
+    with back_end_with(SwapInModule()):
+        outcomes = []
+        for _ in range(2):
+            result, outcome = compiled(product, None, A, B)
+            torch.testing.assert_close(result, B @ A)
+            outcomes.append(outcome)
+        assert outcomes == ["miss", "hit"]
+        # and one more, which swaps again
+        result, outcome = compiled(product, PassManager([SwapProducts()]), A, B)
+        torch.testing.assert_close(result, A @ B)
+        assert outcome == "miss"
+    with back_end_with(SwapInModule(version=2)):
+        assert compiled(product, None, A, B)[1] == "miss"
+    torch.testing.assert_close(compiled(product, None, A, B)[0], A @ B)
 
 
 @since((2, 12), "saying whether a graph is for inference")

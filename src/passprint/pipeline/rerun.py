@@ -29,7 +29,7 @@ def run_again(manager: PassManager, graph: Graph, options: Mapping[str, Any]) ->
 
     Raises PassError as a pass does, and CannotRunAgain where another error comes first.
     """
-    takes = HOOKS[manager.hook].takes
+    takes = HOOKS[str(manager.hook)].takes
     if takes == "graph":
         manager(graph)
     elif takes == "joint module":
