@@ -95,20 +95,28 @@ def instruments(folder: str) -> dict[str, Callable[[], Instrument]]:
 
 
 def in_turn(
-    ways: Mapping[str, Callable[[Any], object]], make: Callable[[], Any], repeats: int
-) -> dict[str, list[float]]:
-    """Seconds of processor time of each way on a fresh graph, in each round; every other round goes backwards."""
+    ways: Mapping[str, Callable[[Any], object]],
+    make: Callable[[], Any],
+    rounds: int,
+    spent: Callable[[], float] = lambda: 0.0,
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Seconds of processor time of each way on a fresh graph, in each round; every other round goes backwards.
+
+    After it what of that ``spent`` says went into the passes.
+    """
     found: dict[str, list[float]] = {name: [] for name in ways}
-    for round_ in range(repeats):
+    within: dict[str, list[float]] = {name: [] for name in ways}
+    for round_ in range(rounds):
         for name in list(ways)[:: -1 if round_ % 2 else 1]:
             graph = make()
             gc.collect()
             gc.disable()
-            start = time.process_time()
+            before, start = spent(), time.process_time()
             ways[name](graph)
             found[name].append(time.process_time() - start)
+            within[name].append(spent() - before)
             gc.enable()
-    return found
+    return found, within
 
 
 def overhead(ours: Sequence[float], theirs: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
@@ -149,32 +157,6 @@ def clocked(passes: Sequence[InductorPass]) -> Iterator[Callable[[], float]]:
             setattr(kind, "__call__", call)  # noqa: B010
 
 
-def outside(
-    manager: Callable[[Graph], None],
-    passes: Sequence[InductorPass],
-    make: Callable[[], Graph],
-    rounds: int,
-) -> float:
-    """What a manager takes outside its passes, as a share of what they take: the median over rounds.
-
-    Both are of one run, so the noise of the passes themselves, far above 1%, is not in it. Nor is what they take longer
-    because their changes are heard; the simple passes show that.
-    """
-    shares = []
-    with clocked(passes) as spent:
-        for _ in range(rounds):
-            graph = make()
-            gc.collect()
-            gc.disable()
-            before, start = spent(), time.process_time()
-            manager(graph)
-            total = time.process_time() - start
-            within = spent() - before
-            gc.enable()
-            shares.append(total / within - 1)
-    return median(shares)
-
-
 def in_context(run: Callable[[Graph], None]) -> Callable[[Graph], None]:
     """With a context of its own, in which matches are counted from nothing."""
 
@@ -193,15 +175,18 @@ def _rounds(one: Callable[[Any], object], make: Callable[[], Any], ways: int, se
     return min(40, max(2, 2 * int(seconds / (2 * ways * max(took, 1e-6)))))
 
 
-def _seconds_of(nodes: int) -> float:
+def _seconds_of(nodes: int, repeats: int) -> float:
     """About how long a comparison at this size may take: a tenth of the whole for each of three sizes."""
-    return SECONDS / 10 if nodes < SIZES[-1] else SECONDS / 5
+    return repeats * (SECONDS / 10 if nodes < SIZES[-1] else SECONDS / 5)
 
 
-def measure_instruments(nodes: int, folder: str) -> Iterator[tuple[str, dict[str, float]]]:
+def measure_instruments(nodes: int, folder: str, repeats: int) -> Iterator[tuple[str, dict[str, float]]]:
     """By way: seconds by hand and under the manager, and how much longer with the ends of the interval.
 
-    Each way is measured in turn with the calls by hand, first on fresh graphs, then on one that has nothing left to do.
+    Each way is measured in turn with the calls by hand, first on fresh graphs, then on one that has nothing left to do
+    (at the largest size the manager alone). "outside": what is not spent in the passes, as a share of what is, in the
+    same runs, so that the noise of the passes, far above 1%, is not in it. Nor is what they take longer because
+    their changes are heard; the simple passes show that.
     """
     passes = ten_passes()
 
@@ -219,16 +204,21 @@ def measure_instruments(nodes: int, folder: str) -> Iterator[tuple[str, dict[str
         if name != "numerics" or nodes <= NUMERICS_UP_TO:
             ways[f"with {name}"] = PassManager(passes, instruments=[make()])
     givers: dict[str, Callable[[], Graph]] = {"": lambda: copy_graph(source), "settled_": lambda: settled}
-    budget = _seconds_of(nodes) / (len(ways) + 1)  # two shares for the manager alone
+    budget = _seconds_of(nodes, repeats) / (len(ways) + 1)  # two shares for the manager alone
     for name, way in ways.items():
         figures: dict[str, float] = {}
         share = budget if name == "manager" else budget / 2
         for kind, given in givers.items():
+            if kind and name != "manager" and nodes >= SIZES[-1]:
+                continue
             pair = {"hand": hand, "managed": in_context(way)}
             pair["managed"](given())
             rounds = _rounds(hand, given, 2, share)
-            times = in_turn(pair, given, rounds)
-            beside = outside(pair["managed"], passes, given, rounds)
+            with clocked(passes) as spent:
+                times, within = in_turn(pair, given, rounds, spent)
+            shares = [
+                total / inside - 1 for total, inside in zip(times["managed"], within["managed"], strict=True)
+            ]
             more, low, high = overhead(times["managed"], times["hand"])
             figures |= {
                 f"{kind}hand_seconds": median(times["hand"]),
@@ -237,20 +227,20 @@ def measure_instruments(nodes: int, folder: str) -> Iterator[tuple[str, dict[str
                 f"{kind}low": low,
                 f"{kind}high": high,
                 f"{kind}rounds": rounds,
-                f"{kind}outside": beside,
+                f"{kind}outside": median(shares),
             }
         yield name, figures
 
 
-def measure_peers(nodes: int) -> Iterator[tuple[str, dict[str, float]]]:
+def measure_peers(nodes: int, repeats: int) -> Iterator[tuple[str, dict[str, float]]]:
     """By peer: microseconds for one pass and one operation by hand, and what the manager adds."""
     all_peers = peers()
     check_equal_work(all_peers, nodes)
     for peer in all_peers:
         make = functools.partial(peer.make, nodes)
         ways = {"hand": peer.by_hand, "managed": peer.managed}
-        rounds = _rounds(peer.managed, make, 2, _seconds_of(nodes) / 8)
-        times = in_turn(ways, make, rounds)
+        rounds = _rounds(peer.managed, make, 2, _seconds_of(nodes, repeats) / 8)
+        times, _ = in_turn(ways, make, rounds)
         hand, managed = median(times["hand"]), median(times["managed"])
         yield (
             peer.name,
@@ -268,7 +258,7 @@ def measure_peers(nodes: int) -> Iterator[tuple[str, dict[str, float]]]:
 def run(repeats: int = REPEATS, nodes: Sequence[int] = SIZES) -> dict[str, Any]:
     """Measure everything, show every row as it comes, and return the figures.
 
-    ``repeats``: not used, the rounds of each row follow from the time that it may take. ``nodes``: the sizes.
+    ``repeats``: so many times as long as by default, with as many more rounds. ``nodes``: the sizes.
     """
     managed: dict[str, Any] = {}
     others: dict[str, Any] = {}
@@ -279,12 +269,13 @@ def run(repeats: int = REPEATS, nodes: Sequence[int] = SIZES) -> dict[str, Any]:
         for size in nodes:
             console.print(f"{PASSES} passes of the library, {size:,} nodes, beside the calls by hand:")
             managed[str(size)] = {}
-            for name, row in measure_instruments(size, folder):
+            for name, row in measure_instruments(size, folder, repeats):
                 managed[str(size)][name] = row
-                console.print(f"  {name:22} {_text(row, '')}; nothing left to do {_text(row, 'settled_')}")
+                settled = f"; nothing left to do {_text(row, 'settled_')}" if "settled_seconds" in row else ""
+                console.print(f"  {name:22} {_text(row, '')}{settled}")
             console.print(f"{PASSES} simple passes, {size:,} operations, by hand and managed:")
             others[str(size)] = {}
-            for name, row in measure_peers(size):
+            for name, row in measure_peers(size, repeats):
                 others[str(size)][name] = row
                 console.print(
                     f"  {name:22} {row['hand_us']:,.0f} -> {row['managed_us']:,.0f} us, "
@@ -312,7 +303,9 @@ def main() -> None:
     """``python -m benchmarks.pipeline --nodes 100 1000``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description=__doc__)
     parser.add_argument("--nodes", type=int, nargs="+", default=list(SIZES), help="sizes of graphs")
-    run(nodes=parser.parse_args().nodes)
+    parser.add_argument("--repeats", type=int, default=REPEATS, help="so many times as many rounds")
+    options = parser.parse_args()
+    run(options.repeats, options.nodes)
 
 
 if __name__ == "__main__":
