@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from passprint.compiler.guard_facts import GuardFact
-from passprint.compiler.guard_source import Sources
+from passprint.compiler.guard_source import ByNode, Sources
 
 OPEN = object()
 """Stands for the value of an expression that goes through something else than modules."""
@@ -45,7 +45,7 @@ class Pins:
         modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
         self._model = model
         self._parse = sources.parse
-        self._known: dict[int, tuple[ast.expr, Any]] = {}
+        self._known: ByNode[Any] = ByNode()
         self._plain: dict[type, bool] = {}
         self._modules = {id(module): module for module in modules}
         self._dicts: dict[int, object] = {}
@@ -93,10 +93,7 @@ class Pins:
             return OPEN
 
     def _value(self, node: ast.expr) -> Any:
-        known = self._known.get(id(node))
-        if known is None:
-            known = self._known[id(node)] = (node, self._found(node))
-        return known[1]
+        return self._known.of(node, self._found)
 
     def _found(self, node: ast.expr) -> Any:
         if isinstance(node, ast.Attribute):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
-from passprint.compiler.guard_source import Sources
+from passprint.compiler.guard_source import ByNode, Sources
 from passprint.compiler.refs import CannotRecordError
 
 _CALLABLE = frozenset(
@@ -56,7 +56,7 @@ class Scope:
         self._class_name = class_name
         self.lines: list[str] = []
         self._names: dict[str, str] = {}
-        self._known: dict[int, tuple[ast.expr, str]] = {}
+        self._known: ByNode[str] = ByNode()
 
     def source(self, text: str) -> str:
         """The variable that holds the value of a source expression."""
@@ -73,10 +73,10 @@ class Scope:
             if node.id in _CALLABLE or node.id in ("True", "False", "None"):
                 return node.id
             raise CannotRecordError(f"a guard uses {node.id}")
-        known = self._known.get(id(node))
-        if known is None:
-            known = self._known[id(node)] = (node, self._variable(self._text(node)))
-        return known[1]
+        return self._known.of(node, self._named)
+
+    def _named(self, node: ast.expr) -> str:
+        return self._variable(self._text(node))
 
     def _text(self, node: ast.expr) -> str:
         if isinstance(node, ast.Attribute):

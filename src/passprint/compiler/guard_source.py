@@ -9,13 +9,30 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
 
 _LAST = re.compile(
     r"(?P<owner>.+)(?:\.(?P<attribute>[A-Za-z_]\w*)|\[(?:'(?P<text>[^'\\]*)'|(?P<number>\d+))\])", re.DOTALL
 )
 _PRIMARY = (ast.Name, ast.Attribute, ast.Subscript, ast.Call)
+
+
+Found = TypeVar("Found")
+
+
+class ByNode(Generic[Found]):
+    """What was found for each node, once. Nodes are told apart by identity, and kept."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[ast.expr, Found]] = {}
+
+    def of(self, node: ast.expr, find: Callable[[ast.expr], Found]) -> Found:
+        """What ``find`` gave for this node when it was first asked for."""
+        known = self._known.get(id(node))
+        if known is None:
+            known = self._known[id(node)] = (node, find(node))
+        return known[1]
 
 
 class Sources:
@@ -56,17 +73,14 @@ class Values:
     ) -> None:
         self._sources = sources
         self._scope = {"L": frame_locals, "G": frame_globals}
-        self._known: dict[int, tuple[ast.expr, Any]] = {}
+        self._known: ByNode[Any] = ByNode()
 
     def of(self, text: str) -> Any:
         """The value of a source. Raises whatever evaluating it raises."""
         return self._value(self._sources.parse(text))
 
     def _value(self, node: ast.expr) -> Any:
-        known = self._known.get(id(node))
-        if known is None:
-            known = self._known[id(node)] = (node, self._found(node))
-        return known[1]
+        return self._known.of(node, self._found)
 
     def _found(self, node: ast.expr) -> Any:
         if isinstance(node, ast.Attribute):
