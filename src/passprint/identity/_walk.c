@@ -23,7 +23,7 @@
     X(node_type) X(node_template) X(component_type) X(component_template)                                          \
     X(handlers) X(atoms) X(absent) X(unbound) X(empty_cell) X(unknowable) X(import_module) X(facts)     \
     X(follow) X(add_more) X(add_unknowable) X(generated_leaf) X(expand_function) X(add_attributes)                 \
-    X(code_facts) X(class_leaf) X(held_hints) X(lazy_hints) X(gather) X(blake2b) X(refine) X(seed) X(named_classes)
+    X(code_facts) X(class_leaf) X(builtin_leaf) X(identifies_itself) X(held_hints) X(lazy_hints) X(gather) X(blake2b) X(seed) X(named_classes)
 
 #define DECLARE(name) static PyObject *name;
 GIVEN(DECLARE)
@@ -291,15 +291,14 @@ static PyObject *
 leaf_of_class(PyObject *walk, PyObject *object)
 {
     PyObject *module = PyObject_GetAttr(object, text_module), *name = NULL, *origin = NULL, *leaf = NULL;
-    int is_plain = module != NULL && PyUnicode_CheckExact(module) &&
-                   PyType_HasFeature((PyTypeObject *)object, Py_TPFLAGS_HEAPTYPE);
-    if (module != NULL && is_plain) {
+    int is_static = !PyType_HasFeature((PyTypeObject *)object, Py_TPFLAGS_HEAPTYPE);
+    if (module != NULL && PyUnicode_CheckExact(module)) {
         name = PyObject_GetAttr(object, text_qualname);
         origin = name == NULL ? NULL : origin_of(walk, module);
     }
     if (origin != NULL && PyUnicode_Check(name) && FIELD(origin, Origin, label) != Py_None &&
         PyUnicode_FindChar(name, '<', 0, PyUnicode_GET_LENGTH(name), 1) == -1) {
-        int found = is_in_module(module, name, object);
+        int found = is_static ? 1 : is_in_module(module, name, object);
         if (found > 0) {
             leaf = by_name(FIELD(origin, Origin, label), module, name);
         }
@@ -309,6 +308,28 @@ leaf_of_class(PyObject *walk, PyObject *object)
     Py_XDECREF(origin);
     if (leaf == NULL && !PyErr_Occurred()) {
         return PyObject_CallFunctionObjArgs(class_leaf, walk, object, NULL);
+    }
+    return leaf;
+}
+
+/* code_kinds._builtin_leaf of a function of a C module; of what is bound to anything else, Python decides. */
+static PyObject *
+leaf_of_builtin(PyObject *walk, PyObject *object)
+{
+    PyCFunctionObject *function = (PyCFunctionObject *)object;
+    PyObject *module = function->m_module, *leaf = NULL;
+    if (PyCFunction_CheckExact(object) && module != NULL && PyUnicode_CheckExact(module) &&
+        (function->m_self == NULL || PyModule_CheckExact(function->m_self))) {
+        PyObject *origin = origin_of(walk, module);
+        if (origin != NULL && FIELD(origin, Origin, label) != Py_None) {
+            PyObject *name = PyUnicode_FromString(function->m_ml->ml_name);
+            leaf = name == NULL ? NULL : by_name(FIELD(origin, Origin, label), module, name);
+            Py_XDECREF(name);
+        }
+        Py_XDECREF(origin);
+    }
+    if (leaf == NULL && !PyErr_Occurred()) {
+        return PyObject_CallFunctionObjArgs(builtin_leaf, walk, object, NULL);
     }
     return leaf;
 }
@@ -395,6 +416,9 @@ child_by_key(PyObject *walk, PyObject *object, PyObject *key)
     else if (read == class_leaf) {
         leaf = leaf_of_class(walk, object);
     }
+    else if (read == builtin_leaf) {
+        leaf = leaf_of_builtin(walk, object);
+    }
     else if (read != Py_None) {
         PyObject *arguments[] = {walk, object};
         leaf = PyObject_Vectorcall(read, arguments, 2, NULL);
@@ -445,6 +469,140 @@ child_of(PyObject *walk, PyObject *object)
 
 /* ---- functions ---- */
 
+/* reach._identifies_itself: whether what a foreign module holds counts by itself and not by where it was found. */
+static int
+is_by_itself(PyObject *walk, PyObject *value, PyObject *name)
+{
+    PyObject *owner, *own_name;
+    if (PyFunction_Check(value)) {
+        owner = PyDict_GetItemWithError(((PyFunctionObject *)value)->func_globals, text_name);
+        if (owner == NULL && PyErr_Occurred()) {
+            return -1;
+        }
+        owner = Py_NewRef(owner == NULL ? Py_None : owner);
+        own_name = Py_NewRef(((PyFunctionObject *)value)->func_name);
+    }
+    else if (PyType_CheckExact(value) || PyCFunction_CheckExact(value)) {
+        owner = PyObject_GetAttr(value, text_module);
+        own_name = owner == NULL ? NULL : PyObject_GetAttr(value, text_plain_name);
+        if (own_name == NULL) {
+            Py_XDECREF(owner);
+            return -1;
+        }
+    }
+    else {
+        PyObject *said = PyObject_CallFunctionObjArgs(identifies_itself, walk, value, name, NULL);
+        int is_true = said == NULL ? -1 : PyObject_IsTrue(said);
+        Py_XDECREF(said);
+        return is_true;
+    }
+    int is_same = PyObject_RichCompareBool(own_name, name, Py_EQ), result = is_same < 0 ? -1 : !is_same;
+    if (is_same > 0 && owner != Py_None) {
+        PyObject *origin = origin_of(walk, owner);
+        result = origin == NULL ? -1 : FIELD(origin, Origin, label) == Py_None;
+        Py_XDECREF(origin);
+    }
+    Py_DECREF(owner);
+    Py_DECREF(own_name);
+    return result;
+}
+
+/* Adds what a dotted chain ends at; `foreign` says where that was found, or is None. */
+static int
+add_end(PyObject *walk, PyObject *node, PyObject *label, PyObject *foreign, PyObject *last, PyObject *value,
+        PyObject *seen)
+{
+    int was_seen = PySet_Contains(seen, label);
+    if (was_seen != 0) {
+        return was_seen < 0 ? -1 : 0;
+    }
+    int by_itself = foreign == Py_None ? 1 : is_by_itself(walk, value, last);
+    if (by_itself < 0 || PySet_Add(seen, label) < 0) {
+        return -1;
+    }
+    return by_itself ? append_edge(node, text_arrow, label, child_of(walk, value), value)
+                     : append_edge(node, text_arrow, label, framed_text('F', foreign), foreign);
+}
+
+/* One step of a chain, from a module to what it holds. 0: done, 1: not one that C takes. Takes over the references
+   to label and value, and gives new ones. */
+static int
+step(PyObject *walk, PyObject *rows, PyObject *attribute, PyObject **label, PyObject **foreign, PyObject **value)
+{
+    PyObject *name = PyObject_GetAttr(*value, text_plain_name), *inside = PyModule_GetDict(*value);
+    PyObject *origin = name == NULL || !PyUnicode_CheckExact(name) ? NULL : origin_of(walk, name);
+    PyObject *found = origin == NULL ? NULL : PyDict_GetItemWithError(inside, attribute);
+    int result = PyErr_Occurred() ? -1 : 1;
+    if (found != NULL) {
+        PyObject *origin_label = FIELD(origin, Origin, label), *row = NULL;
+        PyObject *longer = PyUnicode_FromFormat("%U.%U", *label, attribute);
+        PyObject *place = origin_label == Py_None ? Py_NewRef(Py_None)
+                                                  : PyUnicode_FromFormat("%U %U.%U", origin_label, name, attribute);
+        row = longer == NULL || place == NULL ? NULL : PyTuple_Pack(4, name_kind, inside, attribute, found);
+        result = row == NULL || PyList_Append(rows, row) < 0 ? -1 : 0;
+        Py_XDECREF(row);
+        if (result == 0) {
+            Py_SETREF(*label, longer);
+            Py_SETREF(*foreign, place);
+            Py_SETREF(*value, Py_NewRef(found));
+        }
+        else {
+            Py_XDECREF(longer);
+            Py_XDECREF(place);
+        }
+    }
+    Py_XDECREF(name);
+    Py_XDECREF(origin);
+    return result;
+}
+
+/* reach.follow: a dotted chain through modules. What is rare is Python's, from the chain's beginning. */
+static int
+follow_chain(PyObject *walk, PyObject *node, PyObject *chain, PyObject *start, PyObject *seen)
+{
+    PyObject *rows = PyList_New(0), *label = Py_NewRef(PyTuple_GET_ITEM(chain, 0));
+    PyObject *foreign = Py_NewRef(Py_None), *value = Py_NewRef(start);
+    Py_ssize_t length = PyTuple_GET_SIZE(chain), at = 1;
+    int result = rows == NULL ? -1 : 0;
+    while (result == 0 && at < length && PyModule_Check(value)) {
+        if (!PyModule_CheckExact(value)) { /* torch.ops and other modules that make what they are asked for */
+            result = 1;
+            break;
+        }
+        result = step(walk, rows, PyTuple_GET_ITEM(chain, at), &label, &foreign, &value);
+        at++;
+    }
+    if (result == 0 && value == import_module) {
+        result = 1;
+    }
+    if (result == 0 && at < length) { /* something with a class of its own may say that it is a module */
+        int is_module = PyObject_IsInstance(value, (PyObject *)&PyModule_Type);
+        result = is_module < 0 ? -1 : is_module;
+    }
+    if (result == 0) {
+        PyObject *of_walk = FIELD(FIELD(walk, Walk, slots), Slots, rows);
+        Py_ssize_t count = PyList_GET_SIZE(of_walk);
+        result = PyList_SetSlice(of_walk, count, count, rows) < 0
+                     ? -1
+                     : add_end(walk, node, label, foreign, PyTuple_GET_ITEM(chain, length - 1), value, seen);
+    }
+    else if (result == 1) {
+        PyObject *rest = PyTuple_GetSlice(chain, 1, length), *done = NULL;
+        if (rest != NULL) {
+            done = PyObject_CallFunctionObjArgs(follow, walk, node, PyTuple_GET_ITEM(chain, 0), rest, start, seen,
+                                                NULL);
+            Py_DECREF(rest);
+        }
+        result = done == NULL ? -1 : 0;
+        Py_XDECREF(done);
+    }
+    Py_XDECREF(rows);
+    Py_DECREF(label);
+    Py_DECREF(foreign);
+    Py_DECREF(value);
+    return result;
+}
+
 /* reach.add_reached: the values of the names that code looks up. */
 static int
 add_reached(PyObject *walk, PyObject *node, PyFunctionObject *function, PyObject *facts_of_code)
@@ -494,13 +652,7 @@ add_reached(PyObject *walk, PyObject *node, PyFunctionObject *function, PyObject
             }
         }
         if (!failed && is_module) {
-            PyObject *rest = PyTuple_GetSlice(chain, 1, PyTuple_GET_SIZE(chain)), *done = NULL;
-            if (rest != NULL) {
-                done = PyObject_CallFunctionObjArgs(follow, walk, node, name, rest, value, seen, NULL);
-                Py_DECREF(rest);
-            }
-            failed = done == NULL;
-            Py_XDECREF(done);
+            failed = follow_chain(walk, node, chain, value, seen) < 0;
         }
         else if (!failed) {
             failed = PySet_Add(seen, name) < 0 ||
@@ -940,28 +1092,32 @@ own_bytes(PyObject *node)
     return bytes;
 }
 
-/* The component of one node, given the components below it. */
+/* The component of some nodes, given their rows and the components below them. */
 static PyObject *
-component_of(PyObject *node, PyObject *children)
+component_of(PyObject *members, PyObject *rows, PyObject *children)
 {
     PyObject *made = copied(component_template, 1);
     if (made == NULL) {
         return NULL;
     }
-    int is_lasting = FIELD(node, Node, is_about_root) != Py_True;
-    int is_volatile = FIELD(node, Node, is_volatile) == Py_True, is_opaque = 0;
+    int is_lasting = 1, is_volatile = 0, is_opaque = 0;
     for (Py_ssize_t at = 0; at < PyList_GET_SIZE(children); at++) {
         PyObject *child = PyList_GET_ITEM(children, at);
         is_volatile |= FIELD(child, Component, is_volatile) == Py_True;
         is_opaque |= FIELD(child, Component, is_opaque) == Py_True;
         is_lasting &= FIELD(child, Component, is_lasting) == Py_True;
     }
-    if (FIELD(node, Node, opaque) != Py_None) {
-        is_opaque = 1;
-        /* another one would be kept open by keeping it */
-        is_lasting &= PyUnicode_CompareWithASCIIString(FIELD(node, Node, kind), "opaque") == 0;
+    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(members); at++) {
+        PyObject *node = PyList_GET_ITEM(members, at);
+        is_volatile |= FIELD(node, Node, is_volatile) == Py_True;
+        is_lasting &= FIELD(node, Node, is_about_root) != Py_True;
+        if (FIELD(node, Node, opaque) != Py_None) {
+            is_opaque = 1;
+            /* another one would be kept open by keeping it */
+            is_lasting &= PyUnicode_CompareWithASCIIString(FIELD(node, Node, kind), "opaque") == 0;
+        }
     }
-    put(&FIELD(made, Component, rows), Py_NewRef(FIELD(node, Node, rows)));
+    put(&FIELD(made, Component, rows), Py_NewRef(rows));
     put(&FIELD(made, Component, children), Py_NewRef(children));
     put_flag(&FIELD(made, Component, is_volatile), is_volatile);
     put_flag(&FIELD(made, Component, is_opaque), is_opaque);
@@ -969,7 +1125,195 @@ component_of(PyObject *node, PyObject *children)
     return made;
 }
 
-/* Settles a node that reaches no open one. 1: it reaches itself, so Python takes it. */
+/* The mark of a node's own bytes with those of what it refers to, which are sorted where their order does not count. */
+static PyObject *
+mark_with(PyObject *node, PyObject *own, PyObject *marks)
+{
+    if (FIELD(node, Node, unordered) == Py_True && PyList_Sort(marks) < 0) {
+        return NULL;
+    }
+    Py_ssize_t length = PyBytes_GET_SIZE(own), count = PyList_GET_SIZE(marks);
+    for (Py_ssize_t at = 0; at < count; at++) {
+        length += PyBytes_GET_SIZE(PyList_GET_ITEM(marks, at));
+    }
+    PyObject *whole = PyBytes_FromStringAndSize(NULL, length);
+    if (whole == NULL) {
+        return NULL;
+    }
+    char *to = PyBytes_AS_STRING(whole);
+    memcpy(to, PyBytes_AS_STRING(own), PyBytes_GET_SIZE(own));
+    to += PyBytes_GET_SIZE(own);
+    for (Py_ssize_t at = 0; at < count; at++) {
+        PyObject *mark = PyList_GET_ITEM(marks, at);
+        memcpy(to, PyBytes_AS_STRING(mark), PyBytes_GET_SIZE(mark));
+        to += PyBytes_GET_SIZE(mark);
+    }
+    return mark_of(whole);
+}
+
+/* A row of what a member of a component refers to: marks, and for other members their places. */
+static PyObject *
+links_of(PyObject *node, PyObject *places, PyObject *below)
+{
+    PyObject *edges = FIELD(node, Node, edges);
+    PyObject *links = PyList_New(PyList_GET_SIZE(edges));
+    for (Py_ssize_t at = 0; links != NULL && at < PyList_GET_SIZE(edges); at++) {
+        PyObject *child = PyTuple_GET_ITEM(PyList_GET_ITEM(edges, at), 2), *link = child;
+        if (is_node(child)) {
+            PyObject *component = FIELD(child, Node, component);
+            link = FIELD(child, Node, mark);
+            if (link == Py_None) {
+                link = PyDict_GetItemWithError(places, child);
+            }
+            else if (component != Py_None && PyDict_SetItem(below, component, Py_None) < 0) {
+                link = NULL;
+            }
+        }
+        if (link == NULL) {
+            if (!PyErr_Occurred()) {
+                PyErr_SetString(PyExc_RuntimeError, "a node of a component refers to an open one outside");
+            }
+            Py_CLEAR(links);
+            break;
+        }
+        PyList_SET_ITEM(links, at, Py_NewRef(link));
+    }
+    return links;
+}
+
+/* The colours of a component's members after one more round. */
+static PyObject *
+recoloured(PyObject *members, PyObject *own, PyObject *links, PyObject *colours)
+{
+    Py_ssize_t count = PyList_GET_SIZE(members);
+    PyObject *next = PyList_New(count);
+    for (Py_ssize_t at = 0; next != NULL && at < count; at++) {
+        PyObject *row = PyList_GET_ITEM(links, at), *marks = PyList_New(PyList_GET_SIZE(row)), *mark = NULL;
+        for (Py_ssize_t edge = 0; marks != NULL && edge < PyList_GET_SIZE(row); edge++) {
+            PyObject *link = PyList_GET_ITEM(row, edge);
+            PyObject *known = PyBytes_Check(link) ? link : PyList_GET_ITEM(colours, PyLong_AsSsize_t(link));
+            PyList_SET_ITEM(marks, edge, Py_NewRef(known));
+        }
+        if (marks != NULL) {
+            mark = mark_with(PyList_GET_ITEM(members, at), PyList_GET_ITEM(own, at), marks);
+        }
+        Py_XDECREF(marks);
+        if (mark == NULL) {
+            Py_CLEAR(next);
+        }
+        else {
+            PyList_SET_ITEM(next, at, mark);
+        }
+    }
+    return next;
+}
+
+/* The digest of a whole component, without the `@`: of its colours, each once and sorted, after so many rounds. */
+static PyObject *
+digest_of_colours(PyObject *different, Py_ssize_t rounds)
+{
+    PyObject *sorted = PySequence_List(different), *empty = PyBytes_FromStringAndSize(NULL, 0), *digest = NULL;
+    if (sorted != NULL && empty != NULL && PyList_Sort(sorted) == 0) {
+        PyObject *whole = PyBytes_FromFormat("component %zd ", rounds);
+        for (Py_ssize_t at = 0; whole != NULL && at < PyList_GET_SIZE(sorted); at++) {
+            PyBytes_Concat(&whole, PyList_GET_ITEM(sorted, at));
+        }
+        PyObject *mark = mark_of(whole);
+        if (mark != NULL) {
+            digest = PyBytes_FromStringAndSize(PyBytes_AS_STRING(mark) + 1, PyBytes_GET_SIZE(mark) - 1);
+            Py_DECREF(mark);
+        }
+    }
+    Py_XDECREF(sorted);
+    Py_XDECREF(empty);
+    return digest;
+}
+
+/* Colours until no more members are told apart; then each gets its mark. */
+static int
+colour(PyObject *members, PyObject *own, PyObject *links, PyObject *component)
+{
+    PyObject *colours = Py_NewRef(own), *different = NULL;
+    Py_ssize_t count = PyList_GET_SIZE(members), told_apart = 0, rounds = 0;
+    int failed = 0;
+    /* the first colours: what each member is by itself */
+    PyObject *first = PyList_New(count);
+    for (Py_ssize_t at = 0; first != NULL && at < count; at++) {
+        PyObject *mark = mark_of(Py_NewRef(PyList_GET_ITEM(own, at)));
+        if (mark == NULL) {
+            Py_CLEAR(first);
+            break;
+        }
+        PyList_SET_ITEM(first, at, mark);
+    }
+    Py_SETREF(colours, first);
+    different = colours == NULL ? NULL : PySet_New(colours);
+    PyObject *marks_of_own = Py_XNewRef(colours);
+    while (different != NULL && PySet_GET_SIZE(different) != told_apart) {
+        told_apart = PySet_GET_SIZE(different);
+        PyObject *next = recoloured(members, marks_of_own, links, colours);
+        Py_SETREF(colours, next);
+        Py_SETREF(different, colours == NULL ? NULL : PySet_New(colours));
+        rounds++;
+    }
+    PyObject *whole = different == NULL ? NULL : digest_of_colours(different, rounds);
+    failed = whole == NULL;
+    for (Py_ssize_t at = 0; !failed && at < count; at++) {
+        PyObject *bytes = PyBytes_FromString("member ");
+        PyBytes_Concat(&bytes, PyList_GET_ITEM(colours, at));
+        PyBytes_Concat(&bytes, whole);
+        PyObject *mark = mark_of(bytes), *node = PyList_GET_ITEM(members, at);
+        failed = mark == NULL;
+        if (!failed) {
+            put(&FIELD(node, Node, mark), mark);
+            put(&FIELD(node, Node, component), Py_NewRef(component));
+        }
+    }
+    Py_XDECREF(marks_of_own);
+    Py_XDECREF(different);
+    Py_XDECREF(colours);
+    Py_XDECREF(whole);
+    return failed ? -1 : 0;
+}
+
+/* components.refine: settles nodes that reach each other. */
+static int
+refine(PyObject *members)
+{
+    Py_ssize_t count = PyList_GET_SIZE(members);
+    PyObject *places = PyDict_New(), *below = PyDict_New(), *rows = PyList_New(0);
+    PyObject *links = PyList_New(0), *own = PyList_New(0), *component = NULL;
+    int failed = places == NULL || below == NULL || rows == NULL || links == NULL || own == NULL;
+    for (Py_ssize_t at = 0; !failed && at < count; at++) {
+        PyObject *place = PyLong_FromSsize_t(at);
+        failed = place == NULL || PyDict_SetItem(places, PyList_GET_ITEM(members, at), place) < 0;
+        Py_XDECREF(place);
+    }
+    for (Py_ssize_t at = 0; !failed && at < count; at++) {
+        PyObject *node = PyList_GET_ITEM(members, at);
+        PyObject *row = links_of(node, places, below), *bytes = row == NULL ? NULL : own_bytes(node);
+        Py_ssize_t end = PyList_GET_SIZE(rows);
+        failed = bytes == NULL || PyList_Append(links, row) < 0 || PyList_Append(own, bytes) < 0 ||
+                 PyList_SetSlice(rows, end, end, FIELD(node, Node, rows)) < 0;
+        Py_XDECREF(row);
+        Py_XDECREF(bytes);
+    }
+    if (!failed) {
+        PyObject *children = PyDict_Keys(below);
+        component = children == NULL ? NULL : component_of(members, rows, children);
+        Py_XDECREF(children);
+        failed = component == NULL || colour(members, own, links, component) < 0;
+    }
+    Py_XDECREF(component);
+    Py_XDECREF(places);
+    Py_XDECREF(below);
+    Py_XDECREF(rows);
+    Py_XDECREF(links);
+    Py_XDECREF(own);
+    return failed ? -1 : 0;
+}
+
+/* Settles a node that reaches no open one. 1: it reaches itself, and so is a component to be coloured. */
 static int
 settle_one(PyObject *node)
 {
@@ -993,29 +1337,13 @@ settle_one(PyObject *node)
         }
         PyList_SET_ITEM(marks, at, Py_NewRef(mark));
     }
-    if (result == 0 && FIELD(node, Node, unordered) == Py_True) {
-        result = PyList_Sort(marks) < 0 ? -1 : 0;
-    }
     if (result == 0) {
-        PyObject *own = own_bytes(node), *whole = NULL;
-        Py_ssize_t length = own == NULL ? 0 : PyBytes_GET_SIZE(own);
-        for (Py_ssize_t at = 0; own != NULL && at < count; at++) {
-            length += PyBytes_GET_SIZE(PyList_GET_ITEM(marks, at));
+        PyObject *own = own_bytes(node), *mark = own == NULL ? NULL : mark_with(node, own, marks);
+        PyObject *children = mark == NULL ? NULL : PyDict_Keys(below), *alone = PyList_New(1), *component = NULL;
+        if (children != NULL && alone != NULL) {
+            PyList_SET_ITEM(alone, 0, Py_NewRef(node));
+            component = component_of(alone, FIELD(node, Node, rows), children);
         }
-        whole = own == NULL ? NULL : PyBytes_FromStringAndSize(NULL, length);
-        if (whole != NULL) {
-            char *to = PyBytes_AS_STRING(whole);
-            memcpy(to, PyBytes_AS_STRING(own), PyBytes_GET_SIZE(own));
-            to += PyBytes_GET_SIZE(own);
-            for (Py_ssize_t at = 0; at < count; at++) {
-                PyObject *mark = PyList_GET_ITEM(marks, at);
-                memcpy(to, PyBytes_AS_STRING(mark), PyBytes_GET_SIZE(mark));
-                to += PyBytes_GET_SIZE(mark);
-            }
-        }
-        Py_XDECREF(own);
-        PyObject *mark = mark_of(whole), *children = mark == NULL ? NULL : PyDict_Keys(below);
-        PyObject *component = children == NULL ? NULL : component_of(node, children);
         if (component == NULL) {
             Py_XDECREF(mark);
             result = -1;
@@ -1024,7 +1352,9 @@ settle_one(PyObject *node)
             put(&FIELD(node, Node, mark), mark);
             put(&FIELD(node, Node, component), component);
         }
+        Py_XDECREF(own);
         Py_XDECREF(children);
+        Py_XDECREF(alone);
     }
     Py_XDECREF(marks);
     Py_XDECREF(below);
@@ -1048,10 +1378,7 @@ settle_component(PyObject *open_nodes, Py_ssize_t first)
         result = settle_one(PyList_GET_ITEM(members, 0));
     }
     if (result == 1) {
-        result = PyList_Reverse(members); /* as Python takes them off */
-        PyObject *done = result < 0 ? NULL : PyObject_CallOneArg(refine, members);
-        result = done == NULL ? -1 : 0;
-        Py_XDECREF(done);
+        result = PyList_Reverse(members) < 0 ? -1 : refine(members); /* the last that was met comes first */
     }
     Py_XDECREF(members);
     return result;

@@ -49,6 +49,8 @@ _ENUM_TABLES = (
     "_use_args_",
 )
 _PY_HEAP_TYPE = 1 << 9
+_WELL_KNOWN = frozenset({"abc", "enum", "typing"})
+"""Modules whose metaclasses stay as long as the process."""
 
 
 def ignored_names(cls: type) -> frozenset[str]:
@@ -173,6 +175,8 @@ _FIELD = Handler("field", _expand_field)
 
 def _find(kind: type) -> Handler | None:
     if issubclass(kind, type):
+        if kind.__module__ in _WELL_KNOWN:
+            HANDLERS[kind] = _CLASS
         return _CLASS
     if issubclass(kind, Enum):
         return _MEMBER

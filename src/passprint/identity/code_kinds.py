@@ -215,7 +215,8 @@ def _expand_code(walk: Walk, code: CodeType, node: Node) -> None:
     node.head = code_facts(code).payload
 
 
-def _builtin_leaf(walk: Walk, function: Any) -> bytes | None:
+def builtin_leaf(walk: Walk, function: Any) -> bytes | None:
+    """The bytes of a function of a C module or type; None for a method that is bound to an object."""
     owner = getattr(function, "__self__", None)
     if owner is not None and not isinstance(owner, (type, ModuleType)):
         return None
@@ -249,7 +250,7 @@ HANDLERS.update(
     {
         FunctionType: Handler("function", expand_function, _function_leaf),
         MethodType: Handler("bound method", _expand_method, _method_leaf),
-        BuiltinFunctionType: Handler("builtin", _expand_builtin, _builtin_leaf),
+        BuiltinFunctionType: Handler("builtin", _expand_builtin, builtin_leaf),
         MethodWrapperType: Handler("builtin", _expand_builtin),
         WrapperDescriptorType: Handler("builtin", _skip, _descriptor_leaf),
         MethodDescriptorType: Handler("builtin", _skip, _descriptor_leaf),

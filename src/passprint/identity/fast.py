@@ -54,11 +54,12 @@ else:
             "add_attributes": code_kinds.add_attributes,
             "code_facts": bytecode.code_facts,
             "class_leaf": class_kinds.class_leaf,
+            "builtin_leaf": code_kinds.builtin_leaf,
+            "identifies_itself": reach.identifies_itself,
             "held_hints": hints.held_hints,
             "lazy_hints": hints.lazy_hints,
             "gather": gc.get_referents,
             "blake2b": blake2b,
-            "refine": components.refine,
             "seed": SEED,
             "named_classes": {
                 "CodeFacts": bytecode.CodeFacts,

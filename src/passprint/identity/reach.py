@@ -121,7 +121,7 @@ def follow(
         return
     if value is importlib.import_module:
         node.add("→", f"{label}()", walk.opaque(object(), _COMPUTED))
-    if foreign is not None and not _identifies_itself(walk, value, attributes[-1]):
+    if foreign is not None and not identifies_itself(walk, value, attributes[-1]):
         _add_foreign(node, label, foreign, seen)
         return
     seen.add(label)
@@ -134,7 +134,7 @@ def _add_foreign(node: Node, label: str, foreign: str, seen: set[str]) -> None:
         node.add("→", label, frame(b"F", encode_text(foreign)), foreign)
 
 
-def _identifies_itself(walk: Walk, value: Any, name: str) -> bool:
+def identifies_itself(walk: Walk, value: Any, name: str) -> bool:
     """Whether something found in a foreign module counts by itself and not by where it was found.
 
     Constants do, and code that somebody put in the place of the module's own. The module's own code counts
