@@ -70,12 +70,33 @@ def _code_nodes(node: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
                 continue
             if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
                 continue
-            if _name_bound(child) in _LEFT_OUT.get():
+            if _name_bound(child) in _LEFT_OUT.get() or getattr(child, _REPLACED, False):
                 continue
             if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
                 continue
             yield child, node
             yield from _code_nodes(child)
+
+
+_REPLACED = "is_replaced"
+
+
+def _mark_replaced(tree: ast.Module) -> None:
+    """Mark the methods in whose place the module puts something else once their class is made (``C.f = g``).
+
+    Their code is gone when the module is loaded, so an edit of it is no edit of what is loaded.
+    """
+    replaced = {
+        (target.value.id, target.attr)
+        for statement in tree.body
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
+        if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name)
+    }
+    for statement in tree.body:
+        for member in statement.body if isinstance(statement, ast.ClassDef) else ():
+            if (statement.name, _name_bound(member)) in replaced:  # type: ignore[attr-defined]
+                setattr(member, _REPLACED, True)
 
 
 IGNORE = "__fingerprint_ignore__"
@@ -229,6 +250,7 @@ def _undecorate(child: ast.AST) -> str | None:
 def behaviour_edits(source: str, seed: int, limit: int) -> list[Edit]:
     """Edits that change what a module's definitions do, drawn at random with a seed."""
     tree = ast.parse(source)
+    _mark_replaced(tree)
     named = definitions(tree)
     uses = {name: _names_used(node) for name, node in named.items()}
     candidates: list[tuple[int, int, str]] = []
