@@ -3,67 +3,29 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from tests.pipeline.beyond_graphs import (
+    CutRaises,
+    CutsOutOfOrder,
+    CutsWell,
+    DropsTheFirstNode,
+    LeavesNodes,
+    RaisesOnNodes,
+    RepeatsTheLastNode,
+    TurnsNodesRound,
+    failure,
+)
 from tests.pipeline.hooks import A, B, compiled, empty_caches, product, train
-from torch._functorch.partitioners import default_partition
-from torch.fx import GraphModule
 
-from passprint import PassError
 from passprint.instruments import Draw, Instrument, NotFollowedWarning, Numerics, Verify
 from passprint.passes import Partitioner, SchedulerPass
 from passprint.pipeline import PassManager
 
 SCHEDULER_HOOKS = ["scheduler_pre", "scheduler_post"]
-
-
-class LeavesNodes(SchedulerPass):
-    def __call__(self, nodes: list[Any]) -> list[Any]:
-        return list(nodes)
-
-
-class TurnsNodesRound(SchedulerPass):
-    def __call__(self, nodes: list[Any]) -> list[Any]:
-        return nodes[::-1]
-
-
-class DropsTheFirstNode(SchedulerPass):
-    def __call__(self, nodes: list[Any]) -> list[Any]:
-        return nodes[1:]
-
-
-class RepeatsTheLastNode(SchedulerPass):
-    def __call__(self, nodes: list[Any]) -> list[Any]:
-        return [*nodes, nodes[-1]]
-
-
-class RaisesOnNodes(SchedulerPass):
-    def __call__(self, nodes: list[Any]) -> list[Any]:
-        raise KeyError("buf7")
-
-
-class CutsWell(Partitioner):
-    def __call__(self, gm: GraphModule, joint_inputs: Sequence[object], **kwargs: Any) -> Any:
-        kwargs.pop("compiler", None)
-        return default_partition(gm, joint_inputs, **kwargs)
-
-
-class CutsOutOfOrder(CutsWell):
-    def __call__(self, gm: GraphModule, joint_inputs: Sequence[object], **kwargs: Any) -> Any:
-        forward, backward = super().__call__(gm, joint_inputs, **kwargs)
-        first = next(iter(backward.graph.nodes))
-        last = next(node for node in reversed(list(backward.graph.nodes)) if node.op == "call_function")
-        first.prepend(last)
-        return forward, backward
-
-
-class CutRaises(CutsWell):
-    def __call__(self, gm: GraphModule, joint_inputs: Sequence[object], **kwargs: Any) -> Any:
-        raise KeyError("primals_7")
 
 
 @pytest.fixture(autouse=True)
@@ -74,17 +36,6 @@ def caches() -> Iterator[None]:
 
 def chain(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return torch.mm(torch.mm(x, y), y)
-
-
-def failure(manager: PassManager, run: Any) -> PassError:
-    """The PassError behind what torch raises."""
-    with pytest.raises(Exception) as caught:  # noqa: PT011
-        run(manager)
-    error: BaseException | None = caught.value
-    while error is not None and not isinstance(error, PassError):
-        error = getattr(error, "inner_exception", None) or error.__cause__ or error.__context__
-    assert isinstance(error, PassError), caught.value
-    return error
 
 
 @pytest.mark.parametrize("hook", SCHEDULER_HOOKS)

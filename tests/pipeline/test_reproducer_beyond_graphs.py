@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.pipeline.hooks import A, B, compiled, empty_caches, product, train
-from tests.pipeline.test_instruments_beyond_graphs import (
+from tests.pipeline.beyond_graphs import (
     CutRaises,
     CutsOutOfOrder,
     CutsWell,
@@ -22,6 +21,7 @@ from tests.pipeline.test_instruments_beyond_graphs import (
     TurnsNodesRound,
     failure,
 )
+from tests.pipeline.hooks import A, B, compiled, empty_caches, product, train
 
 from passprint.errors import PassError
 from passprint.instruments import Instrument, Reproduce, Verify

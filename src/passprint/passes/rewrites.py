@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from operator import attrgetter, is_
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -20,10 +20,11 @@ class _State(NamedTuple):
     target: Any
     args: Any
     kwargs: Any
+    inputs: Collection[Node]
 
     @classmethod
     def of(cls, node: Node) -> _State:
-        return cls(node.name, node.target, node.args, node.kwargs)
+        return cls(node.name, node.target, node.args, node.kwargs, node.all_input_nodes)
 
     def is_same(self, node: Node) -> bool:
         return node.target is self.target and node.args is self.args and node.kwargs is self.kwargs
@@ -130,20 +131,24 @@ class RewriteCounter:
             if node.args is not before or node.kwargs is not options or known is not None:
                 target = node.target if known is None else known.target
                 self._states[node] = _State(
-                    node.name if known is None else known.name, target, before, options
+                    node.name if known is None else known.name,
+                    target,
+                    before,
+                    options,
+                    _inputs(before, options),
                 )
 
     def _count(self, alive: set[Node]) -> int:
         counted = set(self._replaced)
         edited: set[Node] = set()
-        for node, (_, target, args, kwargs) in self._states.items():
+        for node, (_, target, args, kwargs, inputs) in self._states.items():
             if node not in alive:
-                self._bereft.update(_inputs(args, kwargs))
+                self._bereft.update(inputs)
                 self._erased[node] = None
             elif node.target is not target:
                 edited.add(node)
             elif (node.args is not args or node.kwargs is not kwargs) and node not in self._rewired:
-                dropped = _inputs(args, kwargs).difference(node.all_input_nodes)
+                dropped = set(inputs).difference(node.all_input_nodes)
                 if dropped:
                     counted |= dropped
                 elif str((node.args, node.kwargs)) != str((args, kwargs)):

@@ -159,7 +159,7 @@ def run_pass(pass_: Any, graph: torch.fx.Graph, context: PassContext, limit: Lim
 
 def _run(pass_: Any, name: str, graph: torch.fx.Graph, context: PassContext, watch: Watch | None) -> None:
     prefix = f"{name}/"
-    before = {key: count for key, count in context.matches.items() if key.startswith(prefix)}
+    before = dict(context.matches)
     if watch is not None:
         watch.begin()
     counter = RewriteCounter(graph, None if watch is None else watch.replaced)
