@@ -71,7 +71,7 @@ def dispatch(made: Any) -> dict[str, float]:
     ``choose``: microseconds a call for choosing among ``compile_sizes=[8]`` and ``ranges=[(9, 64), (65, 4096)]``.
     """
 
-    from passprint.compiler.stitched import choose
+    from passprint.compiler.artifacts.stitched import choose
 
     pieces = [made.run.__globals__[f"piece{i}"] for i in range(len(made.rows[0]))]
     outputs = [_output_count(made, i) for i in range(len(pieces))]

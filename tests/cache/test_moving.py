@@ -184,9 +184,7 @@ def _dynamic(data: bytes) -> tuple[list[str], list[int]]:
 
 def misses_without_compiling(cache: Path, place: Path, patch: str = "", **environment: str) -> list[Miss]:
     """Why the model would be traced and its piece compiled: what the process noted before it was stopped there."""
-    stop = (
-        "import os, passprint.compiler.inductor as door; door.compile_graph = lambda *_, **__: os._exit(77)"
-    )
+    stop = "import os, passprint.compiler.lowering.inductor as door; door.compile_graph = lambda *_, **__: os._exit(77)"
     assert run(cache, place, f"{patch}\n{stop}", status=77, **environment) == {}
     misses = [noted.miss for noted in last_run(LocalStore(cache).journal.read())]
     assert [miss.kind for miss in misses] == ["model", "piece"]

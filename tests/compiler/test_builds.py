@@ -13,9 +13,9 @@ from torch.utils._sympy.functions import FloorDiv, ModularIndexing
 
 import passprint
 from passprint.cache import open_store
-from passprint.compiler import joint
-from passprint.compiler.kernels import load_kernel
-from passprint.compiler.strides import plain_stride
+from passprint.compiler.artifacts.kernels import load_kernel
+from passprint.compiler.lowering import joint
+from passprint.compiler.lowering.strides import plain_stride
 
 KERNEL = """
 #include <torch/csrc/inductor/cpp_prefix.h>

@@ -12,8 +12,8 @@ from tests.versions import since
 from torch import nn
 
 import passprint
-from passprint.compiler.inlining import inline_blocks
-from passprint.compiler.repeat import Comparison, RepeatedBlocks, repeated_blocks
+from passprint.compiler.trace.inlining import inline_blocks
+from passprint.compiler.trace.repeat import Comparison, RepeatedBlocks, repeated_blocks
 
 Graph = torch.fx.GraphModule
 

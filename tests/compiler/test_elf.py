@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from passprint.compiler.elf import portable_library, without_debug, without_folders, without_search_path
+from passprint.compiler.artifacts.elf import (
+    portable_library,
+    without_debug,
+    without_folders,
+    without_search_path,
+)
 
 SOURCE = """
 #include <string.h>

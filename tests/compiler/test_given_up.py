@@ -10,7 +10,7 @@ from tests.compiler.models import inputs, stack
 
 import passprint
 from passprint.cache import open_store
-from passprint.compiler.backend import Backend
+from passprint.compiler.trace.backend import Backend
 from passprint.errors import CompileError
 
 

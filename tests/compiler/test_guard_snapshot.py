@@ -12,10 +12,10 @@ from tests.compiler.models import WIDTH, inputs
 from torch import nn
 
 import passprint
-from passprint.compiler.guard_facts import GuardFact
-from passprint.compiler.guard_pins import Pins
-from passprint.compiler.guard_snapshot import Check, Snapshots
-from passprint.compiler.guard_source import Sources
+from passprint.compiler.guards.facts import GuardFact
+from passprint.compiler.guards.pins import Pins
+from passprint.compiler.guards.snapshot import Check, Snapshots
+from passprint.compiler.guards.source import Sources
 
 needs_c = pytest.mark.skipif(Check is None, reason="the C check of the identity room was not built")
 

@@ -12,8 +12,8 @@ from tests.compiler.models import inputs
 
 import passprint
 from passprint.cache import LocalStore
-from passprint.compiler import host
-from passprint.compiler.surroundings import differences, surroundings
+from passprint.compiler.lowering import host
+from passprint.compiler.start.surroundings import differences, surroundings
 
 
 def test_features_that_torch_does_not_list_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,9 @@ from torch import nn
 from torch.fx import GraphModule
 
 import passprint
-from passprint.compiler import symbols
-from passprint.compiler.partition import Piece, extract, partition
-from passprint.compiler.structure import describe
+from passprint.compiler.pieces import symbols
+from passprint.compiler.pieces.partition import Piece, extract, partition
+from passprint.compiler.pieces.structure import describe
 
 
 class Block(nn.Module):

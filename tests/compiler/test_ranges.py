@@ -12,7 +12,7 @@ from tests.compiler.processes import in_new_process
 from torch import nn
 
 import passprint
-from passprint.compiler.sizes import SizePlan
+from passprint.compiler.pieces.sizes import SizePlan
 from passprint.passes import CompileRange
 
 NEG = torch.ops.aten.neg.default

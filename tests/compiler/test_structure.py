@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.fx import Graph, GraphModule
 
-from passprint.compiler.partition import partition
-from passprint.compiler.structure import describe
-from passprint.compiler.symbols import SymbolFacts
+from passprint.compiler.pieces.partition import partition
+from passprint.compiler.pieces.structure import describe
+from passprint.compiler.pieces.symbols import SymbolFacts
 
 
 class Low(enum.IntEnum):

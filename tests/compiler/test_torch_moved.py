@@ -1,4 +1,4 @@
-"""Tells when torch moved: each private name behind ``compiler/inductor.py`` is where it was read."""
+"""Tells when torch moved: each private name behind ``compiler/lowering/inductor.py`` is where it was read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import inspect
 import pytest
 import torch
 
-from passprint.compiler import inductor
+from passprint.compiler.lowering import inductor
 
 READ_AGAINST = ("2.11", "2.12", "2.13")
 
@@ -17,8 +17,8 @@ READ_AGAINST = ("2.11", "2.12", "2.13")
 def test_this_torch_was_read() -> None:
     version = ".".join(torch.__version__.split(".")[:2])
     assert version in READ_AGAINST, (
-        f"torch {version} is newer than what compiler/inductor.py and compiler/wrapper.py were read against "
-        f"({', '.join(READ_AGAINST)}). Read them against it, run the tests, and add it here."
+        f"torch {version} is newer than what compiler/lowering/inductor.py and compiler/artifacts/wrapper.py "
+        f"were read against ({', '.join(READ_AGAINST)}). Read them against it, run the tests, and add it here."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from passprint.compiler.wrapper import Kernel, kernel_names, make_portable
+from passprint.compiler.artifacts.wrapper import Kernel, kernel_names, make_portable
 
 GENERATED = '''
 # AOT ID: ['0_inference']

@@ -9,20 +9,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from passprint.compiler.backend import Backend
     from passprint.compiler.model import Compiled, CompiledModule, compile
     from passprint.compiler.record import CompileReport, PieceReport
+    from passprint.compiler.trace.backend import Backend, passprint_backend
 
 _HOMES = {
-    "Backend": "backend",
+    "Backend": "trace.backend",
     "CompileReport": "record",
     "Compiled": "model",
     "CompiledModule": "model",
     "PieceReport": "record",
     "compile": "model",
+    "passprint_backend": "trace.backend",
 }
 
-__all__ = ["Backend", "CompileReport", "Compiled", "CompiledModule", "PieceReport", "compile"]
+__all__ = [
+    "Backend",
+    "CompileReport",
+    "Compiled",
+    "CompiledModule",
+    "PieceReport",
+    "compile",
+    "passprint_backend",
+]
 
 
 def __getattr__(name: str) -> Any:

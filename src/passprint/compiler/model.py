@@ -14,15 +14,15 @@ import torch
 from passprint.cache import open_store
 from passprint.cache.store import NoStore, Store, StoreSpec
 from passprint.compiler.record import CompileReport
-from passprint.compiler.warm import CANDIDATES, Found, PassesFound, WarmStart
+from passprint.compiler.start.warm import CANDIDATES, Found, PassesFound, WarmStart
 from passprint.errors import CompileError
 
 if TYPE_CHECKING:
     from passprint.compiler.given_passes import PassesSpec
-    from passprint.compiler.program import Program
-    from passprint.compiler.repeat import RepeatedBlocks
-    from passprint.compiler.sizes import RangeSpec, SizePlan
-    from passprint.compiler.tracing import Cold
+    from passprint.compiler.pieces.sizes import RangeSpec, SizePlan
+    from passprint.compiler.start.program import Program
+    from passprint.compiler.trace.repeat import RepeatedBlocks
+    from passprint.compiler.trace.tracing import Cold
     from passprint.pipeline import PassManager
 
 DynamicSpec = bool | Mapping[str, Sequence[int]] | None
@@ -109,7 +109,7 @@ class Compiled:
     @cached_property
     def repeats(self) -> RepeatedBlocks:
         """The repeated blocks of the model, which a trace goes through once."""
-        from passprint.compiler.repeat import RepeatedBlocks
+        from passprint.compiler.trace.repeat import RepeatedBlocks
 
         return RepeatedBlocks(self._model)
 
@@ -149,7 +149,7 @@ class Compiled:
         return self._trace(found, since, args, kwargs)
 
     def _trace(self, found: Found | None, since: float, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        from passprint.compiler.tracing import Cold
+        from passprint.compiler.trace.tracing import Cold
 
         cold = self._cold
         if cold is None:
@@ -181,7 +181,7 @@ class Compiled:
 def _sizes(sizes: Sequence[int] | None, ranges: Sequence[RangeSpec] | None) -> SizePlan | None:
     if not sizes and not ranges:
         return None
-    from passprint.compiler.sizes import SizePlan
+    from passprint.compiler.pieces.sizes import SizePlan
 
     return SizePlan.of(sizes, ranges)
 
@@ -279,7 +279,7 @@ class _Varying:
 
     def mark(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Tell Dynamo which dimensions vary; this imports it."""
-        from passprint.compiler import inductor
+        from passprint.compiler.lowering import inductor
 
         for tensor, dimensions in self._tensors(args, kwargs):
             for dimension in dimensions:

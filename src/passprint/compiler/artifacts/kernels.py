@@ -1,0 +1,62 @@
+"""Run what is stored of a plain inference piece: a portable wrapper and its kernels as shared libraries.
+
+Nothing of ``torch._dynamo`` or ``torch._inductor`` is imported here. ``torch._C._dynamo.guards`` is a part of torch's
+binary (read against torch 2.11 to 2.13); kernels ask it for the address of a tensor's data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.machinery
+import importlib.util
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import torch
+
+from passprint.compiler.artifacts.stitched import Runnable
+from passprint.errors import CacheError
+
+KERNEL_LOADER = "__passprint_kernel__"
+"""The name by which a portable wrapper asks for a built kernel: ``__passprint_kernel__("<file>")``."""
+
+
+def run_wrapper(code: CodeType, path: Callable[[str], Path], label: str) -> Runnable:
+    """Run a portable wrapper's module; ``path`` says where a kernel's file lies, ``label`` names it in tracebacks."""
+
+    def kernel(name: str) -> Callable[..., None]:
+        return load_kernel(path(name))
+
+    namespace: dict[str, Any] = {"__name__": f"passprint.loaded.{label}", KERNEL_LOADER: kernel}
+    exec(code, namespace)
+    call: Runnable = namespace["call"]
+    return call
+
+
+@cache
+def load_kernel(path: Path) -> Callable[..., None]:
+    """The kernel in a shared library that Inductor built: a function of tensors and integers."""
+    os.environ[_DATA_PTR_VARIABLE] = str(_tensor_data_pointer())
+    name = f"passprint_kernels.k{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.kernel"
+    loader = importlib.machinery.ExtensionFileLoader(name, os.fspath(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    if spec is None:
+        raise CacheError(f"{path} is not a kernel that can be loaded")
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    kernel: Callable[..., None] = module.kernel
+    return kernel
+
+
+# Inductor's bindings read the address of torch's "data pointer of a tensor" from here when they are loaded.
+_DATA_PTR_VARIABLE = "_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR"
+
+
+def _tensor_data_pointer() -> int:
+    """The address of torch's C function that gives a tensor's data, which generated kernels call."""
+    guards: Any = torch._C._dynamo.guards
+    return int(guards._torchinductor_pyobject_tensor_data_ptr)

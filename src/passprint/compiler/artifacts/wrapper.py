@@ -1,0 +1,157 @@
+"""Make the Python wrapper that Inductor generates portable: kernels loaded by file, no compiler imported.
+
+Inductor's generated module holds C++ sources and asks ``AsyncCompile`` to build them when it is imported. The
+portable form asks for the built objects by name instead. Where nothing of ``torch._inductor`` is left that is
+really used, the module runs without importing it (the ``self_contained`` form).
+
+Read against the output of torch 2.11 to 2.13 (``torch/_inductor/codegen/wrapper.py``).
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from passprint.compiler.artifacts.kernels import KERNEL_LOADER
+from passprint.compiler.lowering.joint import FIRST
+
+
+class Kernel(NamedTuple):
+    """A built kernel: the file of its library, and its name there."""
+
+    file: str
+    name: str = FIRST
+
+    @property
+    def loaded(self) -> str:
+        """The expression that gives it: the loader answers with the library's first kernel, which knows its module."""
+        first = f"{KERNEL_LOADER}({self.file!r})"
+        return first if self.name == FIRST else f"{first}.__self__.{self.name}"
+
+
+_DEAD_FUNCTIONS = ("get_args", "benchmark_compiled_module")
+
+
+@dataclass(frozen=True)
+class Wrapper:
+    """A portable wrapper's source; ``imports`` are the ``torch._inductor``/``_dynamo`` modules still needed."""
+
+    source: str
+    imports: tuple[str, ...]
+
+    @property
+    def self_contained(self) -> bool:
+        """True where nothing of the compiler is imported."""
+        return not self.imports
+
+
+def kernel_names(source: str) -> list[str]:
+    """The module-level names that a generated wrapper binds to C++ kernels with Python bindings."""
+    return [name for stmt in ast.parse(source).body if (name := _binding(stmt))]
+
+
+def make_portable(source: str, kernels: Mapping[str, Kernel], extern: frozenset[str]) -> Wrapper:
+    """Rewrite generated ``source``: each kernel of ``kernels`` (by name) is loaded from its library.
+
+    ``extern`` names the ``extern_kernels`` that are plain functions of ``torch``, by the same name.
+    """
+    tree = ast.parse(source)
+    body: list[ast.stmt] = []
+    for stmt in tree.body:
+        name = _binding(stmt)
+        if name is not None:
+            body.append(_statement(f"{name} = {kernels[name].loaded}"))
+        elif not _dead(stmt):
+            body.append(stmt)
+    tree.body = _without_async_compile(body)
+    if _attributes_of(tree, "extern_kernels") <= extern:
+        tree = ast.fix_missing_locations(_Extern().visit(tree))
+    tree.body = _without_unused_imports(tree)
+    return Wrapper(ast.unparse(tree), tuple(_compiler_imports(tree)))
+
+
+def _binding(stmt: ast.stmt) -> str | None:
+    """The name in ``name = async_compile.cpp_pybinding(...)``."""
+    if (
+        isinstance(stmt, ast.Assign)
+        and isinstance(stmt.targets[0], ast.Name)
+        and isinstance(stmt.value, ast.Call)
+        and ast.unparse(stmt.value.func) == "async_compile.cpp_pybinding"
+    ):
+        return stmt.targets[0].id
+    return None
+
+
+def _dead(stmt: ast.stmt) -> bool:
+    """The docstring, and what only a direct run of the file uses."""
+    if isinstance(stmt, ast.Expr) and isinstance(stmt.value, ast.Constant):
+        return True
+    if isinstance(stmt, ast.If) and ast.unparse(stmt.test) == "__name__ == '__main__'":
+        return True
+    return isinstance(stmt, ast.FunctionDef) and stmt.name in _DEAD_FUNCTIONS
+
+
+def _without_async_compile(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Drop the builder where no other kernel (Triton, say) needs it."""
+    plumbing = ("async_compile = AsyncCompile()", "async_compile.wait(globals())", "del async_compile")
+    rest = [stmt for stmt in body if ast.unparse(stmt) not in plumbing]
+    if any(_uses(stmt, "async_compile") for stmt in rest):
+        return body
+    return rest
+
+
+def _without_unused_imports(tree: ast.Module) -> list[ast.stmt]:
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    kept: list[ast.stmt] = []
+    for stmt in tree.body:
+        if isinstance(stmt, ast.ImportFrom) and _of_compiler(stmt.module):
+            stmt.names = [a for a in stmt.names if (a.asname or a.name) in used]
+            if not stmt.names:
+                continue
+        kept.append(stmt)
+    return kept
+
+
+def _compiler_imports(tree: ast.Module) -> list[str]:
+    found: dict[str, None] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and _of_compiler(node.module):
+            found.setdefault(str(node.module))
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if _of_compiler(alias.name):
+                    found.setdefault(alias.name)
+    return list(found)
+
+
+def _of_compiler(module: str | None) -> bool:
+    parts = (module or "").split(".")
+    return parts[0] == "triton" or (parts[0] == "torch" and parts[1:2] in (["_inductor"], ["_dynamo"]))
+
+
+def _attributes_of(tree: ast.AST, name: str) -> set[str]:
+    return {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == name
+    }
+
+
+def _uses(tree: ast.AST, name: str) -> bool:
+    return any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(tree))
+
+
+def _statement(text: str) -> ast.stmt:
+    return ast.parse(text).body[0]
+
+
+class _Extern(ast.NodeTransformer):
+    """``extern_kernels.mm`` → ``torch.mm``."""
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.value, ast.Name) and node.value.id == "extern_kernels":
+            node.value = ast.Name("torch", ast.Load())
+        return node

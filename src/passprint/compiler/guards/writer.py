@@ -1,0 +1,352 @@
+"""Guards of a trace as generated Python: cheap enough for every call, and free of torch's compiler.
+
+Four functions come out. ``fetch(model, args, kwargs)`` gives the classes, functions and modules that guards name, so
+that a later process can hold them against their references. ``hooks`` gives the dictionaries of hooks that were empty.
+``check`` says which guard does not hold (its number, or -1) and is run at every call; it hands all tensors, each once,
+to a function ``tensors``. ``rest`` has those guards only that do not hold anyway while the model's modules are what
+they were (:mod:`passprint.compiler.guards.pins`); it gives the tensors that are reached otherwise, or None where one
+fails. Each expression is evaluated once: common parts become variables.
+
+The kinds of guards are those of ``torch/_dynamo/guards.py``, read against torch 2.11 to 2.13. A kind or an expression
+that is not known here is a reason to record nothing, never a reason to leave a guard out.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import torch
+
+from passprint.compiler.guards.code import tensor_text
+from passprint.compiler.guards.facts import GuardFact, TensorFact
+from passprint.compiler.guards.pins import Pins
+from passprint.compiler.guards.refs import CannotRecordError, Ref, Refs
+from passprint.compiler.guards.scope import Scope
+from passprint.compiler.guards.source import Sources, Values
+
+# Held by the check of modes (compiler/start/ambient.py) at every call.
+_AMBIENT = frozenset(
+    {
+        "GRAD_MODE",
+        "DETERMINISTIC_ALGORITHMS",
+        "GLOBAL_STATE",
+        "TORCH_FUNCTION_STATE",
+        "DEFAULT_DEVICE",
+        "AUTOGRAD_SAVED_TENSORS_HOOKS",
+        "DUAL_LEVEL",
+        "FUNCTORCH_STACK_MATCH",
+    }
+)
+_SAME_OBJECT = frozenset({"ID_MATCH", "MODULE_MATCH", "CLASS_MATCH", "BUILTIN_MATCH", "FUNCTION_MATCH"})
+_EASY = (bool, int, str, float, bytes, type(None))
+
+# Dynamo's own modules count by torch's version; what they hold is no part of what a user can change.
+_DYNAMO = "torch._dynamo"
+
+
+@dataclass
+class GuardCode:
+    """The guards of one trace as code, with what the code names.
+
+    ``refs[i]`` describes the object that ``fetch`` gives at place ``i``, which people call ``names[i]``; ``modules``
+    names the modules that the code reaches as ``m0``, ``m1``, …; ``told[n]`` says what guard ``n`` is. ``tensors`` are
+    the facts of the tensors that are handed to ``tensors``, in order: source, kind, sizes and strides. ``open_tensors``
+    are the numbers of those that ``rest`` gives.
+    """
+
+    code: CodeType
+    refs: list[Ref]
+    names: list[str]
+    modules: list[str]
+    told: list[str]
+    tensors: list[tuple[Any, ...]]
+    open_tensors: list[int]
+
+
+@dataclass
+class GuardWriter:
+    """Writes the functions for the guards of one trace, whose frame has these locals and globals."""
+
+    frame_locals: Mapping[str, Any]
+    frame_globals: Mapping[str, Any]
+    refs: Refs
+    tensor_facts: Mapping[str, TensorFact]
+    modules: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        sources = Sources()
+        self._values = Values(sources, self.frame_locals, self.frame_globals)
+        self._pins = Pins(self.frame_locals.get("model"), sources)
+        self._check, self._fetch = Scope(sources, self.global_name), Scope(sources, self.global_name)
+        self._rest = Scope(sources, self.global_name, self._pinned_class)
+        self._here = self._check
+        self._hooks = Scope(sources, self.global_name)
+        self._written: set[str] = set()
+        self._asked: set[str] = set()
+        self._open_tensors: dict[int, str] = {}
+        self._fetched: list[str] = []
+        self._references: list[Ref] = []
+        self._named: list[str] = []
+        self._constants: dict[int, tuple[object, str]] = {}
+        self._hook_names: list[str] = []
+        self._tensor_names: dict[int, tuple[object, str, str, int]] = {}
+        self._tensor_meta: list[tuple[Any, ...]] = []
+
+    def write(self, facts: Sequence[GuardFact]) -> GuardCode:
+        """The code for these guards. Raises :class:`CannotRecordError` for one that has no stable form."""
+        for fact in facts:
+            self._one(fact)
+        self._here = self._rest
+        for fact in facts:
+            if fact.kind not in ("EMPTY_NN_MODULE_HOOKS_DICT", *_AMBIENT) and not self._is_pinned(fact):
+                self._one(fact)
+        tensors = ", ".join(name for _, _, name, _ in self._tensor_names.values())
+        self._here = self._check
+        self._fail_if(
+            f"not tensors({tensors})", GuardFact("the dtype, device, sizes or strides of a tensor", "")
+        )
+        open_tensors = "".join(f"{name}, " for name in self._open_tensors.values())
+        source = "\n".join(
+            [
+                *_function("fetch", self._fetch.lines, f"[{', '.join(self._fetched)}]"),
+                *_function("hooks", self._hooks.lines, f"[{', '.join(self._hook_names)}]"),
+                *_function("check", self._check.lines, "-1"),
+                *_function("rest", self._rest.lines, f"({open_tensors})"),
+            ]
+        )
+        code = compile(source, "<passprint guards>", "exec")
+        return GuardCode(
+            code,
+            self._references,
+            self._named,
+            self.modules,
+            self.told,
+            self._tensor_meta,
+            list(self._open_tensors),
+        )
+
+    # -- names
+
+    def global_name(self, name: str) -> str:
+        """How the generated code names a global of the traced frame: only modules and builtins have a stable name."""
+        value = self.frame_globals.get(name)
+        if name.startswith("__builtins_dict__"):
+            return "builtins_dict"
+        if not isinstance(value, ModuleType):
+            raise CannotRecordError(f"a guard is on the global {name}, a {type(value).__qualname__}")
+        if value.__name__ not in self.modules:
+            self.modules.append(value.__name__)
+        return f"m{self.modules.index(value.__name__)}"
+
+    def _is_pinned(self, fact: GuardFact) -> bool:
+        """Whether the guard reads slots of modules only, and so does what it is compared with."""
+        if fact.kind == "TENSOR_MATCH":
+            first = self._tensor_names.get(id(self._evaluate(fact.source)))
+            if first is not None and not self._pins.covers(GuardFact("TENSOR_MATCH", first[1])):
+                return False
+        return self._pins.covers(fact)
+
+    def _pinned_class(self, node: ast.expr) -> str | None:
+        cls = self._pins.class_of(node)
+        return None if cls is None else self._constant(cls, ast.unparse(node), "type({})")
+
+    def _evaluate(self, source: str) -> Any:
+        try:
+            return self._values.of(source)
+        except Exception as error:
+            raise CannotRecordError(f"the guard on {source} cannot be read: {error}") from error
+
+    def _readable(self, source: str) -> str:
+        """An expression as a person would write it: ``model.blocks.0.eps``, ``net.FACTOR``."""
+        for alias in set(_GLOBAL.findall(source)):
+            name = getattr(self.frame_globals.get(alias), "__name__", alias)
+            source = source.replace(f"G['{alias}']", "builtins" if alias.startswith("__builtins") else name)
+        source = _TABLE.sub(r".\1", source)
+        return (
+            source.replace("L['model']", "model")
+            .replace("L['args']", "args")
+            .replace("L['kwargs']", "kwargs")
+        )
+
+    def _is_dynamos(self, source: str) -> bool:
+        if not source.startswith("G['"):
+            return False
+        value = self.frame_globals.get(source[3:].partition("'")[0])
+        return isinstance(value, ModuleType) and (value.__name__ + ".").startswith(f"{_DYNAMO}.")
+
+    def _constant(self, value: object, source: str, form: str = "{}") -> str:
+        """A name for an object that is fetched (``form`` of the source) and checked when the program is loaded."""
+        known = self._constants.get(id(value))
+        if known is None:
+            name = f"k{len(self._fetched)}"
+            reference = self.refs(value)
+            self._fetched.append(form.format(self._fetch.source(source)))
+            self._references.append(reference)
+            self._named.append(self._readable(source))
+            known = self._constants[id(value)] = (value, name)
+        return known[1]
+
+    def _fail_if(self, condition: str, fact: GuardFact) -> None:
+        if self._here is self._rest:
+            if condition not in self._asked:
+                self._asked.add(condition)
+                self._rest.lines.append(f"if {condition}: return None")
+        elif condition not in self._written:
+            self._written.add(condition)
+            self._check.lines.append(f"if {condition}: return {len(self.told)}")
+            self.told.append(f"{self._readable(fact.source or fact.kind)}{_detail(fact)}")
+
+    # -- kinds
+
+    def _one(self, fact: GuardFact) -> None:
+        kind, source = fact.kind, fact.source
+        if kind in _AMBIENT or self._is_dynamos(source):
+            return
+        if kind == "SHAPE_ENV":
+            self._conditions(fact)
+            return
+        if kind == "DUPLICATE_INPUT":
+            other = str(fact.detail)
+            if not self._is_dynamos(other):
+                self._fail_if(f"{self._here.source(other)} is not {self._here.source(source)}", fact)
+            return
+        if kind == "EMPTY_NN_MODULE_HOOKS_DICT":
+            self._empty_hooks(fact)
+            return
+        value = self._evaluate(source)
+        here = self._here.source(source)
+        if kind == "TENSOR_MATCH":
+            self._tensor(fact, value)
+        elif kind == "TYPE_MATCH":
+            cls = self._constant(type(value), source, "type({})")
+            self._fail_if(f"type({here}) is not {cls}", fact)
+        elif kind in ("CLOSURE_MATCH", "FUNCTION_MATCH") and type(value) is FunctionType:
+            self._constant(value, source)
+            code = self._constant(value.__code__, source, "{}.__code__")
+            self._fail_if(f"{here}.__code__ is not {code}", fact)
+        elif kind in _SAME_OBJECT or kind == "CLOSURE_MATCH":
+            self._fail_if(f"{here} is not {self._constant(value, source)}", fact)
+        elif kind in ("CONSTANT_MATCH", "EQUALS_MATCH", "BOOL_MATCH", "NONE_MATCH"):
+            self._equal(fact, here, value)
+        elif kind == "SEQUENCE_LENGTH":
+            cls = self._constant(type(value), source, "type({})")
+            self._fail_if(f"type({here}) is not {cls} or len({here}) != {len(value)}", fact)
+        elif kind == "DICT_KEYS_MATCH":
+            self._keys(fact, f"list(dict.keys({here}))", list(dict.keys(value)))
+        elif kind == "MAPPING_KEYS_CHECK":
+            self._keys(fact, f"list({here}.keys())", list(value.keys()))
+        elif kind in ("DICT_CONTAINS", "DICT_NOT_CONTAINS", "SET_CONTAINS", "SET_NOT_CONTAINS"):
+            self._contains(fact, here, value)
+        elif kind == "HASATTR":
+            there = hasattr(value, str(fact.detail))
+            self._fail_if(f"hasattr({here}, {str(fact.detail)!r}) is not {there}", fact)
+        elif kind == "NOT_PRESENT_IN_GENERIC_DICT":
+            self._fail_if(f"{str(fact.detail)!r} in {here}.__dict__", fact)
+        elif kind in ("NOT_NONE_MATCH", "WEAKREF_ALIVE"):
+            self._fail_if(f"{here} is None", fact)
+        else:
+            raise CannotRecordError(
+                f"a guard of the kind {kind} (on {source}) has no form that can be stored"
+            )
+
+    def _conditions(self, fact: GuardFact) -> None:
+        for text in fact.conditions:
+            tree = ast.parse(text, mode="eval").body
+            told = GuardFact(text, "")
+            self._fail_if(f"not {self._here.value(tree)}", told)
+
+    def _empty_hooks(self, fact: GuardFact) -> None:
+        value = self._evaluate(fact.source)
+        if len(value):
+            raise CannotRecordError(f"hooks are registered at {fact.source}")
+        self._hook_names.append(self._hooks.source(fact.source))
+
+    def _equal(self, fact: GuardFact, here: str, value: object) -> None:
+        if value is None or value is True or value is False:
+            self._fail_if(f"{here} is not {value}", fact)
+        elif type(value) in (int, str, bytes):
+            self._fail_if(f"type({here}) is not {type(value).__name__} or {here} != {value!r}", fact)
+        elif isinstance(value, (torch.dtype, torch.layout, torch.memory_format, type, CodeType)):
+            self._fail_if(f"{here} is not {self._constant(value, fact.source)}", fact)
+        elif isinstance(value, (list, set, dict)):
+            name = self._constant(value, fact.source, "copied({})")
+            self._fail_if(f"not same({here}, {name})", fact)
+        else:
+            name = self._constant(value, fact.source)
+            self._fail_if(f"{here} is not {name} and not same({here}, {name})", fact)
+
+    def _keys(self, fact: GuardFact, here: str, keys: list[Any]) -> None:
+        if all(type(key) in (str, int, bool, type(None)) for key in keys):
+            self._fail_if(f"{here} != {keys!r}", fact)
+            return
+        form = "list(dict.keys({}))" if "dict.keys" in here else "list({}.keys())"
+        names = [self._constant(key, fact.source, f"{form}[{index}]") for index, key in enumerate(keys)]
+        self._fail_if(f"{here} != [{', '.join(names)}]", fact)
+
+    def _contains(self, fact: GuardFact, here: str, value: Any) -> None:
+        key = fact.detail
+        if type(key) not in _EASY:
+            raise CannotRecordError(f"a guard asks whether {fact.source} holds a {type(key).__qualname__}")
+        kind = "dict" if fact.kind.startswith("DICT") else "set"
+        call = f"{key!r} in {here}" if type(value) is dict else f"{kind}.__contains__({here}, {key!r})"
+        if kind == "set" and not isinstance(value, set):
+            call = f"{key!r} in {here}"
+        expected = "NOT" not in fact.kind
+        self._fail_if(f"({call}) is not {expected}", fact)
+
+    def _tensor(self, fact: GuardFact, value: Any) -> None:
+        if type(value) not in (torch.Tensor, torch.nn.Parameter):
+            raise CannotRecordError(f"{fact.source} is a {type(value).__qualname__}")
+        if value.layout is not torch.strided:
+            raise CannotRecordError(f"{fact.source} has the layout {value.layout}")
+        here = self._here.source(fact.source)
+        known = self._tensor_names.get(id(value))
+        if known is not None and known[1] != fact.source:
+            self._fail_if(f"{here} is not {self._here.source(known[1])}", fact)
+            return
+        if known is not None:
+            self._open_tensors[known[3]] = here
+        else:
+            self._new_tensor(fact, value, here)
+        self._marks(fact, value, here)
+
+    def _new_tensor(self, fact: GuardFact, value: torch.Tensor, here: str) -> None:
+        self._tensor_names[id(value)] = (value, fact.source, here, len(self._tensor_names))
+        fixed = self.tensor_facts.get(fact.source) or TensorFact(tuple(value.shape), tuple(value.stride()))
+        self._tensor_meta.append((fact.source, tensor_text(value), fixed.sizes, fixed.strides))
+
+    def _marks(self, fact: GuardFact, value: torch.Tensor, here: str) -> None:
+        """Which dimensions of an argument the caller marked."""
+        if not fact.source.startswith("L['model']"):
+            for mark in (
+                "_dynamo_dynamic_indices",
+                "_dynamo_weak_dynamic_indices",
+                "_dynamo_unbacked_indices",
+                "_dynamo_strict_unbacked_indices",
+                "_dynamo_static_indices",
+            ):
+                allowed = sorted(getattr(value, mark, ()))
+                self._fail_if(
+                    f"not getattr({here}, {mark!r}, none).issubset({set(allowed) or set()!r})"
+                    if allowed
+                    else f"getattr({here}, {mark!r}, none)",
+                    fact,
+                )
+
+
+_GLOBAL = re.compile(r"G\['(\w+)'\]")
+_TABLE = re.compile(r"\._(?:modules|parameters|buffers)\['([^']+)'\]")
+
+
+def _detail(fact: GuardFact) -> str:
+    return "" if fact.detail is None else f" ({fact.detail})"
+
+
+def _function(name: str, lines: Sequence[str], result: str) -> list[str]:
+    return [f"def {name}(model, args, kwargs):", *(f"    {line}" for line in lines), f"    return {result}"]

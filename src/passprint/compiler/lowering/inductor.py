@@ -1,0 +1,328 @@
+"""The one door to torch's private names in the compiler room. Read against torch 2.11, 2.12 and 2.13 (run on 2.13).
+
+What is reached here, and why there is no public way:
+
+- ``torch._inductor.standalone_compile``: compile one graph module without Dynamo,
+- ``torch._dynamo.utils.dynamo_timed`` and ``torch._logging.trace_structured``: put our phases and graphs where
+  torch's own tools show them,
+- ``torch._inductor.config`` / ``torch._functorch.config``: the settings that a compiled piece depends on,
+- ``torch._dynamo.mark_dynamic``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch.fx import GraphModule
+
+from passprint.compiler.lowering.strides import plain_strides
+from passprint.errors import PassprintError
+
+Runnable = Callable[..., Any]
+
+
+class NotSerializable(PassprintError):
+    """Torch can compile the graph, but not serialize the result."""
+
+
+# ---- compiling ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What ``standalone_compile`` made: something to call, and its serialized form where torch can give one.
+
+    ``reused``: one of Inductor's own caches had it, so no pass ran.
+    """
+
+    call: Runnable
+    payload: bytes | None
+    reused: bool
+
+
+def compile_graph(
+    gm: GraphModule, inputs: Sequence[object], *, fake_mode: Any | None, serializable: bool
+) -> Artifact:
+    """Compile ``gm`` for ``inputs`` (fake tensors and symbolic sizes). ``gm`` is given away.
+
+    To be called inside a back end of Dynamo. ``fake_mode`` is the mode that the fake tensors belong to: it is not
+    the one that Dynamo shows to back ends, and only it remembers which numbers were read from tensors.
+
+    With ``serializable`` the result carries the bytes that :func:`load_artifact` takes, unless torch's own
+    caches bypass a construct in the graph. Where torch finds that out only after compiling, and keeps nothing,
+    :class:`NotSerializable` is raised.
+    """
+    import torch._inductor as package
+
+    standalone_compile: Any = package.standalone_compile
+    functorch_config: Any = torch._functorch.config
+    hits = _cache_hits()
+    donate = {"donate_graph_module": True} if _accepts(standalone_compile, "donate_graph_module") else {}
+    try:
+        # torch 2.11 lowers a backward graph only when it is first needed, which is too late to store it.
+        functorch = functorch_config.patch("force_non_lazy_backward_lowering", True)
+        kept = nullcontext() if serializable else _nothing_to_save()
+        with _tracing_of(fake_mode), functorch, plain_strides(), kept:
+            artifact = standalone_compile(
+                gm, inputs, dynamic_shapes="from_tracing_context", options={}, aot=serializable, **donate
+            )
+    except RuntimeError as error:
+        if serializable and "serialize" in str(error):
+            raise NotSerializable("torch cannot serialize what it compiled from this graph") from error
+        raise
+    payload = artifact.serialize() if serializable and _can_serialize(artifact) else None
+    return Artifact(artifact, payload, reused=_cache_hits() > hits)
+
+
+@contextmanager
+def _nothing_to_save() -> Iterator[None]:
+    """Torch warns that there is nothing to save; here nothing shall be, and the report says why."""
+    log = logging.getLogger("torch._inductor.standalone_compile")
+
+    def other(record: logging.LogRecord) -> bool:
+        return "artifact generation failed" not in str(record.msg)
+
+    log.addFilter(other)
+    try:
+        yield
+    finally:
+        log.removeFilter(other)
+
+
+def _can_serialize(artifact: Any) -> bool:
+    """Torch leaves the method empty for a graph that its own caches bypass (autocast regions, ``cond``)."""
+    return getattr(artifact.inner_fn.compiled_fn, "serialize", None) is not None
+
+
+def _tracing_of(fake_mode: Any | None) -> AbstractContextManager[Any]:
+    """Make ``fake_mode`` the one that ``standalone_compile`` finds; None leaves Dynamo's."""
+    guards: Any = torch._guards
+    return nullcontext() if fake_mode is None else guards.tracing(guards.TracingContext(fake_mode))
+
+
+def _cache_hits() -> int:
+    from torch._dynamo.utils import counters
+
+    found = counters["aot_autograd"]["autograd_cache_hit"] + counters["inductor"]["fxgraph_cache_hit"]
+    return int(found)
+
+
+def load_artifact(payload: bytes) -> Runnable:
+    """The inverse of ``Artifact.payload``: something to call, without compiling anything but missing kernels."""
+    from torch._inductor.standalone_compile import AOTCompiledArtifact
+
+    return AOTCompiledArtifact.deserialize(payload)
+
+
+@cache
+def _accepts(function: Callable[..., object], name: str) -> bool:
+    return name in inspect.signature(function).parameters
+
+
+# ---- timing and tracing ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def timed(phase: str) -> Iterator[None]:
+    """Label a phase ``passprint.<phase>`` in torch's ``compile_times()`` and its compile events."""
+    from torch._dynamo.utils import dynamo_timed
+
+    with dynamo_timed(f"passprint.{phase}", log_pt2_compile_event=True):
+        yield
+
+
+def trace_text(name: str, text: Callable[[], str]) -> None:
+    """Add a text artifact to torch's structured trace, so that ``tlparse`` shows it; free when tracing is off."""
+    with timed("trace_structured"):
+        torch._logging._internal.trace_structured(
+            "artifact",
+            metadata_fn=lambda: {"name": name, "encoding": "string"},
+            payload_fn=text,
+            expect_trace_id=False,
+        )
+
+
+# ---- what a trace is told -------------------------------------------------------------------------------
+
+
+def mark_dynamic(tensor: torch.Tensor, dimension: int) -> None:
+    """Tell Dynamo that a dimension varies. One of size 1 is only hinted: torch specialises on 0 and 1."""
+    import torch._dynamo as dynamo
+
+    if tensor.shape[dimension] > 1:
+        dynamo.mark_dynamic(tensor, dimension)
+    else:
+        dynamo.maybe_mark_dynamic(tensor, dimension)
+
+
+# ---- what a compiled piece depends on besides its graph -------------------------------------------------
+
+
+def torch_settings() -> dict[str, object]:
+    """Torch's version and every setting that changes what is generated, by name."""
+    import torch._functorch.config as functorch_config
+    import torch._inductor.config as inductor_config
+
+    inductor: Any = inductor_config
+    functorch: Any = functorch_config
+    deterministic: Any = torch.utils.deterministic
+    return {
+        # Kernels are built against Python's headers.
+        "version": {
+            "torch": torch.__version__,
+            "git": torch.version.git_version,
+            "python": sys.implementation.cache_tag,
+        },
+        "inductor config": {k: v for k, v in inductor.save_config_portable().items() if k != "cpp.cxx"},
+        "functorch config": functorch.save_config_portable(),
+        "modes": {
+            "grad": torch.is_grad_enabled(),
+            "inference": torch.is_inference_mode_enabled(),
+            "autocast": _autocast(),
+            "default dtype": str(torch.get_default_dtype()),
+            "default device": str(torch.get_default_device()),
+            "deterministic": torch.are_deterministic_algorithms_enabled(),
+            "fill uninitialized memory": deterministic.fill_uninitialized_memory,
+            "float32 matmul precision": torch.get_float32_matmul_precision(),
+            "threads": torch.get_num_threads(),
+            "mkldnn": torch.backends.mkldnn.enabled,
+        },
+    }
+
+
+def _autocast() -> dict[str, str]:
+    devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+    return {d: str(torch.get_autocast_dtype(d)) for d in devices if torch.is_autocast_enabled(d)}
+
+
+def mounted_slots() -> dict[str, object]:
+    """Passes that stand in Inductor's hooks now, by hook; the empty ones are left out."""
+    import torch._inductor.config as inductor_config
+
+    config: Any = inductor_config
+    names = (
+        "pre_grad_custom_pass",
+        "joint_custom_pre_pass",
+        "joint_custom_post_pass",
+        "post_grad_custom_pre_pass",
+        "post_grad_custom_post_pass",
+        "_pre_fusion_custom_pass",
+        "_post_fusion_custom_pass",
+        "custom_partitioner_fn",
+    )
+    slots = {name: getattr(config, name, None) for name in names}
+    return {name: value for name, value in slots.items() if value is not None}
+
+
+def configured_compilers() -> list[str]:
+    """What Inductor looks for as the C++ compiler, in order."""
+    import torch._inductor.config as inductor_config
+
+    config: Any = inductor_config
+    configured = config.cpp.cxx
+    names = configured if isinstance(configured, (tuple, list)) else (configured,)
+    return [name for name in names if name]
+
+
+def is_missing_compiler(error: BaseException) -> bool:
+    """Whether torch failed because it found no C++ compiler that works."""
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    return any(isinstance(cause, InvalidCxxCompiler) for cause in _causes(error))
+
+
+# ---- what a serialized artifact holds -------------------------------------------------------------------
+
+
+def loaded_wrapper(cache_key: str) -> Any:
+    """The generated wrapper module of a graph that was compiled in this process, by its key.
+
+    Raises ``LookupError`` where it is not loaded.
+    """
+    from torch._inductor.codecache import PyCodeCache
+
+    for module in reversed(PyCodeCache.modules):
+        if getattr(module, "key", None) == cache_key:
+            return module
+    raise LookupError(f"no generated module with the key {cache_key} is loaded")
+
+
+@cache
+def plain_extern_kernels() -> frozenset[str]:
+    """The ``extern_kernels`` that are torch's function of the same name."""
+    from torch._inductor.select_algorithm import extern_kernels
+
+    named = {name: value for name, value in vars(extern_kernels).items() if callable(value)}
+    return frozenset(name for name, value in named.items() if getattr(torch, name, None) is value)
+
+
+def is_plain_inference(entry: Any) -> bool:
+    """True where calling the graph's wrapper is all there is: no autograd, mutation, alias, subclass or effect.
+
+    ``entry`` is torch's ``BundledAOTAutogradResult``; what is checked is what its ``_apply_runtime_wrappers``
+    and ``CompiledFxGraph.post_compile`` would otherwise have to do.
+    """
+    meta, graph = entry.runtime_metadata, entry.compiled_fw.result
+    return bool(
+        entry.compiled_bw is None
+        and entry.maybe_subclass_meta is None
+        and not any(getattr(w, "needs_post_compile", True) for w in entry.dispatch_wrappers)
+        and not entry.indices_of_inps_to_detach
+        and not meta.mutated_inp_runtime_indices
+        and meta.num_intermediate_bases == 0
+        and meta.grad_enabled_mutation is None
+        and not meta.is_rng_op_functionalized
+        and not meta.num_graphsafe_rng_states
+        and not meta.tokens
+        and all(info.output_type.name == "non_alias" for info in meta.output_info)
+        and not graph.constants
+        and not graph.frozen_param_names
+        and not graph.torchbind_constants
+        and not graph.opaque_value_type_classes
+        and not graph.mutated_input_idxs
+        and not graph.inputs_to_check
+        and not graph.partition_maps
+        and graph.cudagraph_info is None
+        and set(graph.device_types) <= {"cpu"}
+        and not torch._C._is_any_autocast_enabled()
+    )
+
+
+def trace_errors() -> tuple[type[Exception], ...]:
+    """What Dynamo raises for a model that it cannot trace as one graph."""
+    from torch._dynamo.exc import Unsupported, UserError
+
+    return (Unsupported, UserError)
+
+
+def backend_errors() -> tuple[type[Exception], ...]:
+    """What torch wraps around an exception from a back end or a pass."""
+    from torch._dynamo.exc import BackendCompilerFailed
+    from torch._inductor.exc import InductorError
+
+    return (BackendCompilerFailed, InductorError)
+
+
+def own_cause(error: BaseException) -> PassprintError | None:
+    """The error of ours that torch wrapped, or None."""
+    return next((cause for cause in _causes(error) if isinstance(cause, PassprintError)), None)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and all that it wraps or came from."""
+    seen: set[int] = set()
+    todo: list[BaseException | None] = [error]
+    while todo:
+        current = todo.pop()
+        if current is not None and id(current) not in seen:
+            seen.add(id(current))
+            yield current
+            todo += [getattr(current, "inner_exception", None), current.__cause__, current.__context__]

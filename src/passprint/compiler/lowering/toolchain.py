@@ -1,0 +1,67 @@
+"""What builds kernels, and what they run on besides the processor: the C++ compiler, the GPU, the environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+
+from passprint.compiler.lowering.inductor import configured_compilers
+
+
+def host_capabilities(device_types: Sequence[str]) -> dict[str, object]:
+    """What generated code may rely on besides the processor's instructions: the GPU's model, the environment."""
+    host: dict[str, object] = {}
+    if "cuda" in device_types and torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+        host["gpu"] = {
+            "name": properties.name,
+            "capability": f"{properties.major}.{properties.minor}",
+            "multiprocessors": properties.multi_processor_count,
+            "cuda": torch.version.cuda,
+            "hip": torch.version.hip,
+        }
+    host["environment"] = _environment(_ENVIRONMENT)
+    return host
+
+
+_ENVIRONMENT = ("TORCHINDUCTOR_", "TRITON_", "OMP_", "KMP_")
+_COMPILER_ENVIRONMENT = ("CXX", "CPPFLAGS", "LDFLAGS")
+_LOCATIONS = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TRITON_HOME", "TRITON_DUMP_DIR")
+
+
+def _environment(prefixes: tuple[str, ...]) -> dict[str, str]:
+    return {k: v for k, v in sorted(os.environ.items()) if k.startswith(prefixes) and k not in _LOCATIONS}
+
+
+def cpp_compiler() -> dict[str, object]:
+    """The C++ compiler that kernels are built with, and what it is told by the environment.
+
+    A host without one may load what any compiler built (:func:`has_compiler`).
+    """
+    return {"version": _compiler_version(), "environment": _environment(_COMPILER_ENVIRONMENT)}
+
+
+def has_compiler() -> bool:
+    """Whether kernels can be built here."""
+    return _compiler_version() != _NO_COMPILER
+
+
+_NO_COMPILER = "no compiler"
+
+
+def _compiler_version() -> str:
+    """The first line of ``$CXX --version``; a machine without a compiler is a fact as well."""
+    found = next((path for path in map(shutil.which, configured_compilers()) if path), None)
+    return _first_line(found, os.stat(found).st_mtime_ns) if found else _NO_COMPILER
+
+
+@cache
+def _first_line(compiler: str, modified_ns: int) -> str:
+    """``modified_ns`` makes the answer be asked again after an upgrade in a living process."""
+    done = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout.partition("\n")[0] or f"{compiler} gave no version"

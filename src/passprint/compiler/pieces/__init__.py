@@ -1,0 +1,1 @@
+"""From one traced graph to pieces that run: cut, described, keyed, found or compiled, stitched."""

@@ -1,0 +1,372 @@
+"""From a piece to something that runs: find an equal one, or an entry in the store, or compile it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch.fx import GraphModule
+
+from passprint.cache import Entry, Miss, Store, explain_miss, with_sources
+from passprint.compiler.artifacts.artifact import Runnable, boxed, pack, unpack
+from passprint.compiler.lowering import host, inductor, toolchain
+from passprint.compiler.lowering.builds import BackgroundBuilds
+from passprint.compiler.pieces import symbols
+from passprint.compiler.pieces.job import Job, Ready, TracedGraph, Variant, runnable
+from passprint.compiler.pieces.key import COMPILER, CPU, Environment, environment, piece_key
+from passprint.compiler.pieces.partition import Piece, extract
+from passprint.compiler.pieces.structure import describe
+from passprint.compiler.pieces.variants import CannotSpecialise
+from passprint.compiler.record import CompileReport, Origin, PieceReport
+from passprint.errors import CacheError, CompileError
+from passprint.identity import Fingerprint
+from passprint.passes import pass_context
+from passprint.pipeline import PassManager
+from passprint.pipeline.alarm import alarm
+
+
+class PiecesUnderway:
+    """The pieces of one graph, lowered, with kernels that may still be being built. :meth:`finish` may be called often.
+
+    Until it or :meth:`give_up` was, other processes that lack the same pieces wait for this one.
+    """
+
+    def __init__(
+        self,
+        compiler: PieceCompiler,
+        jobs: Sequence[Sequence[Job]],
+        rows: Sequence[Sequence[tuple[Ready, Origin]]],
+        until_finished: ExitStack,
+    ) -> None:
+        self._compiler, self._jobs, self._rows = compiler, jobs, rows
+        self._until_finished = until_finished
+        self._calls: list[list[Runnable]] | None = None
+        self._error: Exception | None = None
+        self._lock = threading.RLock()
+
+    def finish(self) -> list[list[Runnable]]:
+        """Wait for the builds and store what they made: one runnable per piece, for all sizes and for each variant.
+
+        Raises what a build raises, each time.
+        """
+        with self._lock:
+            if self._error is not None:
+                raise self._error
+            if self._calls is None:
+                try:
+                    self._calls = self._finish()
+                except Exception as error:
+                    self._error = error
+                    raise
+            return self._calls
+
+    def give_up(self) -> None:
+        """The trace that these pieces belong to has failed: let others make what is not finished."""
+        with self._lock:
+            if self._calls is None and self._error is None:
+                self._error = CompileError(
+                    "This graph was given up before it was finished: its trace failed."
+                )
+                self._compiler.ended(self)
+                self._until_finished.close()
+
+    def _finish(self) -> list[list[Runnable]]:
+        with self._until_finished:
+            try:
+                for ready, _ in (result for row in self._rows for result in row):
+                    if ready.finish is not None:
+                        ready.finish()
+                self._compiler.finished(self._jobs, self._rows)
+            finally:
+                self._compiler.ended(self)
+        calls = [[runnable(ready) for ready, _ in row] for row in self._rows]
+        self._jobs, self._rows = (), ()
+        return calls
+
+
+@dataclass
+class PieceCompiler:
+    """Compiles the pieces of one model's graphs; equal pieces share one result. Not for several threads."""
+
+    manager: PassManager
+    store: Store
+    report: CompileReport
+    _ready: dict[str, Ready] = field(default_factory=dict)
+    _found: dict[str, Entry | None] = field(default_factory=dict)
+    _held: list[Entry] = field(default_factory=list)
+    latest: list[list[tuple[PieceReport, Mapping[str, bytes | Path]]]] = field(default_factory=list)
+    """The pieces of the latest graph, in order, for all sizes and for each variant; each with the files that it runs
+    from (none if it is not stored)."""
+    _sources: Mapping[str, str] | None = None
+    _refused: dict[str, str] = field(default_factory=dict)
+    _underway: PiecesUnderway | None = None
+
+    def compile_all(self, gm: GraphModule, pieces: Sequence[Piece]) -> list[Runnable]:
+        """One runnable per piece, in order."""
+        return self.start(gm, pieces).finish()[0]
+
+    def start(
+        self, gm: GraphModule, pieces: Sequence[Piece], variants: Sequence[Variant] = ()
+    ) -> PiecesUnderway:
+        """Find or lower each piece, for all sizes and then for each variant; their kernels are being built meanwhile.
+
+        A piece without the varying size, or one that cannot be specialised, is in a variant what it is for all sizes.
+        """
+        if self._underway is not None:  # nobody called what was made of the last graph
+            underway, self._underway = self._underway, None
+            underway.finish()
+        graph = TracedGraph(gm)
+        self.latest.clear()
+        with self.report.phase("identity"), inductor.timed("identity"):
+            shared = environment(self.manager, graph.device_types)
+            jobs = [[self._job(piece, graph, shared, v) for piece in pieces] for v in (None, *variants)]
+        with ExitStack() as until_finished:
+            with alarm.compile() as compiled:
+                until_finished.enter_context(self._compiling([job for row in jobs for job in row]))
+                general = [self._one(job) for job in jobs[0]]
+                rows = [
+                    general,
+                    *([self._variant(*pair) for pair in zip(r, general, strict=True)] for r in jobs[1:]),
+                ]
+                for seen in (*self.report.pieces_seen, *self.report.variants_seen):
+                    compiled.add_matches(seen.matches)
+                for ready, _ in (result for row in rows for result in row):
+                    compiled.add_matches(ready.matches)
+            self._underway = PiecesUnderway(self, jobs, rows, until_finished.pop_all())
+        return self._underway
+
+    def finished(self, jobs: Sequence[Sequence[Job]], rows: Sequence[Sequence[tuple[Ready, Origin]]]) -> None:
+        """Tell in the report what became of each piece, and keep where the pieces of this graph lie."""
+        told = [
+            [job.report(*result) for job, result in zip(*pair, strict=True)]
+            for pair in zip(jobs, rows, strict=True)
+        ]
+        self.report.pieces_seen.extend(told[0])
+        for row, results in zip(told, rows, strict=True):
+            self.latest.append([(seen, ready.files) for seen, (ready, _) in zip(row, results, strict=True)])
+        self.report.variants_seen.extend(piece for row in told[1:] for piece in row)
+
+    def ended(self, underway: PiecesUnderway) -> None:
+        """Nothing of this graph is being built any more; what has not been finished is made anew when asked for."""
+        if self._underway is underway:
+            self._underway = None
+        self._ready = {digest: ready for digest, ready in self._ready.items() if ready.run is not None}
+
+    def give_up(self) -> None:
+        """Let others make what is underway, if anything is."""
+        if self._underway is not None:
+            self._underway.give_up()
+
+    def _job(self, piece: Piece, graph: TracedGraph, shared: Environment, variant: Variant | None) -> Job:
+        start = time.perf_counter()
+        structure = describe(piece, graph.gm, graph.facts, graph.texts)
+        sizes = None
+        if variant is not None and variant.symbol in structure.symbols:
+            sizes = f"d{structure.symbols.index(variant.symbol)} in {variant.sizes}"
+        key = piece_key(structure, shared, sizes)
+        opaque = (*structure.opaque, *shared.opaque, *key.opaque)
+        bypass = f"cannot be identified: {opaque[0]}" if opaque else None
+        symbols = [graph.symbol(name) for name in structure.symbols]
+        took = (time.perf_counter() - start) * 1e3
+        return Job(
+            piece, graph, structure, key, symbols, bypass, took, variant, specialised=sizes is not None
+        )
+
+    def _variant(self, job: Job, general: tuple[Ready, Origin]) -> tuple[Ready, Origin]:
+        """The piece for some sizes, or what it is for all."""
+        if not job.specialised:
+            return general[0], "memory"
+        try:
+            return self._one(job)
+        except CannotSpecialise as error:
+            self.report.notes.append(
+                f"{job.piece.label} for sizes {job.sizes}: the general code serves, {error}"
+            )
+            return general[0], "memory"
+
+    def _one(self, job: Job) -> tuple[Ready, Origin]:
+        start = time.perf_counter()
+        ready, origin = self._known(job)
+        job.lookup_ms += (time.perf_counter() - start) * 1e3
+        if ready is None:
+            if not job.bypass:
+                self._missed(job, self._explained(job))
+            ready, origin = self._compile(job), "compiled"
+        return ready, origin
+
+    @contextmanager
+    def _compiling(self, jobs: Sequence[Job]) -> Iterator[None]:
+        """Ask the store for what is not in memory, and be the only one of all processes that makes what it lacks.
+
+        The locks are taken in the order of the keys, so that processes with pieces in common never wait in a circle.
+        """
+        asked = {job.key.digest: job for job in jobs if not job.bypass and job.key.digest not in self._ready}
+        try:
+            with ExitStack() as locks:
+                with self.report.phase("lookup"), inductor.timed("lookup"):
+                    for digest, job in asked.items():
+                        self._found[digest] = self._ask(job)
+                for digest in sorted(d for d in asked if self._found[d] is None):
+                    self._found[digest] = locks.enter_context(self.store.compiling(digest))
+                yield
+        finally:
+            for entry in self._found.values():
+                if entry is not None:
+                    entry.close()
+            self._found.clear()
+
+    def _ask(self, job: Job) -> Entry | None:
+        start = time.perf_counter()
+        ignored = {CPU} if toolchain.has_compiler() else {CPU, COMPILER}
+        entry = self.store.get_but_for(job.key, ignored, host.runs_here)
+        job.lookup_ms += (time.perf_counter() - start) * 1e3
+        return entry
+
+    # -- found
+
+    def _known(self, job: Job) -> tuple[Ready | None, Origin]:
+        """The piece from memory or from the store, if its guards hold for these symbols as well."""
+        ready = self._ready.get(job.key.digest)
+        if ready is not None and job.accepts(ready.guards):
+            return ready, "memory"
+        entry = self._found.pop(job.key.digest, None)
+        return (self._load(entry, job), "store") if entry is not None else (None, "compiled")
+
+    def _load(self, entry: Entry, job: Job) -> Ready | None:
+        """Make a stored entry runnable; one that cannot be is a miss with a reason, never a failure."""
+        guards = entry.meta["guards"]
+        if not job.accepts(guards):
+            entry.close()
+            self._refused[job.key.digest] = f"the stored piece was built for other sizes: {guards}"
+            return None
+        try:
+            with self.report.phase("load"), inductor.timed("load"):
+                run = unpack(entry.meta["form"], entry, job.label)
+        except (CacheError, OSError, ImportError) as error:
+            entry.close()
+            self._refused[job.key.digest] = f"the stored piece could not be loaded: {error}"
+            return None
+        self._held.append(entry)
+        files = {name: entry.path(name) for name in entry.files}
+        ready = Ready(run, entry.meta["form"], guards, entry.meta["matches"], files=files)
+        self._ready[job.key.digest] = ready
+        return ready
+
+    # -- made
+
+    def _compile(self, job: Job) -> Ready:
+        """Lower a piece and start its builds; ``finish`` of the result waits for them and stores it."""
+        builds = BackgroundBuilds()
+        with self.report.phase("compile"), inductor.timed("compile"), self._missing_compiler(job):
+            artifact, matches = self._run_inductor(job, builds)
+        guards = None
+        if not job.specialised:
+            guards = symbols.guards_since(job.graph.shape_env, job.graph.guards_before, job.symbols)
+        ready = Ready(None, "unstored", guards, matches)
+
+        def finish() -> None:
+            ready.finish = None
+            try:
+                with self.report.phase("build"), inductor.timed("build"), self._missing_compiler(job):
+                    builds.wait()
+                self._finish(job, artifact, ready)
+            except BaseException:
+                self._ready.pop(job.key.digest, None)  # the next call tries again
+                raise
+
+        ready.finish = finish
+        self._ready[job.key.digest] = ready
+        return ready
+
+    def _finish(self, job: Job, artifact: inductor.Artifact, ready: Ready) -> None:
+        """Store the piece and run what was stored, so that a first start runs the same code as later ones."""
+        if artifact.payload is None:
+            reason = job.bypass or "torch cannot serialize what it compiled from this graph"
+            self.store.bypass(reason)
+            self._missed(job, Miss("bypass", job.key.digest, job.piece.label, f"not cached, {reason}"))
+            ready.run, ready.bypass = boxed(artifact.call), reason
+            return
+        with self.report.phase("store"), inductor.timed("store"):
+            packed = pack(artifact.payload)
+            meta = {
+                "form": packed.form,
+                "guards": ready.guards,
+                "matches": dict(ready.matches),
+                "label": job.piece.label,
+                "nodes": len(job.piece.nodes),
+                "cpu": host.cpu(),
+            }
+            ready.files = packed.portable()
+            self.store.put(self._with_sources(job), ready.files, meta)
+        with self.report.phase("load"), inductor.timed("load"):
+            ready.run, ready.form = unpack(packed.form, packed, job.label), packed.form
+
+    def _run_inductor(self, job: Job, builds: BackgroundBuilds) -> tuple[inductor.Artifact, dict[str, int]]:
+        """Compile with the passes mounted; a second time where torch can compile but not serialize."""
+        serializable = job.bypass is None
+        while True:
+            gm = extract(job.piece, job.graph.gm)
+            inputs, fake_mode = job.inputs(gm)
+            context = pass_context(job.compile_range)
+            mounted = self.manager.mounted() if self.manager.passes else nullcontext()
+            building = builds if job.graph.device_types == ["cpu"] else nullcontext()
+            try:
+                with context as ctx, mounted, building:
+                    artifact = inductor.compile_graph(
+                        gm, inputs, fake_mode=fake_mode, serializable=serializable
+                    )
+            except inductor.NotSerializable:
+                serializable = False
+                continue
+            if job.specialised and symbols.guard_count(symbols.shape_env_of(inputs)):
+                raise CannotSpecialise("its code holds for a part of the range only")
+            if artifact.reused:
+                self.report.notes.append(
+                    f"{job.piece.label}: Inductor's own cache had it, so no pass ran and none is counted"
+                )
+            return artifact, dict(ctx.matches)
+
+    @contextmanager
+    def _missing_compiler(self, job: Job) -> Iterator[None]:
+        """Say what a machine without a C++ compiler can do."""
+        try:
+            yield
+        except Exception as error:
+            if toolchain.has_compiler() or not inductor.is_missing_compiler(error):
+                raise
+            names = " or ".join([repr(name) for name in inductor.configured_compilers()])
+            raise CompileError(
+                f"A part of the model ({job.piece.label}, {len(job.piece.nodes)} nodes) has to be compiled, and there "
+                f"is no C++ compiler: {names} was not found. Install one, or name it in $CXX. "
+                "Or bring what another machine compiled: `passprint cache export FILE` there, "
+                "`passprint cache import FILE` here."
+            ) from error
+
+    # -- why
+
+    def _explained(self, job: Job) -> Miss:
+        """Why a piece is compiled: the entry that was found cannot be used, or what differs from the nearest."""
+        refused = self._refused.pop(job.key.digest, None)
+        if refused is not None:
+            return Miss("piece", job.key.digest, job.piece.label, refused)
+        return explain_miss(self.store, self._with_sources(job), job.piece.label)
+
+    def _missed(self, job: Job, miss: Miss) -> None:
+        """Say why a piece is compiled: in the report, and in the store for ``passprint explain``."""
+        self.report.misses.append(miss)
+        self.report.notes.append(f"{job.piece.label}: {miss}")
+        self.store.missed(miss)
+
+    def _with_sources(self, job: Job) -> Fingerprint:
+        """The key with the texts of its parts and the sources of the passes, so that lines can be compared."""
+        if self._sources is None:
+            with self.report.phase("sources"):
+                self._sources = with_sources(job.key, self.manager.passes).sources
+        known = Fingerprint(job.key.digest, job.key.root, job.key.opaque, self._sources)
+        structure = job.structure
+        texts = {"graph": structure.graph, "inputs": structure.inputs, "symbols": structure.facts}
+        return with_sources(known, texts=texts)

@@ -1,0 +1,307 @@
+"""A compiled program in a process that did not trace it: checked against its manifest, loaded, bound and run."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Mapping, Sequence
+from operator import is_
+from pathlib import Path
+from types import FunctionType
+from typing import Any, Protocol
+
+import torch
+
+from passprint.compiler.artifacts.kernels import run_wrapper
+from passprint.compiler.artifacts.stitched import Runnable, Stitched, choose
+from passprint.compiler.guards import code as guard_code
+from passprint.compiler.guards.refs import CannotRecordError, Refs, code_stamp, find, unwrapped
+from passprint.compiler.guards.snapshot import HOOKS, Snapshots, ordered
+from passprint.compiler.start import ambient, shims
+from passprint.compiler.start.manifest import Manifest, StoredPiece
+
+# What an expression of a guard may raise where something that it goes through is gone.
+_GONE = (AttributeError, KeyError, IndexError, TypeError, ValueError, ImportError)
+
+
+class Files(Protocol):
+    """The files of an entry of a store."""
+
+    def read(self, name: str) -> bytes: ...
+
+    def path(self, name: str) -> Path: ...
+
+
+class DoesNotServe(Exception):
+    """A stored program cannot serve this call; the message says why. Internal: a miss."""
+
+
+class Program:
+    """Something that was compiled for calls like one that was traced. ``accepts`` is asked at every call.
+
+    ``entry`` is kept: while it is, no sweep of the store removes the kernels.
+    """
+
+    def __init__(self, manifest: Manifest, guards: Guards, run: Callable[..., Any], entry: object) -> None:
+        self.manifest = manifest
+        self._guards = guards
+        self._entry = entry
+        self.run = run
+        self.accepts = guards.accept
+
+
+def check_dependencies(manifest: Manifest, model: Any, refs: Refs) -> str | None:
+    """The first thing besides guards that is not as it was, as a sentence, or None."""
+    for top, label in manifest.distributions.items():
+        present = refs.label(top)
+        if present != label:
+            return f"the package {top} was {label} and is {present or 'not an installed one'}"
+    for function in manifest.functions:
+        reason = _function_difference(function, model, refs)
+        if reason is not None:
+            return reason
+    return None
+
+
+def _function_difference(function: tuple[Any, ...], model: Any, refs: Refs) -> str | None:
+    kind, module, path, expected = function
+    try:
+        found: Any = unwrapped(model if kind == "model" else find(module, path))
+        present = code_stamp(found.__code__) if kind == "stamp" else refs(found)
+    except (LookupError, AttributeError, CannotRecordError) as error:
+        return f"{module}.{path}, which was inlined, is not there any more: {error}"
+    return None if present == expected else f"{module}.{path}, which was inlined, has changed"
+
+
+class Guards:
+    """The guards of a manifest, bound to the objects of this process."""
+
+    def __init__(self, manifest: Manifest, refs: Refs, model: Any, args: Any, kwargs: Any) -> None:
+        """Bind the guards, and check them all for this call. Raises :class:`DoesNotServe`."""
+        self._manifest = manifest
+        try:
+            names = guard_code.namespace(manifest.modules)
+            exec(manifest.guards, names)
+            fetched = names["fetch"](model, args, kwargs)
+        except _GONE as error:
+            raise DoesNotServe(
+                f"something that was read is not there: {type(error).__name__} {error}"
+            ) from error
+        for index, (value, expected) in enumerate(zip(fetched, manifest.refs, strict=True)):
+            self._compare(manifest.names[index], value, expected, refs)
+            names[f"k{index}"] = value
+        self._names = names
+        self._check = names["check"]
+        self._rest = names["rest"]
+        self._snapshots = Snapshots()
+        self._hooks_of = names["hooks"]
+        self._ambient = ambient.checker()
+        names["tensors"] = self._take
+        self._raise_unless(self._ask(model, args, kwargs))
+        self._watch(model, args, kwargs)
+        if any(self._hooks):
+            raise DoesNotServe("hooks are registered on a module")
+
+    @staticmethod
+    def _compare(name: str, value: object, expected: tuple[Any, ...], refs: Refs) -> None:
+        try:
+            present = refs(value)
+        except CannotRecordError as error:
+            raise DoesNotServe(f"{name} has become something without an identity: {error}") from error
+        if present != expected:
+            was, now = _told(expected), _told(present)
+            raise DoesNotServe(
+                f"{name} was {was} and is {now}" if was != now else f"{was} has changed ({name})"
+            )
+
+    def _ask(self, model: Any, args: Any, kwargs: Any) -> str | None:
+        try:
+            failed = self._check(model, args, kwargs)
+        except _GONE as error:
+            return f"something that was read is not there: {type(error).__name__} {error}"
+        return None if failed < 0 else self._manifest.told[failed]
+
+    def _raise_unless(self, reason: str | None) -> None:
+        if reason is not None:
+            raise DoesNotServe(f"a guard does not hold: {reason}")
+
+    def _take(self, *tensors: Any) -> bool:
+        """Called by the first check in place of torch's: holds each tensor against its record."""
+        for tensor, (source, kind, sizes, strides) in zip(tensors, self._manifest.tensors, strict=True):
+            if not isinstance(tensor, torch.Tensor):
+                raise DoesNotServe(f"{source} is no tensor")
+            present = guard_code.tensor_text(tensor)
+            if present != kind:
+                raise DoesNotServe(f"{_short(source)} was a {kind} and is a {present}")
+            for word, fixed, now in (("sizes", sizes, tensor.shape), ("strides", strides, tensor.stride())):
+                if len(fixed) != len(now) or any(
+                    f is not None and f != n for f, n in zip(fixed, now, strict=True)
+                ):
+                    raise DoesNotServe(
+                        f"the {word} of {_short(source)} are {list(now)}; compiled for {list(fixed)}"
+                    )
+        self._names["tensors"] = _tensor_check(tensors, self._manifest.tensors)
+        if not self._names["tensors"](*tensors):
+            raise DoesNotServe(
+                "two arguments are one tensor, or a tensor is of a kind that was not compiled for"
+            )
+        return True
+
+    # -- at every call
+
+    def accept(self, model: Any, args: Any, kwargs: Any) -> bool:
+        """Whether the program serves this call."""
+        if not self._ambient():
+            return False
+        try:
+            snapshot = self._snapshots.of(model)
+            if snapshot is not None:
+                tensors = self._rest(model, args, kwargs)
+                return tensors is not None and snapshot.fits(*tensors)
+            serves = self._check(model, args, kwargs) < 0 and self._no_hooks(model, args, kwargs)
+            if serves and self._snapshots.due(model):
+                self._snapshots.take(model, self._fits(model, args, kwargs))
+            return serves
+        except _GONE:
+            return False
+
+    def _fits(self, model: Any, args: Any, kwargs: Any) -> Callable[..., bool]:
+        """Torch's check of all tensors, as a function of those that are not reached through modules alone."""
+        taken: list[Any] = []
+        names = self._names
+
+        def take(*tensors: Any) -> bool:
+            taken.extend(tensors)
+            return True
+
+        check, names["tensors"] = names["tensors"], take
+        try:
+            self._check(model, args, kwargs)
+        finally:
+            names["tensors"] = check
+        first = self._manifest.open_tensors
+        tensors = ordered(taken, first)
+        whole = _tensor_check(tensors, ordered(self._manifest.tensors, first))
+        pinned = tensors[len(first) :]
+        return lambda *given: whole(*given, *pinned)
+
+    def refusal(self, model: Any, args: Any, kwargs: Any) -> str:
+        """Why the program does not serve a call."""
+        if not self._ambient():
+            return ambient.unusual() or "another mode (of autograd, autocast, threads, …) is active"
+        return self._ask(model, args, kwargs) or "hooks are registered on a module"
+
+    def _watch(self, model: Any, args: Any, kwargs: Any) -> None:
+        """List the modules as they are now, and where their hooks would be."""
+        modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
+        self._children = [module._modules for module in modules]
+        self._known = [child for children in self._children for child in children.values()]
+        own = [vars(module)[name] for module in modules for name in HOOKS]
+        self._hooks: list[Any] = own or self._hooks_of(model, args, kwargs)
+
+    def _no_hooks(self, model: Any, args: Any, kwargs: Any) -> bool:
+        known = self._known
+        present = [child for children in self._children for child in children.values()]
+        if len(present) != len(known) or not all(map(is_, present, known)):
+            self._watch(model, args, kwargs)
+        return not any(self._hooks)
+
+
+def _short(source: str) -> str:
+    return source.replace("L['args']", "args").replace("L['kwargs']", "kwargs").replace("L['model']", "model")
+
+
+def _tensor_check(tensors: Sequence[torch.Tensor], facts: Sequence[tuple[Any, ...]]) -> Callable[..., bool]:
+    """Torch's own check in C++ of type, dtype, device, keys, sizes, strides, and that no tensor is given twice."""
+    if not tensors:
+        return lambda: True
+    native: Any = torch._C._dynamo.guards.TensorGuards
+    sizes = [list(sizes) for _, _, sizes, _ in facts]
+    strides = [list(strides) for _, _, _, strides in facts]
+    check: Callable[..., bool] = native(
+        *tensors, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides
+    ).check
+    return check
+
+
+def _told(reference: tuple[Any, ...]) -> str:
+    kind, *names = reference
+    if kind in ("class", "function", "builtin"):
+        return f"the {kind} {names[0]}.{names[1]}"
+    if kind == "plain":
+        return names[1] or f"a {names[0]}"
+    return f"the {kind} {names[0]}" if names and isinstance(names[0], str) else f"a {kind}"
+
+
+# ---- load -----------------------------------------------------------------------------------------------
+
+
+def load(manifest: Manifest, files: Files) -> Callable[..., Any]:
+    """The program as a function of model, args and kwargs. Raises :class:`DoesNotServe` where a global is gone."""
+    runs = [_piece(piece, files) for piece in manifest.pieces]
+    constants = {name: _tensor(*facts) for name, facts in manifest.constants.items()}
+    stitched = Stitched(manifest.stitched, constants)
+    run = stitched.assemble([runs[number] for number, *_ in manifest.calls])
+    if manifest.size is not None and manifest.variants:
+        variants = [
+            (first, last, stitched.assemble([runs[number] for number, *_ in calls]))
+            for first, last, calls in manifest.variants
+        ]
+        run = choose(*manifest.size, run, variants)
+    return bind(manifest, run)
+
+
+def bind(manifest: Manifest, run: Callable[..., Any]) -> Callable[..., Any]:
+    """Dynamo's new code with the compiled graph in it, as a function of model, args and kwargs."""
+    names: dict[str, Any] = {"__builtins__": builtins}
+    refs = Refs()
+    for name, how in manifest.globals.items():
+        names[name] = run if how[0] == "program" else _find_global(name, how, refs)
+    return FunctionType(manifest.bytecode, names)
+
+
+def _find_global(name: str, how: tuple[Any, ...], refs: Refs) -> Any:
+    kind = how[0]
+    if kind == "builtins":
+        return vars(builtins)
+    if kind == "module":
+        return shims.module(how[1])
+    if kind == "value":
+        return how[1]
+    _, module, path, expected = how
+    try:
+        found = find(module, path)
+        if refs(found) == expected:
+            return found
+    except (LookupError, CannotRecordError) as error:
+        raise DoesNotServe(f"{name}, which rebuilds the outputs, is not there any more: {error}") from error
+    raise DoesNotServe(f"{module}.{path}, which rebuilds the outputs, has changed")
+
+
+def _piece(piece: StoredPiece, files: Files) -> Runnable:
+    label = f"piece {piece.digest[:12]}"
+    if piece.wrapper is not None:
+        return run_wrapper(piece.wrapper, lambda name: files.path(piece.files[name]), label)
+    from passprint.compiler.artifacts.artifact import unpack  # needs torch's own runtime
+
+    return unpack(piece.form, _Renamed(files, piece.files), label)
+
+
+class _Renamed:
+    """The files of one piece among those of the program."""
+
+    def __init__(self, files: Files, names: Mapping[str, str]) -> None:
+        self._files, self._names = files, names
+
+    def read(self, name: str) -> bytes:
+        return self._files.read(self._names[name])
+
+    def path(self, name: str) -> Path:
+        return self._files.path(self._names[name])
+
+
+def _tensor(dtype: str, shape: Sequence[int], stride: Sequence[int], data: bytes) -> torch.Tensor:
+    kind = getattr(torch, dtype)
+    made = torch.empty_strided(tuple(shape), tuple(stride), dtype=kind)
+    if data:
+        made.copy_(torch.frombuffer(bytearray(data), dtype=kind).reshape(tuple(shape)))
+    return made

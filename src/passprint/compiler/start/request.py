@@ -1,0 +1,122 @@
+"""Which stored programs may serve a call: a quick key of the model's build and the shape of the arguments.
+
+It is the first of two levels, as in ccache's direct mode: it finds candidates, and each candidate's own record then
+says whether it may be used (:mod:`passprint.compiler.start.manifest`). Sizes are left to the candidates' guards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import torch
+
+from passprint.identity import Fingerprint
+from passprint.identity.tree import Part
+
+FORMAT = 3
+"""Raised when what is stored for a program changes in a way that older entries do not follow."""
+
+
+class Request(NamedTuple):
+    """The parts of the key, as text, and the digest of them all."""
+
+    parts: Mapping[str, str]
+    digest: str
+
+    @property
+    def label(self) -> str:
+        """What the entries of this model are called, whatever its build."""
+        return self.parts["model"]
+
+    def key(self, number: int) -> Fingerprint:
+        """The key of candidate ``number``: the parts, each with its text cut to what a person reads."""
+        children = [_part(name, text) for name, text in self.parts.items()]
+        digest = self.candidate(number)
+        children.append(_part("candidate", str(number)))
+        return Fingerprint(digest, Part("model", "parts", digest, tuple(children)))
+
+    def candidate(self, number: int) -> str:
+        """The digest under which candidate ``number`` is stored."""
+        return sha256(f"{self.digest} {number}".encode()).hexdigest()
+
+
+def request(
+    model: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    how: str,
+    modes: Mapping[str, str],
+) -> Request:
+    """The request of one call. ``how`` is the text of everything that ``passprint.compile`` was told."""
+    parts = {"model": _path(model), "format": str(FORMAT), "how": how}
+    if isinstance(model, torch.nn.Module):
+        parts["modules"], parts["parameters"] = _build(model)
+    parts["call"] = f"{_argument(tuple(args))} {_argument(dict(kwargs))}"
+    parts["modes"] = "\n".join([f"{name}: {value}" for name, value in modes.items()])
+    hashed = sha256()
+    for name, text in parts.items():
+        hashed.update(f"{name} {len(text)}:{text}".encode())
+    return Request(parts, hashed.hexdigest())
+
+
+_SHOWN = 4000
+
+
+def _part(name: str, text: str) -> Part:
+    return Part(name, "text", sha256(text.encode()).hexdigest(), text=text[:_SHOWN])
+
+
+def _path(model: Any) -> str:
+    owner = model if hasattr(model, "__qualname__") else type(model)
+    return f"{owner.__module__}.{owner.__qualname__}"
+
+
+def _build(model: torch.nn.Module) -> tuple[str, str]:
+    """The tree of modules, and its parameters and buffers; which are one and the same counts, their values do not."""
+    modules: list[str] = []
+    tensors: list[str] = []
+    names: dict[int, str] = {}
+    todo: list[tuple[str, torch.nn.Module]] = [("", model)]
+    while todo:
+        prefix, module = todo.pop()
+        known = names.setdefault(id(module), prefix or "model")
+        cls = type(module)
+        modules.append(f"{prefix}: {cls.__module__}.{cls.__qualname__} {module.training}")
+        if known != (prefix or "model"):
+            modules[-1] += f" = {known}"
+            continue
+        for held in (module._parameters, module._buffers):
+            for name, tensor in held.items():
+                tensors.append(f"{prefix}.{name}: {_tensor(tensor, names, prefix)}")
+        for name, child in module._modules.items():
+            if child is not None:
+                todo.append((f"{prefix}.{name}", child))
+    return "\n".join(modules), "\n".join(tensors)
+
+
+def _tensor(tensor: torch.Tensor | None, names: dict[int, str], prefix: str) -> str:
+    if tensor is None:
+        return "None"
+    place = f"tensor {len(names)}"
+    known = names.setdefault(id(tensor), place)
+    if known != place:
+        return f"the same as {known}"
+    if tensor.layout is not torch.strided:
+        return f"{place} {tensor.dtype} {tuple(tensor.shape)} {tensor.device} {tensor.layout}"
+    return f"{place} {tensor.dtype} {tuple(tensor.shape)} {tensor.stride()} {tensor.device} {tensor.requires_grad}"
+
+
+def _argument(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        kind = type(value).__qualname__
+        return f"{kind} {value.dtype} {value.dim()}d {value.device} {value.requires_grad}"
+    if isinstance(value, (tuple, list)):
+        return f"{type(value).__qualname__}({', '.join([_argument(item) for item in value])})"
+    if isinstance(value, dict):
+        held = [f"{key!r}: {_argument(item)}" for key, item in value.items() if type(key) is str]
+        return f"{type(value).__qualname__}({', '.join(held)})"
+    if value is None or type(value) in (bool, str):
+        return repr(value)
+    return type(value).__qualname__

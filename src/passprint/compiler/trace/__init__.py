@@ -1,0 +1,1 @@
+"""The start with a trace: Dynamo goes through the model, repeated blocks once, and what came out is recorded."""

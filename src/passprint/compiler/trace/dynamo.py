@@ -1,0 +1,156 @@
+"""The one door to torch's Dynamo: how a model is traced, and what is read of a finished trace.
+
+Read against torch 2.11, 2.12 and 2.13 (run on 2.13). Importing this module imports nothing of ``torch._dynamo``;
+tracing does. Reached here, and why there is no public way:
+
+- ``torch._dynamo.optimize(guard_export_fn=…)``: the guards of a trace, once it is finished,
+- ``torch._dynamo.convert_frame.register_bytecode_hook``: the code that rebuilds outputs and side effects,
+- ``torch._guards.TracingContext``: the code that was inlined, and the sizes that were generalised.
+"""
+
+from __future__ import annotations
+
+import itertools
+import linecache
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from types import CodeType
+from typing import Any
+
+import torch
+
+from passprint.compiler.guards.facts import GuardFact, TensorFact
+
+ENTRY = "def call(model, args, kwargs):\n    return model(*args, **kwargs)\n"
+"""What is traced: one frame of ours around every model, so that guards and outputs have the same names everywhere."""
+
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What Dynamo found out about one call: all that a warm start needs besides the compiled pieces.
+
+    ``bytecode`` is the frame's new code, whose globals are ``frame_globals``; ``traced`` the code that was inlined.
+    """
+
+    guards: Sequence[GuardFact]
+    bytecode: CodeType
+    frame_globals: Mapping[str, Any]
+    traced: Sequence[CodeType]
+    tensor_facts: Mapping[str, TensorFact]
+
+
+class Tracer:
+    """Traces one model. ``backend`` gets each graph; ``finished`` is told of each trace before it runs first."""
+
+    def __init__(
+        self, backend: Callable[..., Any], dynamic: bool | None, finished: Callable[[Trace], None]
+    ) -> None:
+        import torch._dynamo as dynamo
+
+        namespace: dict[str, Any] = {"__name__": "passprint.compiler.entry"}
+        # A file name of its own: Dynamo keeps what it learns of varying sizes by the code's place.
+        place = f"<passprint entry {next(_numbers)}>"
+        # torch 2.11 and 2.12 put a shared frame around a function whose source they cannot find.
+        linecache.cache[place] = (len(ENTRY), None, ENTRY.splitlines(keepends=True), place)
+        weakref.finalize(self, linecache.cache.pop, place, None)
+        exec(compile(ENTRY, place, "exec"), namespace)
+        self._entry = namespace["call"]
+        self._globals = namespace
+        self._finished = finished
+        self._bytecode: CodeType | None = None
+        self._traced: list[CodeType] = []
+        self._tensor_facts: dict[str, TensorFact] = {}
+        self._backend = backend
+        _living()[id(self._entry.__code__)] = self
+        optimize: Any = dynamo.optimize
+        self._call = optimize(self._compile, nopython=True, dynamic=dynamic, guard_export_fn=self._export)(
+            self._entry
+        )
+
+    def __call__(self, model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the model, tracing it where no trace of this process serves the call."""
+        return self._call(model, args, kwargs)
+
+    def _compile(self, gm: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[..., Any]:
+        run: Callable[..., Any] = self._backend(gm, example_inputs)
+        guards: Any = torch._guards
+        context = guards.TracingContext.get()
+        self._traced = list(dict.fromkeys(context.traced_code))
+        self._tensor_facts = _tensor_facts(context.fake_mode.shape_env)
+        return run
+
+    def _export(self, guards: Any) -> None:
+        """Called by Dynamo when guards are built; the new code has been made by then, and has not run."""
+        bytecode, self._bytecode = self._bytecode, None
+        if bytecode is None:
+            return
+        facts = [_fact(guard) for guard in sorted(guards, key=_order)]
+        traced = [code for code in self._traced if code is not self._entry.__code__]
+        self._finished(Trace(facts, bytecode, self._globals, traced, self._tensor_facts))
+
+
+@cache
+def _living() -> weakref.WeakValueDictionary[int, Tracer]:
+    """The tracers that live, by the id of their entry's code; Dynamo tells them of new code from here on.
+
+    One hook for all, which stays: Dynamo goes through its hooks one by one, and one that was removed meanwhile, with a
+    tracer that the garbage collector found, would end the trace of another model with an error.
+    """
+    from torch._dynamo import convert_frame
+
+    living: weakref.WeakValueDictionary[int, Tracer] = weakref.WeakValueDictionary()
+
+    def hook(code: CodeType, new_code: CodeType) -> None:
+        tracer = living.get(id(code))
+        if tracer is not None and tracer._entry.__code__ is code:
+            tracer._bytecode = new_code
+
+    register: Any = convert_frame.register_bytecode_hook
+    register(hook)
+    return living
+
+
+def _name(source: Any) -> str:
+    name = source.name
+    return str(name() if callable(name) else name)
+
+
+def _order(guard: Any) -> Any:
+    """Dynamo's own order of guards. As a key it is computed once for each guard, and not at every comparison."""
+    return guard.sort_key()
+
+
+def _fact(guard: Any) -> GuardFact:
+    kind = guard.create_fn_name()
+    keywords = getattr(guard.create_fn, "keywords", {})
+    detail = keywords.get("attr", keywords.get("key"))
+    if kind == "DUPLICATE_INPUT":
+        detail = _name(keywords["source_b"])
+    conditions = tuple(dict.fromkeys(guard.code_list or ())) if kind == "SHAPE_ENV" else ()
+    return GuardFact(kind, _name(guard.originating_source), detail, conditions)
+
+
+def _tensor_facts(shape_env: Any | None) -> dict[str, TensorFact]:
+    """By source: the sizes and strides of each tensor that was traced, None where they vary."""
+    if shape_env is None:
+        return {}
+    found = {}
+    for tracked in shape_env.tracked_fakes or ():
+        fake = tracked.fake
+        if isinstance(fake, torch.Tensor) and fake.layout is torch.strided:
+            sizes = tuple(_fixed(shape_env, size) for size in fake.shape)
+            found[_name(tracked.source)] = TensorFact(
+                sizes, tuple(_fixed(shape_env, s) for s in fake.stride())
+            )
+    return found
+
+
+def _fixed(shape_env: Any, size: int | torch.SymInt) -> int | None:
+    if isinstance(size, int):
+        return size
+    expression = shape_env.replace(size.node.expr)
+    return int(expression) if expression.is_number else None

@@ -1,0 +1,227 @@
+"""The cold side of a compiled model: Dynamo traces, the back end compiles, and what came out is recorded."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any, NoReturn
+
+import torch
+
+from passprint.cache import Miss, NoStore, Store
+from passprint.compiler.guards.refs import CannotRecordError, Refs
+from passprint.compiler.lowering import builds, inductor
+from passprint.compiler.pieces.sizes import SizePlan
+from passprint.compiler.record import CompileReport, GraphBreak
+from passprint.compiler.start.program import DoesNotServe, Guards, Program, bind
+from passprint.compiler.start.warm import Found, WarmStart, compiler_known
+from passprint.compiler.start.why import model_miss
+from passprint.compiler.trace.backend import Backend
+from passprint.compiler.trace.breaks import InParts, break_of, breaking_errors
+from passprint.compiler.trace.dynamo import Trace, Tracer
+from passprint.compiler.trace.recorder import record
+from passprint.compiler.trace.regions import NotRepeatable
+from passprint.compiler.trace.repeat import RepeatedBlocks
+from passprint.errors import CompileError
+from passprint.pipeline import PassManager
+
+
+class Cold:
+    """Traces and compiles one model; ``warm`` keeps what can be kept for later processes."""
+
+    def __init__(
+        self,
+        repeats: RepeatedBlocks,
+        manager: PassManager,
+        store: Store,
+        split: str | Sequence[str],
+        sizes: SizePlan | None,
+        dynamic: bool | None,
+        report: CompileReport,
+        warm: WarmStart,
+        fullgraph: bool,
+    ) -> None:
+        self._backend = Backend(manager, store, split, sizes or SizePlan(), report)
+        self._report = report
+        self._warm = warm
+        self._store = store
+        self._stores = not isinstance(store, NoStore)
+        self._repeats = repeats
+        self._dynamic = dynamic
+        self._tracer = Tracer(_Telling(self._backend, self._note_miss), dynamic, self._finished)
+        self._in_parts: InParts | None = None
+        self._fullgraph = fullgraph
+        self._looked = 0.0
+        self._found: Found | None = None
+        self._miss: Miss | None = None
+        self._scope: dict[str, Any] = {}
+        self.program: Program | None = None
+        """What the latest call recorded, if it traced and what came out has a form that can be loaded."""
+        self.must_trace = False
+        """Whether something was met that no record can hold: from then on Dynamo is asked at every call."""
+
+    def __call__(
+        self,
+        found: Found | None,
+        since: float,
+        model: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Call the model through Dynamo. ``found`` is what the look-up gave, ``since`` when it began."""
+        self._backend.handed_over_since = time.perf_counter()
+        self._looked = self._backend.handed_over_since - since
+        self._found, self.program = found, None
+        self._scope = {"model": model, "args": args, "kwargs": kwargs}
+        if found is not None and found.request is not None and self._stores:
+            self._miss = model_miss(self._store, found.request, found.place, found.refused)
+        try:
+            return self._run(model, args, kwargs)
+        except BaseException:
+            self._backend.give_up()
+            raise
+        finally:
+            self._found, self._miss, self._scope = None, None, {}
+
+    def _run(self, *call: Any) -> Any:
+        """As one graph if it is one, or else in parts: from then on always."""
+        if _on_cpu(self._scope["args"], self._scope["kwargs"]):
+            builds.prepare()
+        if self._in_parts is None:
+            try:
+                return self._run_whole(*call)
+            except breaking_errors() as error:
+                if self._fullgraph or inductor.own_cause(error):
+                    _failed(error, whole=True)
+                found = break_of(error)
+            except Exception as error:  # noqa: BLE001 - raised again
+                _failed(error, whole=True)
+            self._take_apart(call[0], found)
+        assert self._in_parts is not None
+        try:
+            return self._in_parts(*call[1:])
+        except Exception as error:  # noqa: BLE001 - raised again
+            _failed(error, whole=False)
+
+    def _run_whole(self, *call: Any) -> Any:
+        """Trace repeated blocks once, and where that fails, all of them."""
+        try:
+            with self._repeats:
+                result = self._tracer(*call)
+            self._report.notes.extend(self._repeats.take_notes())
+            return result
+        except Exception as error:
+            own = inductor.own_cause(error)
+            if (own and not isinstance(own, NotRepeatable)) or not self._repeats.give_up(error):
+                raise
+        result = self._tracer(*call)
+        self._report.notes.append(f"every block was traced: {self._repeats.refused}")
+        return result
+
+    def _take_apart(self, model: Callable[..., Any], found: GraphBreak) -> None:
+        """Go on in the parts between graph breaks. What is between them is Python's, so no record can hold it all."""
+        self._miss = None  # there will never be a program of this model: that none is stored is not why
+        self._report.seconds["total"] += self._looked
+        self._in_parts = InParts(model, self._backend, self._dynamic, self._broken)
+        self._in_parts.tell(found)
+
+    def _broken(self, found: GraphBreak) -> None:
+        reason = f"a graph break at {found}" if found.place else f"a graph break: {found}"
+        self._report.graph_breaks.append(found)
+        self._report.traced_because.append(reason)
+        self._must_trace(reason)
+
+    def _note_miss(self) -> None:
+        """Say why the model is traced, before its pieces say why they are compiled."""
+        miss, self._miss = self._miss, None
+        if miss is not None:
+            self._missed(miss)
+
+    def _finished(self, trace: Trace) -> None:
+        """Record a trace before it runs for the first time, while everything is as the trace saw it."""
+        self._note_miss()
+        self._backend.finish()  # kernels were being built while Dynamo built guards
+        self._report.seconds["total"] += self._looked
+        found, made = self._found, self._backend.made
+        if found is None or made is None or not self._stores:
+            return
+        if found.reasons:
+            self._report.traced_because.append(found.reasons[-1])
+        try:
+            if found.request is None:
+                raise CannotRecordError(found.reasons[0])
+            with self._report.phase("record"):
+                known = {**found.known, "passes": self._passes(), "compiler": compiler_known()}
+                manifest, files = record(trace, self._scope, made, **known)
+                guards = Guards(manifest, Refs(), **self._scope)
+                run = bind(manifest, made.run)
+        except CannotRecordError as error:
+            self._cannot(str(error))
+        except DoesNotServe as error:
+            self._cannot(f"its record does not hold for the call that was traced: {error}")
+        else:
+            self._warm.keep(found, manifest, files)
+            self.program = Program(manifest, guards, run, None)
+
+    def _passes(self) -> tuple[bool, str, str]:
+        """The passes as a record keeps them: as they stand now, after all of them have been imported."""
+        passes = self._warm.passes()
+        if passes.default and any(_is_patched(type(pass_)) for pass_ in self._backend.manager.passes):
+            raise CannotRecordError("somebody has put functions into a pass of passprint's library")
+        return passes.record()
+
+    def _cannot(self, reason: str) -> None:
+        self._report.notes.append(f"warm start must trace: {reason}")
+        self._must_trace(reason)
+
+    def _must_trace(self, reason: str) -> None:
+        self.must_trace = True
+        model = self._scope["model"]
+        label = getattr(model, "__qualname__", type(model).__qualname__)
+        self._missed(Miss("bypass", "", label, f"warm start must trace: {reason}"))
+
+    def _missed(self, miss: Miss) -> None:
+        self._report.misses.append(miss)
+        self._store.missed(miss)
+
+
+@dataclass(frozen=True)
+class _Telling:
+    """The back end of a trace that came to its end; ``first`` is called before it compiles anything."""
+
+    backend: Backend
+    first: Callable[[], None]
+
+    def __call__(self, gm: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[..., Any]:
+        self.first()
+        return self.backend(gm, example_inputs)
+
+
+def _on_cpu(args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    """Whether the first tensor among the arguments is on the CPU; then its kernels will be C++."""
+    tensors = (value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor))
+    return all(tensor.device.type == "cpu" for tensor in itertools.islice(tensors, 1))
+
+
+def _failed(error: Exception, *, whole: bool) -> NoReturn:
+    """Raise what torch wrapped, or say that the model does not trace."""
+    try:
+        raise error
+    except inductor.trace_errors() as error:
+        one_graph = " as one graph" if whole else ""
+        raise CompileError(f"The model does not trace{one_graph}. Torch says:\n{error}") from error
+    except inductor.backend_errors() as error:
+        reason = inductor.own_cause(error)
+        if reason is None:
+            raise
+        raise reason from error
+
+
+def _is_patched(cls: type) -> bool:
+    """Whether somebody's own functions stand in a class of the library (``dataclasses`` writes some of them)."""
+    functions = [value for value in vars(cls).values() if isinstance(value, FunctionType)]
+    homes = {str(function.__globals__.get("__name__")).partition(".")[0] for function in functions}
+    return not homes <= {"passprint", "dataclasses"}
