@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import sys
+from contextvars import Context, ContextVar
 from hashlib import blake2b
+from struct import Struct
 from types import GenericAlias
 
 from passprint.identity.canonical import canonical, encode_text, frame
@@ -26,7 +28,6 @@ _BY_TYPE = frozenset(
         "threading.Event",
         "threading.Condition",
         "threading._RLock",
-        "_contextvars.ContextVar",
         "_contextvars.Context",
         "dataclasses._MISSING_TYPE",
         "weakref.WeakKeyDictionary",
@@ -35,8 +36,8 @@ _BY_TYPE = frozenset(
         "_weakrefset.WeakSet",
     }
 )
-"""Objects that hold no part of what code computes, only its surroundings: locks, loggers, weak caches, the
-values of other contexts. Their type counts."""
+"""Objects that hold no part of what code computes, only its surroundings: locks, loggers, weak caches,
+contexts. Their type counts."""
 
 
 def _type_leaf(walk: Walk, value: Any) -> bytes | None:
@@ -46,6 +47,19 @@ def _type_leaf(walk: Walk, value: Any) -> bytes | None:
 
 def _nothing(walk: Walk, value: Any, node: Node) -> None:
     """For kinds that always have their bytes at once."""
+
+
+def _expand_context_variable(walk: Walk, variable: Any, node: Node) -> None:
+    """A variable's default, which it keeps for good. The value of a context is the caller's to give."""
+    try:
+        default = Context().run(variable.get)
+    except LookupError:
+        return
+    node.add(".", "default", walk.child(default), default)
+
+
+def _struct_leaf(walk: Walk, value: Any) -> bytes | None:
+    return frame(b"v", frame(b"t", b"struct.Struct") + canonical(value.format))
 
 
 def _expand_generic(walk: Walk, alias: Any, node: Node) -> None:
@@ -166,5 +180,7 @@ def _expand_singledispatchmethod(walk: Walk, method: Any, node: Node) -> None:
 
 
 HANDLERS[GenericAlias] = _GENERIC
+HANDLERS[ContextVar] = Handler("context variable", _expand_context_variable)
+HANDLERS[Struct] = Handler("struct", _nothing, _struct_leaf)
 HANDLERS[functools.singledispatchmethod] = Handler("singledispatchmethod", _expand_singledispatchmethod)
 FINDERS.extend((_find_library, _find_numpy))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from types import MappingProxyType, MethodDescriptorType, ModuleType
 
 from passprint.errors import OpaqueError
@@ -170,7 +171,15 @@ def _read_plain(base: Any) -> Expand:
     return read
 
 
+def _expand_defaultdict(walk: Walk, value: Any, node: Node) -> None:
+    """The items and what makes the missing ones; the slots of the instance notice another maker."""
+    _expand_dict(walk, value, node)
+    factory = own_attribute(value, "default_factory")
+    node.add(".", "default_factory", walk.child(factory), factory)
+
+
 _BASES: tuple[tuple[type, Expand], ...] = (
+    (defaultdict, _expand_defaultdict),
     (dict, _expand_dict),
     (list, _expand_sequence),
     (tuple, lambda walk, value, node: _expand_sequence(walk, tuple(value), node)),
@@ -208,10 +217,20 @@ def _expand_reduced(walk: Walk, value: Any, node: Node) -> None:
             node.add("", label, walk.child(kept), kept)
 
 
-def _hides_state(cls: type) -> bool:
-    """Whether instances hold more than a dict, a weak reference list and slots (as pickle decides)."""
-    pointers = (cls.__dictoffset__ != 0) + (cls.__weakrefoffset__ != 0) + len(_slot_names(cls))
-    return bool(cls.__itemsize__) or cls.__basicsize__ > object.__basicsize__ + 8 * pointers
+_MANAGED_DICT = 1 << 4  # Py_TPFLAGS_MANAGED_DICT (3.11): the dict's pointer stands before the object
+
+
+def _pointers(cls: type) -> int:
+    """How many pointers of an instance's size are for its dict and its weak references."""
+    has_dict = cls.__dictoffset__ != 0 and not cls.__flags__ & _MANAGED_DICT
+    return has_dict + (cls.__weakrefoffset__ > 0)  # negative: before the object as well (3.12)
+
+
+def _hides_state(cls: type, base: type = object) -> bool:
+    """Whether instances hold more than those of a base, a dict, a weak reference list and slots."""
+    known = _pointers(cls) - _pointers(base) + len(_slot_names(cls))
+    hidden = cls.__basicsize__ - base.__basicsize__ - 8 * known
+    return hidden > 0 or bool(cls.__itemsize__ and not base.__itemsize__)
 
 
 def _find_instance(kind: type) -> Handler | None:
@@ -223,7 +242,7 @@ def _find_instance(kind: type) -> Handler | None:
         return Handler("instance", _expand_reduced)
     for base, read in _BASES:
         if issubclass(kind, base):
-            if kind.__basicsize__ <= base.__basicsize__ + 8 * (2 + len(_slot_names(kind))):
+            if not _hides_state(kind, base):
                 return Handler("instance", _over_builtin(base, read))
             break
     if issubclass(kind, ModuleType):
