@@ -9,8 +9,9 @@ STAMP  := $(VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/passprint demo
 
+# A module's tests stay in one process: many share what was dear to set up.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadscope
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
