@@ -12,6 +12,8 @@
 #include <marshal.h>
 #include <structmember.h>
 
+#include "_bytes.h"
+
 #ifdef Py_GIL_DISABLED
 #error "without the global lock, passprint walks in Python"
 #endif
@@ -21,9 +23,12 @@
 /* Objects: one reference each, kept as long as the process runs. */
 #define GIVEN(X)                                                                                                   \
     X(node_type) X(node_template) X(component_type) X(component_template)                                          \
-    X(handlers) X(atoms) X(absent) X(unbound) X(empty_cell) X(unknowable) X(import_module) X(facts)     \
+    X(handlers) X(atoms) X(absent) X(unbound) X(empty_cell) X(unknowable) X(import_module)               \
     X(follow) X(add_more) X(add_unknowable) X(generated_leaf) X(expand_function) X(add_attributes)                 \
-    X(code_facts) X(class_leaf) X(builtin_leaf) X(identifies_itself) X(held_hints) X(lazy_hints) X(gather) X(blake2b) X(seed) X(named_classes)
+    X(code_facts) X(class_leaf) X(builtin_leaf) X(tuple_leaf) X(descriptor_leaf) X(atom_encoder)                   \
+    X(identifies_itself) X(held_hints) X(lazy_hints) X(gather) X(blake2b) X(seed) X(named_classes)                 \
+    X(enum_type) X(uncounted_names) X(ignored_names) X(expand_class) X(expand_field) X(expand_wrapping)            \
+    X(expand_property)
 
 #define DECLARE(name) static PyObject *name;
 GIVEN(DECLARE)
@@ -51,7 +56,11 @@ static Py_ssize_t *template_fields[2], template_counts[2]; /* of nodes and of co
 static PyObject *text_arrow, *text_argument, *text_repr_running, *text_name, *text_none_bytes, *text_args, *text_origin;
 static PyObject *true_bytes, *false_bytes, *zero, *refers, *mapping_kind, *name_kind, *digest_size_names, *thirty_two;
 static PyObject *text_digest, *text_of_module, *text_enter, *text_take_over, *text_dict, *text_module, *text_qualname;
-static PyObject *text_functools, *text_plain_name, *text_underscore_name, *text_member;
+static PyObject *text_functools, *text_plain_name, *text_underscore_name, *text_member, *text_bases, *text_mro;
+static PyObject *text_flags, *text_annotations, *text_annotations_cache, *text_params, *text_fields, *text_type;
+static PyObject *text_ignore, *text_empty, *text_func, *text_function, *text_fget, *text_fset, *text_fdel;
+static PyObject *text_field_name, *text_field_type, *text_init, *text_repr, *text_hash, *text_compare, *text_kw_only;
+static PyObject *text_metadata, *text_dataclasses, *text_missing, *text_default, *text_default_factory, *class_kind;
 
 static void
 put(PyObject **field, PyObject *value) /* takes the reference */
@@ -80,42 +89,37 @@ attribute_or_null(PyObject *object, PyObject *name)
 
 /* ---- bytes ---- */
 
-/* `tag`, the payload's length, a colon, the payload. */
-static PyObject *
-framed(char tag, const char *payload, Py_ssize_t length)
-{
-    char before[32];
-    int taken = snprintf(before, sizeof(before), "%c%zd:", tag, length);
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, taken + length);
-    if (bytes != NULL) {
-        memcpy(PyBytes_AS_STRING(bytes), before, taken);
-        memcpy(PyBytes_AS_STRING(bytes) + taken, payload, length);
-    }
-    return bytes;
-}
+#include "_atoms.h"
 
 static PyObject *
 framed_text(char tag, PyObject *text)
 {
-    if (PyUnicode_IS_COMPACT_ASCII(text)) {
-        return framed(tag, (const char *)PyUnicode_1BYTE_DATA(text), PyUnicode_GET_LENGTH(text));
-    }
-    PyObject *encoded = PyUnicode_AsEncodedString(text, "utf-8", "surrogatepass");
-    if (encoded == NULL) {
-        return NULL;
-    }
-    PyObject *bytes = framed(tag, PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded));
-    Py_DECREF(encoded);
-    return bytes;
+    Out out;
+    start(&out);
+    return bytes_of(&out, put_framed_text(&out, tag, text) < 0);
 }
 
+/* walk.by_name: code that counts by its name and its distribution's version. */
 static PyObject *
 by_name(PyObject *label, PyObject *module, PyObject *name)
 {
-    PyObject *text = PyUnicode_FromFormat("%zd:%U%S:%U", PyUnicode_GET_LENGTH(label), label, module, name);
-    PyObject *bytes = text == NULL ? NULL : framed_text('D', text);
-    Py_XDECREF(text);
-    return bytes;
+    if (!PyUnicode_CheckExact(module) || !PyUnicode_IS_COMPACT_ASCII(label) || !PyUnicode_IS_COMPACT_ASCII(module) ||
+        !PyUnicode_Check(name) || !PyUnicode_IS_COMPACT_ASCII(name)) {
+        PyObject *text = PyUnicode_FromFormat("%zd:%U%S:%S", PyUnicode_GET_LENGTH(label), label, module, name);
+        PyObject *bytes = text == NULL ? NULL : framed_text('D', text);
+        Py_XDECREF(text);
+        return bytes;
+    }
+    Out inner, out;
+    char before[32];
+    int taken = snprintf(before, sizeof(before), "%zd:", PyUnicode_GET_LENGTH(label));
+    start(&inner);
+    start(&out);
+    int failed = put_bytes(&inner, before, taken) < 0 || put_ascii(&inner, label) < 0 || put_ascii(&inner, module) < 0 ||
+                 put_char(&inner, ':') < 0 || put_ascii(&inner, name) < 0 ||
+                 put_frame(&out, 'D', inner.data, inner.size) < 0;
+    finish(&inner);
+    return bytes_of(&out, failed);
 }
 
 /* `@` and the digest of bytes; takes the reference. */
@@ -193,11 +197,45 @@ append_row(PyObject *slots, PyObject *row) /* takes the reference */
     return failed;
 }
 
+/* What is gathered of an object's references. */
+typedef struct {
+    PyObject *found[64];
+    Py_ssize_t count;
+} Gathered;
+
+static int
+gather_one(PyObject *object, void *given)
+{
+    Gathered *gathered = given;
+    if (gathered->count == 64) {
+        return 1;
+    }
+    gathered->found[gathered->count++] = object;
+    return 0;
+}
+
+/* gc.get_referents of one object. */
+static PyObject *
+referents(PyObject *owner)
+{
+    Gathered gathered;
+    gathered.count = 0;
+    traverseproc traverse = Py_TYPE(owner)->tp_traverse;
+    if (PyObject_IS_GC(owner) && traverse != NULL && traverse(owner, gather_one, &gathered) != 0) {
+        return PyObject_CallOneArg(gather, owner); /* more than there is room for */
+    }
+    PyObject *found = PyList_New(gathered.count);
+    for (Py_ssize_t at = 0; found != NULL && at < gathered.count; at++) {
+        PyList_SET_ITEM(found, at, Py_NewRef(gathered.found[at]));
+    }
+    return found;
+}
+
 /* Slots.refer */
 static int
 refer(PyObject *slots, PyObject *owner)
 {
-    PyObject *found = PyObject_CallOneArg(gather, owner);
+    PyObject *found = referents(owner);
     if (found == NULL) {
         return -1;
     }
@@ -240,6 +278,80 @@ origin_of(PyObject *walk, PyObject *module)
 
 /* ---- an object's bytes or node ---- */
 
+/* Whether an item of a tuple cannot be encoded at once. -1: an error. */
+static int
+is_no_atom(PyObject *value)
+{
+    PyObject *encode = PyObject_CallOneArg(atom_encoder, (PyObject *)Py_TYPE(value));
+    Py_XDECREF(encode);
+    return encode == NULL ? -1 : encode == Py_None;
+}
+
+static int
+holds_no_atom(PyObject *items)
+{
+    int found = 0;
+    for (Py_ssize_t at = 0; found == 0 && at < PyTuple_GET_SIZE(items); at++) {
+        PyObject *item = PyTuple_GET_ITEM(items, at);
+        if (!PyUnicode_CheckExact(item) && !PyLong_CheckExact(item) && !PyFloat_CheckExact(item) &&
+            !PyBool_Check(item) && item != Py_None && !PyBytes_CheckExact(item)) {
+            found = is_no_atom(item);
+        }
+    }
+    return found;
+}
+
+/* value_kinds.tuple_leaf */
+static PyObject *
+leaf_of_tuple(PyObject *walk, PyObject *object)
+{
+    Out out;
+    start(&out);
+    int result = put_tuple(&out, object);
+    if (result != 1) {
+        return bytes_of(&out, result < 0);
+    }
+    finish(&out);
+    result = holds_no_atom(object);
+    if (result < 0) {
+        return NULL;
+    }
+    return result ? Py_NewRef(Py_None) : PyObject_CallFunctionObjArgs(tuple_leaf, walk, object, NULL);
+}
+
+/* code_kinds.generated_leaf */
+static PyObject *
+leaf_of_generated(PyObject *walk, PyFunctionObject *function)
+{
+    PyObject *attributes = function->func_dict, *keywords = function->func_kwdefaults, *held = function->func_defaults;
+    if ((attributes != NULL && PyDict_Check(attributes) && PyDict_GET_SIZE(attributes) > 0) ||
+        (keywords != NULL && PyDict_Check(keywords) && PyDict_GET_SIZE(keywords) > 0)) {
+        return Py_NewRef(Py_None);
+    }
+    if (held != NULL && !PyTuple_CheckExact(held)) {
+        return PyObject_CallFunctionObjArgs(generated_leaf, walk, function, NULL);
+    }
+    Out inner, out;
+    start(&inner);
+    int result = put_text_of(&inner, function->func_name);
+    if (result == 0 && held != NULL && PyTuple_GET_SIZE(held) > 0) {
+        result = put_tuple(&inner, held);
+    }
+    if (result != 0) {
+        finish(&inner);
+        int is_node = result < 0 ? -1 : holds_no_atom(held);
+        if (is_node != 0) {
+            return is_node < 0 ? NULL : Py_NewRef(Py_None);
+        }
+        return PyObject_CallFunctionObjArgs(generated_leaf, walk, function, NULL);
+    }
+    start(&out);
+    int failed = put_frame(&out, 'G', inner.data, inner.size) < 0 ||
+                 refer(FIELD(walk, Walk, slots), (PyObject *)function) < 0;
+    finish(&inner);
+    return bytes_of(&out, failed);
+}
+
 /* code_kinds._function_leaf: the bytes of a function that counts by name, or None. */
 static PyObject *
 function_leaf(PyObject *walk, PyObject *object)
@@ -249,7 +361,7 @@ function_leaf(PyObject *walk, PyObject *object)
     static const char generated[] = "__create_fn__.<locals>.";
     if (PyUnicode_IS_COMPACT_ASCII(written) && PyUnicode_GET_LENGTH(written) >= (Py_ssize_t)sizeof(generated) - 1 &&
         memcmp(PyUnicode_1BYTE_DATA(written), generated, sizeof(generated) - 1) == 0) {
-        return PyObject_CallFunctionObjArgs(generated_leaf, walk, object, NULL);
+        return leaf_of_generated(walk, function);
     }
     PyObject *module = PyDict_GetItemWithError(function->func_globals, text_name);
     if (module == NULL) {
@@ -331,6 +443,26 @@ leaf_of_builtin(PyObject *walk, PyObject *object)
     if (leaf == NULL && !PyErr_Occurred()) {
         return PyObject_CallFunctionObjArgs(builtin_leaf, walk, object, NULL);
     }
+    return leaf;
+}
+
+/* code_kinds.descriptor_leaf: a method or slot of a type. */
+static PyObject *
+leaf_of_descriptor(PyObject *walk, PyObject *object)
+{
+    PyTypeObject *owner = PyDescr_TYPE(object);
+    PyObject *module = PyObject_GetAttr((PyObject *)owner, text_module), *leaf = NULL;
+    PyObject *name = module == NULL ? NULL : PyObject_GetAttr((PyObject *)owner, text_qualname);
+    PyObject *whole = name == NULL ? NULL : PyUnicode_FromFormat("%S.%U", name, PyDescr_NAME(object));
+    PyObject *origin = whole == NULL ? NULL : origin_of(walk, module);
+    if (origin != NULL) {
+        PyObject *label = FIELD(origin, Origin, label);
+        leaf = label == Py_None ? by_name(text_empty, text_empty, whole) : by_name(label, module, whole);
+    }
+    Py_XDECREF(module);
+    Py_XDECREF(name);
+    Py_XDECREF(whole);
+    Py_XDECREF(origin);
     return leaf;
 }
 
@@ -419,6 +551,12 @@ child_by_key(PyObject *walk, PyObject *object, PyObject *key)
     else if (read == builtin_leaf) {
         leaf = leaf_of_builtin(walk, object);
     }
+    else if (read == tuple_leaf && PyTuple_CheckExact(object)) {
+        leaf = leaf_of_tuple(walk, object);
+    }
+    else if (read == descriptor_leaf) {
+        leaf = leaf_of_descriptor(walk, object);
+    }
     else if (read != Py_None) {
         PyObject *arguments[] = {walk, object};
         leaf = PyObject_Vectorcall(read, arguments, 2, NULL);
@@ -454,6 +592,13 @@ child_of(PyObject *walk, PyObject *object)
     if (object == Py_None || object == Py_True || object == Py_False) {
         return Py_NewRef(object == Py_None ? text_none_bytes : object == Py_True ? true_bytes : false_bytes);
     }
+    Out out;
+    start(&out);
+    int result = put_atom(&out, object);
+    if (result != 1) {
+        return bytes_of(&out, result < 0);
+    }
+    finish(&out);
     PyObject *encode = PyDict_GetItemWithError(atoms, (PyObject *)Py_TYPE(object));
     if (encode != NULL) {
         return PyObject_CallOneArg(encode, object);
@@ -787,24 +932,12 @@ bytes_of_hints(PyObject *hints)
     return bytes;
 }
 
-static PyObject *
-facts_of(PyObject *code)
-{
-    PyObject *key = PyLong_FromVoidPtr(code);
-    PyObject *known = key == NULL ? NULL : remembered(facts, key);
-    Py_XDECREF(key);
-    if (known != NULL || PyErr_Occurred()) {
-        return Py_XNewRef(known);
-    }
-    return PyObject_CallOneArg(code_facts, code);
-}
-
 /* The head of a function whose content counts, and what it reaches. */
 static int
 expand_content(PyObject *walk, PyObject *object, PyObject *node, PyObject *held)
 {
     PyFunctionObject *function = (PyFunctionObject *)object;
-    PyObject *known = facts_of(function->func_code);
+    PyObject *known = PyObject_CallOneArg(code_facts, function->func_code);
     if (known == NULL) {
         return -1;
     }
@@ -1014,6 +1147,8 @@ expand(PyObject *walk, PyObject *object, PyObject *node)
     return failed ? -1 : 0;
 }
 
+#include "_classes.h"
+
 /* Walk.run's loop: everything below the root expanded. */
 static int
 expand_all(PyObject *walk)
@@ -1032,10 +1167,14 @@ expand_all(PyObject *walk)
                 failed = expand(walk, object, node) < 0;
             }
             else {
-                PyObject *arguments[] = {walk, object, node};
-                PyObject *done = PyObject_Vectorcall(FIELD(handler, Handler, expand), arguments, 3, NULL);
-                failed = done == NULL;
-                Py_XDECREF(done);
+                int result = expand_other(walk, handler, object, node);
+                failed = result < 0;
+                if (result == 1) {
+                    PyObject *arguments[] = {walk, object, node};
+                    PyObject *done = PyObject_Vectorcall(FIELD(handler, Handler, expand), arguments, 3, NULL);
+                    failed = done == NULL;
+                    Py_XDECREF(done);
+                }
             }
         }
         if (!failed && (FIELD(slots, Slots, is_about_root) == Py_True || FIELD(slots, Slots, is_volatile) == Py_True)) {
@@ -1772,6 +1911,33 @@ make_constants(PyObject *module)
     TEXT(text_plain_name, "__name__")
     TEXT(text_underscore_name, "_name")
     TEXT(text_member, ".")
+    TEXT(text_bases, "__bases__")
+    TEXT(text_mro, "__mro__")
+    TEXT(text_flags, "__flags__")
+    TEXT(text_annotations, "__annotations__")
+    TEXT(text_annotations_cache, "__annotations_cache__")
+    TEXT(text_params, "__dataclass_params__")
+    TEXT(text_fields, "__dataclass_fields__")
+    TEXT(text_type, "type")
+    TEXT(text_ignore, "__fingerprint_ignore__")
+    TEXT(text_empty, "")
+    TEXT(text_func, "__func__")
+    TEXT(text_function, "function")
+    TEXT(text_fget, "fget")
+    TEXT(text_fset, "fset")
+    TEXT(text_fdel, "fdel")
+    TEXT(text_field_name, "name")
+    TEXT(text_field_type, "_field_type")
+    TEXT(text_init, "init")
+    TEXT(text_repr, "repr")
+    TEXT(text_hash, "hash")
+    TEXT(text_compare, "compare")
+    TEXT(text_kw_only, "kw_only")
+    TEXT(text_metadata, "metadata")
+    TEXT(text_dataclasses, "dataclasses")
+    TEXT(text_missing, "MISSING")
+    TEXT(text_default, "default")
+    TEXT(text_default_factory, "default_factory")
 #undef TEXT
     if (text_none_bytes != NULL) {
         return 0;
@@ -1782,10 +1948,11 @@ make_constants(PyObject *module)
     refers = PyLong_FromLong(0);
     mapping_kind = PyLong_FromLong(1);
     name_kind = PyLong_FromLong(2);
+    class_kind = PyLong_FromLong(7);
     thirty_two = PyLong_FromLong(32);
     digest_size_names = Py_BuildValue("(s)", "digest_size");
     text_none_bytes = PyBytes_FromString("N0:");
-    return true_bytes && false_bytes && zero && refers && mapping_kind && name_kind && thirty_two &&
+    return true_bytes && false_bytes && zero && class_kind && refers && mapping_kind && name_kind && thirty_two &&
                    digest_size_names && text_none_bytes
                ? 0
                : -1;

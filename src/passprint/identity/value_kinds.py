@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _MISSING = object()
 
 
-def _tuple_leaf(walk: Walk, value: tuple[Any, ...]) -> bytes | None:
+def tuple_leaf(walk: Walk, value: tuple[Any, ...]) -> bytes | None:
     return canonical(value) if is_flat(value) else None
 
 
@@ -234,10 +234,10 @@ def _find_instance(kind: type) -> Handler | None:
 _MODULE = Handler("module", _expand_module, _module_leaf)
 HANDLERS.update(
     {
-        tuple: Handler("tuple", _expand_sequence, _tuple_leaf),
+        tuple: Handler("tuple", _expand_sequence, tuple_leaf),
         list: Handler("list", _expand_sequence, _list_leaf),
         set: Handler("set", _expand_set, _list_leaf),
-        frozenset: Handler("frozenset", _expand_set, _tuple_leaf),
+        frozenset: Handler("frozenset", _expand_set, tuple_leaf),
         dict: Handler("dict", _expand_dict),
         MappingProxyType: Handler("dict", _expand_dict),
         slice: Handler(
