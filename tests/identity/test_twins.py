@@ -388,7 +388,6 @@ def test_code_made_by_hand() -> None:
         code.replace(co_consts=(*code.co_consts, Text("x"))),
         code.replace(co_consts=(*code.co_consts, frozenset({1, "a"}), (1, float("nan")))),
         code.replace(co_names=(*code.co_names, "getattr")),
-        code.replace(co_names=tuple(map(Text, code.co_names))),
     ):
         _compare_facts(made)
 
