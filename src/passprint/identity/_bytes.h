@@ -140,7 +140,7 @@ pack_text(Out *out, PyObject *text)
 }
 
 /* A plain value: None, bool, Ellipsis, int, float, str, bytes, and tuples of them, all of exactly these types. */
-static int
+static inline int
 pack_plain(Out *out, PyObject *value)
 {
     if (value == Py_None || value == Py_True || value == Py_False || value == Py_Ellipsis) {

@@ -25,7 +25,7 @@ is_ordinary_metaclass(PyTypeObject *meta)
     if (meta->tp_getattro != PyType_Type.tp_getattro) {
         return 0;
     }
-    PyObject *asked[] = {text_dict, text_bases, text_plain_name, text_mro, text_flags, text_qualname};
+    PyObject *asked[] = {text_dict, text_bases, text_name, text_mro, text_flags, text_qualname};
     for (int at = 0; at < 6; at++) {
         if (_PyType_Lookup(meta, asked[at]) != _PyType_Lookup(&PyType_Type, asked[at])) {
             return 0;
@@ -90,26 +90,25 @@ note_class(PyObject *slots, PyObject *object)
 static int
 head_of_class(PyObject *object, PyObject *node, PyObject *hints)
 {
-    PyObject *head = framed_text('n', ((PyHeapTypeObject *)object)->ht_name), *more = NULL;
-    if (head == NULL) {
-        return -1;
-    }
+    Out out;
+    start(&out);
+    int failed = put_framed_text(&out, 'n', ((PyHeapTypeObject *)object)->ht_name) < 0;
 #if PY_VERSION_HEX >= 0x030E0000
-    PyObject *held = PyObject_CallOneArg(held_hints, object);
-    if (held == NULL) {
-        Py_DECREF(head);
-        return -1;
+    PyObject *held = failed ? NULL : PyObject_CallOneArg(held_hints, object), *lazy = NULL;
+    failed = held == NULL;
+    if (!failed && held != Py_None && PyDict_CheckExact(held)) {
+        failed = put_hints_of(&out, held) < 0;
     }
-    more = held != Py_None ? bytes_of_hints(held) : PyObject_CallOneArg(lazy_hints, object);
-    Py_DECREF(held);
+    else if (!failed) {
+        lazy = PyObject_CallOneArg(lazy_hints, object);
+        failed = lazy == NULL || put_bytes(&out, PyBytes_AS_STRING(lazy), PyBytes_GET_SIZE(lazy)) < 0;
+    }
+    Py_XDECREF(held);
+    Py_XDECREF(lazy);
 #else
-    more = hints != NULL ? bytes_of_hints(hints) : PyBytes_FromStringAndSize(NULL, 0);
+    failed = failed || put_hints_of(&out, hints) < 0;
 #endif
-    if (more == NULL) {
-        Py_DECREF(head);
-        return -1;
-    }
-    PyBytes_ConcatAndDel(&head, more);
+    PyObject *head = bytes_of(&out, failed);
     if (head == NULL) {
         return -1;
     }
@@ -138,11 +137,10 @@ add_dataclass(PyObject *walk, PyObject *node, PyObject *params, PyObject *fields
         return -1;
     }
     while (!failed && PyDict_Next(copy, &position, &name, &field)) {
-        PyObject *hint = PyObject_GetAttr(field, text_type), *text = hint == NULL ? NULL : text_of_hint(hint);
-        PyObject *label = text == NULL ? NULL : PyUnicode_FromFormat("%S: %U", name, text);
+        PyObject *hint = PyObject_GetAttr(field, text_type);
+        PyObject *label = hint == NULL ? NULL : label_of_hint(name, hint);
         failed = label == NULL || append_edge(node, text_member, label, child_of(walk, field), field) < 0;
         Py_XDECREF(hint);
-        Py_XDECREF(text);
         Py_XDECREF(label);
     }
     Py_DECREF(copy);

@@ -24,11 +24,11 @@
 #define GIVEN(X)                                                                                                   \
     X(node_type) X(node_template) X(component_type) X(component_template)                                          \
     X(handlers) X(atoms) X(absent) X(unbound) X(empty_cell) X(unknowable) X(import_module)               \
-    X(follow) X(add_more) X(add_unknowable) X(generated_leaf) X(expand_function) X(add_attributes)                 \
+    X(follow) X(import_in_python) X(check_computed) X(add_unknowable) X(generated_leaf) X(expand_function)                 \
     X(code_facts) X(class_leaf) X(builtin_leaf) X(tuple_leaf) X(descriptor_leaf) X(atom_encoder)                   \
-    X(identifies_itself) X(held_hints) X(lazy_hints) X(gather) X(blake2b) X(seed) X(named_classes)                 \
+    X(identifies_itself) X(held_hints) X(lazy_hints) X(gather) X(seed) X(named_classes)                             \
     X(enum_type) X(uncounted_names) X(ignored_names) X(expand_class) X(expand_field) X(expand_wrapping)            \
-    X(expand_property)
+    X(expand_property) X(seed_hashed) X(nothing_hashed)
 
 #define DECLARE(name) static PyObject *name;
 GIVEN(DECLARE)
@@ -42,7 +42,8 @@ GIVEN(DECLARE)
     X(Component, rows) X(Handler, expand) X(Handler, kind) X(Handler, leaf) X(Slots, is_about_root)                \
     X(Slots, is_volatile) X(Slots, root) X(Slots, rows) X(Walk, leaves) X(Walk, nodes) X(Walk, origins)            \
     X(Walk, reaches_root) X(Walk, root) X(Walk, settled) X(Walk, slots) X(Walk, todo) X(Origin, label)             \
-    X(Origins, modules) X(CodeFacts, chains) X(CodeFacts, computed) X(CodeFacts, imports) X(CodeFacts, payload)
+    X(Origins, modules) X(ImportRef, module) X(ImportRef, level)          \
+    X(ImportRef, taken) X(ImportRef, uses) X(CodeFacts, chains) X(CodeFacts, computed) X(CodeFacts, imports) X(CodeFacts, payload)
 
 #define DECLARE(type, name) static Py_ssize_t at_##type##_##name;
 FIELDS(DECLARE)
@@ -54,9 +55,9 @@ static PyTypeObject *walk_class;
 static Py_ssize_t *template_fields[2], template_counts[2]; /* of nodes and of components */
 
 static PyObject *text_arrow, *text_argument, *text_repr_running, *text_name, *text_none_bytes, *text_args, *text_origin;
-static PyObject *true_bytes, *false_bytes, *zero, *refers, *mapping_kind, *name_kind, *digest_size_names, *thirty_two;
+static PyObject *true_bytes, *false_bytes, *zero, *refers, *mapping_kind, *name_kind, *text_copy, *text_update;
 static PyObject *text_digest, *text_of_module, *text_enter, *text_take_over, *text_dict, *text_module, *text_qualname;
-static PyObject *text_functools, *text_plain_name, *text_underscore_name, *text_member, *text_bases, *text_mro;
+static PyObject *text_functools, *text_underscore_name, *text_member, *text_bases, *text_mro;
 static PyObject *text_flags, *text_annotations, *text_annotations_cache, *text_params, *text_fields, *text_type;
 static PyObject *text_ignore, *text_empty, *text_func, *text_function, *text_fget, *text_fset, *text_fdel;
 static PyObject *text_field_name, *text_field_type, *text_init, *text_repr, *text_hash, *text_compare, *text_kw_only;
@@ -122,32 +123,29 @@ by_name(PyObject *label, PyObject *module, PyObject *name)
     return bytes_of(&out, failed);
 }
 
-/* `@` and the digest of bytes; takes the reference. */
+/* `owner name.attribute`; without an owner, `name.attribute`. */
 static PyObject *
-mark_of(PyObject *bytes)
+joined(PyObject *owner, PyObject *name, PyObject *attribute)
 {
-    if (bytes == NULL) {
+    if ((owner != NULL && !PyUnicode_IS_COMPACT_ASCII(owner)) || !PyUnicode_IS_COMPACT_ASCII(name) ||
+        !PyUnicode_IS_COMPACT_ASCII(attribute)) {
+        return owner == NULL ? PyUnicode_FromFormat("%U.%U", name, attribute)
+                             : PyUnicode_FromFormat("%U %U.%U", owner, name, attribute);
+    }
+    Py_ssize_t before = owner == NULL ? 0 : PyUnicode_GET_LENGTH(owner) + 1, length = PyUnicode_GET_LENGTH(name);
+    PyObject *text = PyUnicode_New(before + length + 1 + PyUnicode_GET_LENGTH(attribute), 127);
+    if (text == NULL) {
         return NULL;
     }
-    PyObject *arguments[] = {bytes, thirty_two};
-    PyObject *hash = PyObject_Vectorcall(blake2b, arguments, 1, digest_size_names);
-    Py_DECREF(bytes);
-    if (hash == NULL) {
-        return NULL;
+    char *to = (char *)PyUnicode_1BYTE_DATA(text);
+    if (owner != NULL) {
+        memcpy(to, PyUnicode_1BYTE_DATA(owner), before - 1);
+        to[before - 1] = ' ';
     }
-    PyObject *digest = PyObject_CallMethodNoArgs(hash, text_digest);
-    Py_DECREF(hash);
-    if (digest == NULL || !PyBytes_CheckExact(digest)) {
-        Py_XDECREF(digest);
-        return NULL;
-    }
-    PyObject *mark = PyBytes_FromStringAndSize(NULL, 1 + PyBytes_GET_SIZE(digest));
-    if (mark != NULL) {
-        PyBytes_AS_STRING(mark)[0] = '@';
-        memcpy(PyBytes_AS_STRING(mark) + 1, PyBytes_AS_STRING(digest), PyBytes_GET_SIZE(digest));
-    }
-    Py_DECREF(digest);
-    return mark;
+    memcpy(to + before, PyUnicode_1BYTE_DATA(name), length);
+    to[before + length] = '.';
+    memcpy(to + before + length + 1, PyUnicode_1BYTE_DATA(attribute), PyUnicode_GET_LENGTH(attribute));
+    return text;
 }
 
 /* ---- nodes, edges, rows ---- */
@@ -453,7 +451,7 @@ leaf_of_descriptor(PyObject *walk, PyObject *object)
     PyTypeObject *owner = PyDescr_TYPE(object);
     PyObject *module = PyObject_GetAttr((PyObject *)owner, text_module), *leaf = NULL;
     PyObject *name = module == NULL ? NULL : PyObject_GetAttr((PyObject *)owner, text_qualname);
-    PyObject *whole = name == NULL ? NULL : PyUnicode_FromFormat("%S.%U", name, PyDescr_NAME(object));
+    PyObject *whole = name == NULL ? NULL : joined(NULL, name, PyDescr_NAME(object));
     PyObject *origin = whole == NULL ? NULL : origin_of(walk, module);
     if (origin != NULL) {
         PyObject *label = FIELD(origin, Origin, label);
@@ -629,7 +627,7 @@ is_by_itself(PyObject *walk, PyObject *value, PyObject *name)
     }
     else if (PyType_CheckExact(value) || PyCFunction_CheckExact(value)) {
         owner = PyObject_GetAttr(value, text_module);
-        own_name = owner == NULL ? NULL : PyObject_GetAttr(value, text_plain_name);
+        own_name = owner == NULL ? NULL : PyObject_GetAttr(value, text_name);
         if (own_name == NULL) {
             Py_XDECREF(owner);
             return -1;
@@ -674,15 +672,14 @@ add_end(PyObject *walk, PyObject *node, PyObject *label, PyObject *foreign, PyOb
 static int
 step(PyObject *walk, PyObject *rows, PyObject *attribute, PyObject **label, PyObject **foreign, PyObject **value)
 {
-    PyObject *name = PyObject_GetAttr(*value, text_plain_name), *inside = PyModule_GetDict(*value);
+    PyObject *name = PyObject_GetAttr(*value, text_name), *inside = PyModule_GetDict(*value);
     PyObject *origin = name == NULL || !PyUnicode_CheckExact(name) ? NULL : origin_of(walk, name);
     PyObject *found = origin == NULL ? NULL : PyDict_GetItemWithError(inside, attribute);
     int result = PyErr_Occurred() ? -1 : 1;
     if (found != NULL) {
         PyObject *origin_label = FIELD(origin, Origin, label), *row = NULL;
-        PyObject *longer = PyUnicode_FromFormat("%U.%U", *label, attribute);
-        PyObject *place = origin_label == Py_None ? Py_NewRef(Py_None)
-                                                  : PyUnicode_FromFormat("%U %U.%U", origin_label, name, attribute);
+        PyObject *longer = joined(NULL, *label, attribute);
+        PyObject *place = origin_label == Py_None ? Py_NewRef(Py_None) : joined(origin_label, name, attribute);
         row = longer == NULL || place == NULL ? NULL : PyTuple_Pack(4, name_kind, inside, attribute, found);
         result = row == NULL || PyList_Append(rows, row) < 0 ? -1 : 0;
         Py_XDECREF(row);
@@ -748,6 +745,57 @@ follow_chain(PyObject *walk, PyObject *node, PyObject *chain, PyObject *start, P
     return result;
 }
 
+/* reach.add_import, of code that counts by its name. 1: Python has to. */
+static int
+add_foreign_import(PyObject *walk, PyObject *node, PyObject *ref, PyObject *seen)
+{
+    PyObject *name = FIELD(ref, ImportRef, module), *taken = FIELD(ref, ImportRef, taken);
+    PyObject *uses = FIELD(ref, ImportRef, uses);
+    if (!PyLong_Check(FIELD(ref, ImportRef, level)) || PyObject_IsTrue(FIELD(ref, ImportRef, level)) != 0 ||
+        PyErr_Occurred()) {
+        return PyErr_Occurred() ? -1 : 1;
+    }
+    PyObject *origin = origin_of(walk, name);
+    if (origin == NULL || FIELD(origin, Origin, label) == Py_None) {
+        Py_XDECREF(origin);
+        return origin == NULL ? -1 : 1;
+    }
+    PyObject *label = taken == Py_None ? Py_NewRef(name) : joined(NULL, name, taken);
+    int failed = label == NULL;
+    Py_ssize_t at = 0, count = PyTuple_GET_SIZE(uses);
+    while (!failed && (at < count || at == 0)) {
+        PyObject *use = count == 0 ? NULL : PyTuple_GET_ITEM(uses, at), *used = Py_NewRef(label);
+        for (Py_ssize_t step = 0; use != NULL && used != NULL && step < PyTuple_GET_SIZE(use); step++) {
+            Py_SETREF(used, joined(NULL, used, PyTuple_GET_ITEM(use, step)));
+        }
+        int was_seen = used == NULL ? -1 : PySet_Contains(seen, used);
+        failed = was_seen < 0 || (!was_seen && PySet_Add(seen, used) < 0);
+        if (!failed && !was_seen) {
+            PyObject *foreign = PyUnicode_FromFormat("%U %U", FIELD(origin, Origin, label), used);
+            failed = foreign == NULL ||
+                     append_edge(node, text_arrow, used, framed_text('F', foreign), foreign) < 0;
+            Py_XDECREF(foreign);
+        }
+        Py_XDECREF(used);
+        at++;
+    }
+    Py_XDECREF(label);
+    Py_DECREF(origin);
+    return failed ? -1 : 0;
+}
+
+static int
+add_import(PyObject *walk, PyObject *node, PyObject *ref, PyObject *space, PyObject *seen)
+{
+    int result = add_foreign_import(walk, node, ref, seen);
+    if (result == 1) {
+        PyObject *done = PyObject_CallFunctionObjArgs(import_in_python, walk, node, ref, space, seen, NULL);
+        result = done == NULL ? -1 : 0;
+        Py_XDECREF(done);
+    }
+    return result;
+}
+
 /* reach.add_reached: the values of the names that code looks up. */
 static int
 add_reached(PyObject *walk, PyObject *node, PyFunctionObject *function, PyObject *facts_of_code)
@@ -805,9 +853,14 @@ add_reached(PyObject *walk, PyObject *node, PyFunctionObject *function, PyObject
         }
         Py_DECREF(value);
     }
-    if (!failed && (PyTuple_GET_SIZE(FIELD(facts_of_code, CodeFacts, imports)) > 0 ||
-                    PyTuple_GET_SIZE(FIELD(facts_of_code, CodeFacts, computed)) > 0)) {
-        PyObject *done = PyObject_CallFunctionObjArgs(add_more, walk, node, function, facts_of_code, seen, NULL);
+    PyObject *imports = FIELD(facts_of_code, CodeFacts, imports);
+    for (Py_ssize_t at = 0; !failed && at < PyTuple_GET_SIZE(imports); at++) {
+        failed = add_import(walk, node, PyTuple_GET_ITEM(imports, at), space, seen) < 0;
+    }
+    PyObject *computed = FIELD(facts_of_code, CodeFacts, computed);
+    for (Py_ssize_t at = 0; !failed && at < PyTuple_GET_SIZE(computed); at++) {
+        PyObject *done =
+            PyObject_CallFunctionObjArgs(check_computed, walk, node, PyTuple_GET_ITEM(computed, at), space, NULL);
         failed = done == NULL;
         Py_XDECREF(done);
     }
@@ -815,122 +868,7 @@ add_reached(PyObject *walk, PyObject *node, PyFunctionObject *function, PyObject
     return failed ? -1 : 0;
 }
 
-static PyObject *text_of_hint(PyObject *hint);
-
-/* Hints in brackets, after what stands before them; takes that reference. */
-static PyObject *
-text_of_hints(PyObject *before, PyObject *hints)
-{
-    PyObject *listed = before == NULL ? NULL : PySequence_List(hints), *separator = NULL, *text = NULL;
-    int failed = listed == NULL;
-    for (Py_ssize_t at = 0; !failed && at < PyList_GET_SIZE(listed); at++) {
-        PyObject *part = text_of_hint(PyList_GET_ITEM(listed, at));
-        failed = part == NULL || PyList_SetItem(listed, at, part) < 0;
-    }
-    separator = failed ? NULL : PyUnicode_FromString(", ");
-    PyObject *joined = separator == NULL ? NULL : PyUnicode_Join(separator, listed);
-    if (joined != NULL) {
-        text = PyUnicode_FromFormat("%U[%U]", before, joined);
-        Py_DECREF(joined);
-    }
-    Py_XDECREF(separator);
-    Py_XDECREF(listed);
-    Py_XDECREF(before);
-    return text;
-}
-
-static PyObject *
-text_of_generic(PyObject *hint, PyObject *arguments)
-{
-    PyObject *origin = attribute_or_null(hint, text_origin);
-    if (origin == NULL && PyErr_Occurred()) {
-        return NULL;
-    }
-    int is_true = origin == NULL ? 0 : PyObject_IsTrue(origin);
-    PyObject *text = NULL;
-    if (is_true >= 0) {
-        text = text_of_hints(text_of_hint(is_true ? origin : (PyObject *)Py_TYPE(hint)), arguments);
-    }
-    Py_XDECREF(origin);
-    return text;
-}
-
-/* hints.hint_text */
-static PyObject *
-text_of_hint(PyObject *hint)
-{
-    if (PyUnicode_Check(hint)) {
-        return Py_NewRef(hint);
-    }
-    if (hint == Py_None || hint == Py_Ellipsis) {
-        return PyObject_Str(hint);
-    }
-    PyObject *found = attribute_or_null(hint, text_args), *text = NULL;
-    if (found == NULL && PyErr_Occurred()) {
-        return NULL;
-    }
-    if (found != NULL && PyTuple_Check(found)) {
-        if (Py_EnterRecursiveCall(" while reading type hints") == 0) {
-            text = text_of_generic(hint, found);
-            Py_LeaveRecursiveCall();
-        }
-        Py_DECREF(found);
-        return text;
-    }
-    Py_XDECREF(found);
-    if (PyList_Check(hint) || PyTuple_Check(hint)) {
-        if (Py_EnterRecursiveCall(" while reading type hints") == 0) {
-            text = text_of_hints(PyUnicode_FromString(""), hint);
-            Py_LeaveRecursiveCall();
-        }
-        return text;
-    }
-    PyObject *names[] = {text_qualname, text_plain_name, text_underscore_name};
-    for (int at = 0; at < 3; at++) {
-        found = attribute_or_null(hint, names[at]);
-        if (found == NULL && PyErr_Occurred()) {
-            return NULL;
-        }
-        int is_true = found == NULL ? 0 : PyObject_IsTrue(found);
-        if (is_true < 0) {
-            Py_DECREF(found);
-            return NULL;
-        }
-        if (is_true && PyUnicode_Check(found)) {
-            return found;
-        }
-        Py_XDECREF(found);
-        if (is_true) {
-            break;
-        }
-    }
-    return PyObject_GetAttr((PyObject *)Py_TYPE(hint), text_qualname);
-}
-
-/* hints.hint_bytes: a new reference, b"" where there are none. */
-static PyObject *
-bytes_of_hints(PyObject *hints)
-{
-    PyObject *lines = PyList_New(0), *name, *hint, *bytes = NULL;
-    Py_ssize_t position = 0;
-    int failed = lines == NULL;
-    while (!failed && PyDict_Next(hints, &position, &name, &hint)) {
-        PyObject *text = text_of_hint(hint);
-        PyObject *line = text == NULL ? NULL : PyUnicode_FromFormat("%S: %S", name, text);
-        failed = line == NULL || PyList_Append(lines, line) < 0;
-        Py_XDECREF(text);
-        Py_XDECREF(line);
-    }
-    if (!failed) {
-        PyObject *separator = PyUnicode_FromString("\n");
-        PyObject *joined = separator == NULL ? NULL : PyUnicode_Join(separator, lines);
-        bytes = joined == NULL ? NULL : framed_text('a', joined);
-        Py_XDECREF(separator);
-        Py_XDECREF(joined);
-    }
-    Py_XDECREF(lines);
-    return bytes;
-}
+#include "_hints.h"
 
 /* The head of a function whose content counts, and what it reaches. */
 static int
@@ -941,22 +879,19 @@ expand_content(PyObject *walk, PyObject *object, PyObject *node, PyObject *held)
     if (known == NULL) {
         return -1;
     }
-    PyObject *hints = held != NULL ? bytes_of_hints(held) : PyBytes_FromStringAndSize(NULL, 0);
+    PyObject *payload = FIELD(known, CodeFacts, payload);
+    Out out;
+    start(&out);
+    int is_wrong = put_bytes(&out, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload)) < 0 ||
+                   put_framed_text(&out, 'n', function->func_name) < 0 || put_hints_of(&out, held) < 0;
 #if PY_VERSION_HEX >= 0x030E0000
-    if (held == NULL && hints != NULL) {
-        put(&hints, PyObject_CallOneArg(lazy_hints, object));
+    if (held == NULL && !is_wrong) {
+        PyObject *lazy = PyObject_CallOneArg(lazy_hints, object);
+        is_wrong = lazy == NULL || put_bytes(&out, PyBytes_AS_STRING(lazy), PyBytes_GET_SIZE(lazy)) < 0;
+        Py_XDECREF(lazy);
     }
 #endif
-    PyObject *name = hints == NULL ? NULL : framed_text('n', function->func_name);
-    PyObject *head = name == NULL ? NULL : Py_NewRef(FIELD(known, CodeFacts, payload));
-    if (head != NULL) {
-        PyBytes_Concat(&head, name);
-    }
-    if (head != NULL) {
-        PyBytes_Concat(&head, hints);
-    }
-    Py_XDECREF(name);
-    Py_XDECREF(hints);
+    PyObject *head = bytes_of(&out, is_wrong);
     int failed = head == NULL;
     if (!failed) {
         put(&FIELD(node, Node, head), head);
@@ -994,19 +929,16 @@ add_defaults(PyObject *walk, PyObject *node, PyFunctionObject *function)
     return failed ? -1 : 0;
 }
 
+/* The items of a dict, in the order of their names, after a snapshot of it. */
 static int
-add_keyword_defaults(PyObject *walk, PyObject *node, PyFunctionObject *function)
+add_items(PyObject *walk, PyObject *node, PyObject *dict, PyObject *step)
 {
-    PyObject *defaults = function->func_kwdefaults;
-    if (defaults == NULL || !PyDict_Check(defaults) || PyDict_GET_SIZE(defaults) == 0) {
-        return 0;
-    }
-    Py_INCREF(defaults);
-    int failed = snapshot(FIELD(walk, Walk, slots), defaults) < 0;
-    PyObject *labels = failed ? NULL : PyDict_Keys(defaults);
+    Py_INCREF(dict);
+    int failed = snapshot(FIELD(walk, Walk, slots), dict) < 0;
+    PyObject *labels = failed ? NULL : PyDict_Keys(dict);
     failed = labels == NULL || PyList_Sort(labels) < 0;
     for (Py_ssize_t at = 0; !failed && at < PyList_GET_SIZE(labels); at++) {
-        PyObject *label = PyList_GET_ITEM(labels, at), *value = PyDict_GetItemWithError(defaults, label);
+        PyObject *label = PyList_GET_ITEM(labels, at), *value = PyDict_GetItemWithError(dict, label);
         if (value == NULL) {
             if (!PyErr_Occurred()) {
                 PyErr_SetObject(PyExc_KeyError, label);
@@ -1015,12 +947,29 @@ add_keyword_defaults(PyObject *walk, PyObject *node, PyFunctionObject *function)
             break;
         }
         Py_INCREF(value);
-        failed = append_edge(node, text_argument, label, child_of(walk, value), value) < 0;
+        failed = append_edge(node, step, label, child_of(walk, value), value) < 0;
         Py_DECREF(value);
     }
     Py_XDECREF(labels);
-    Py_DECREF(defaults);
+    Py_DECREF(dict);
     return failed ? -1 : 0;
+}
+
+static int
+add_keyword_defaults(PyObject *walk, PyObject *node, PyFunctionObject *function)
+{
+    PyObject *defaults = function->func_kwdefaults;
+    if (defaults == NULL || !PyDict_Check(defaults) || PyDict_GET_SIZE(defaults) == 0) {
+        return 0;
+    }
+    return add_items(walk, node, defaults, text_argument);
+}
+
+/* code_kinds.add_attributes */
+static int
+add_attributes(PyObject *walk, PyObject *node, PyObject *attributes)
+{
+    return add_items(walk, node, attributes, text_member);
 }
 
 static int
@@ -1132,9 +1081,7 @@ expand(PyObject *walk, PyObject *object, PyObject *node)
              add_cells(walk, node, function) < 0;
     if (!failed && attributes != NULL) {
         if (PyDict_GET_SIZE(attributes) > 0) {
-            PyObject *done = PyObject_CallFunctionObjArgs(add_attributes, walk, node, attributes, NULL);
-            failed = done == NULL;
-            Py_XDECREF(done);
+            failed = add_attributes(walk, node, attributes) < 0;
         }
         else {
             failed = snapshot(slots, attributes) < 0;
@@ -1194,414 +1141,7 @@ expand_all(PyObject *walk)
 
 /* ---- digests ---- */
 
-static int
-is_node(PyObject *object)
-{
-    return Py_TYPE(object) == (PyTypeObject *)node_type;
-}
-
-/* node.Node.own_bytes, as a list's first item. */
-static PyObject *
-own_bytes(PyObject *node)
-{
-    PyObject *edges = FIELD(node, Node, edges), *labels;
-    if (FIELD(node, Node, unordered) == Py_True) {
-        labels = Py_NewRef(Py_None);
-    }
-    else {
-        labels = PyList_New(PyList_GET_SIZE(edges));
-        for (Py_ssize_t at = 0; labels != NULL && at < PyList_GET_SIZE(edges); at++) {
-            PyList_SET_ITEM(labels, at, Py_NewRef(PyTuple_GET_ITEM(PyList_GET_ITEM(edges, at), 1)));
-        }
-    }
-    PyObject *whole = labels == NULL ? NULL
-                                     : PyTuple_Pack(3, FIELD(node, Node, kind), FIELD(node, Node, head), labels);
-    Py_XDECREF(labels);
-    PyObject *packed = whole == NULL ? NULL : PyMarshal_WriteObjectToString(whole, 2);
-    Py_XDECREF(whole);
-    if (packed == NULL && PyErr_ExceptionMatches(PyExc_ValueError)) { /* a class derived from str among the labels */
-        PyErr_Clear();
-        return PyObject_CallMethod(node, "own_bytes", NULL);
-    }
-    PyObject *bytes = packed == NULL ? NULL : Py_NewRef(seed);
-    if (bytes != NULL) {
-        PyBytes_Concat(&bytes, packed);
-    }
-    Py_XDECREF(packed);
-    return bytes;
-}
-
-/* The component of some nodes, given their rows and the components below them. */
-static PyObject *
-component_of(PyObject *members, PyObject *rows, PyObject *children)
-{
-    PyObject *made = copied(component_template, 1);
-    if (made == NULL) {
-        return NULL;
-    }
-    int is_lasting = 1, is_volatile = 0, is_opaque = 0;
-    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(children); at++) {
-        PyObject *child = PyList_GET_ITEM(children, at);
-        is_volatile |= FIELD(child, Component, is_volatile) == Py_True;
-        is_opaque |= FIELD(child, Component, is_opaque) == Py_True;
-        is_lasting &= FIELD(child, Component, is_lasting) == Py_True;
-    }
-    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(members); at++) {
-        PyObject *node = PyList_GET_ITEM(members, at);
-        is_volatile |= FIELD(node, Node, is_volatile) == Py_True;
-        is_lasting &= FIELD(node, Node, is_about_root) != Py_True;
-        if (FIELD(node, Node, opaque) != Py_None) {
-            is_opaque = 1;
-            /* another one would be kept open by keeping it */
-            is_lasting &= PyUnicode_CompareWithASCIIString(FIELD(node, Node, kind), "opaque") == 0;
-        }
-    }
-    put(&FIELD(made, Component, rows), Py_NewRef(rows));
-    put(&FIELD(made, Component, children), Py_NewRef(children));
-    put_flag(&FIELD(made, Component, is_volatile), is_volatile);
-    put_flag(&FIELD(made, Component, is_opaque), is_opaque);
-    put_flag(&FIELD(made, Component, is_lasting), is_lasting && !is_volatile);
-    return made;
-}
-
-/* The mark of a node's own bytes with those of what it refers to, which are sorted where their order does not count. */
-static PyObject *
-mark_with(PyObject *node, PyObject *own, PyObject *marks)
-{
-    if (FIELD(node, Node, unordered) == Py_True && PyList_Sort(marks) < 0) {
-        return NULL;
-    }
-    Py_ssize_t length = PyBytes_GET_SIZE(own), count = PyList_GET_SIZE(marks);
-    for (Py_ssize_t at = 0; at < count; at++) {
-        length += PyBytes_GET_SIZE(PyList_GET_ITEM(marks, at));
-    }
-    PyObject *whole = PyBytes_FromStringAndSize(NULL, length);
-    if (whole == NULL) {
-        return NULL;
-    }
-    char *to = PyBytes_AS_STRING(whole);
-    memcpy(to, PyBytes_AS_STRING(own), PyBytes_GET_SIZE(own));
-    to += PyBytes_GET_SIZE(own);
-    for (Py_ssize_t at = 0; at < count; at++) {
-        PyObject *mark = PyList_GET_ITEM(marks, at);
-        memcpy(to, PyBytes_AS_STRING(mark), PyBytes_GET_SIZE(mark));
-        to += PyBytes_GET_SIZE(mark);
-    }
-    return mark_of(whole);
-}
-
-/* A row of what a member of a component refers to: marks, and for other members their places. */
-static PyObject *
-links_of(PyObject *node, PyObject *places, PyObject *below)
-{
-    PyObject *edges = FIELD(node, Node, edges);
-    PyObject *links = PyList_New(PyList_GET_SIZE(edges));
-    for (Py_ssize_t at = 0; links != NULL && at < PyList_GET_SIZE(edges); at++) {
-        PyObject *child = PyTuple_GET_ITEM(PyList_GET_ITEM(edges, at), 2), *link = child;
-        if (is_node(child)) {
-            PyObject *component = FIELD(child, Node, component);
-            link = FIELD(child, Node, mark);
-            if (link == Py_None) {
-                link = PyDict_GetItemWithError(places, child);
-            }
-            else if (component != Py_None && PyDict_SetItem(below, component, Py_None) < 0) {
-                link = NULL;
-            }
-        }
-        if (link == NULL) {
-            if (!PyErr_Occurred()) {
-                PyErr_SetString(PyExc_RuntimeError, "a node of a component refers to an open one outside");
-            }
-            Py_CLEAR(links);
-            break;
-        }
-        PyList_SET_ITEM(links, at, Py_NewRef(link));
-    }
-    return links;
-}
-
-/* The colours of a component's members after one more round. */
-static PyObject *
-recoloured(PyObject *members, PyObject *own, PyObject *links, PyObject *colours)
-{
-    Py_ssize_t count = PyList_GET_SIZE(members);
-    PyObject *next = PyList_New(count);
-    for (Py_ssize_t at = 0; next != NULL && at < count; at++) {
-        PyObject *row = PyList_GET_ITEM(links, at), *marks = PyList_New(PyList_GET_SIZE(row)), *mark = NULL;
-        for (Py_ssize_t edge = 0; marks != NULL && edge < PyList_GET_SIZE(row); edge++) {
-            PyObject *link = PyList_GET_ITEM(row, edge);
-            PyObject *known = PyBytes_Check(link) ? link : PyList_GET_ITEM(colours, PyLong_AsSsize_t(link));
-            PyList_SET_ITEM(marks, edge, Py_NewRef(known));
-        }
-        if (marks != NULL) {
-            mark = mark_with(PyList_GET_ITEM(members, at), PyList_GET_ITEM(own, at), marks);
-        }
-        Py_XDECREF(marks);
-        if (mark == NULL) {
-            Py_CLEAR(next);
-        }
-        else {
-            PyList_SET_ITEM(next, at, mark);
-        }
-    }
-    return next;
-}
-
-/* The digest of a whole component, without the `@`: of its colours, each once and sorted, after so many rounds. */
-static PyObject *
-digest_of_colours(PyObject *different, Py_ssize_t rounds)
-{
-    PyObject *sorted = PySequence_List(different), *empty = PyBytes_FromStringAndSize(NULL, 0), *digest = NULL;
-    if (sorted != NULL && empty != NULL && PyList_Sort(sorted) == 0) {
-        PyObject *whole = PyBytes_FromFormat("component %zd ", rounds);
-        for (Py_ssize_t at = 0; whole != NULL && at < PyList_GET_SIZE(sorted); at++) {
-            PyBytes_Concat(&whole, PyList_GET_ITEM(sorted, at));
-        }
-        PyObject *mark = mark_of(whole);
-        if (mark != NULL) {
-            digest = PyBytes_FromStringAndSize(PyBytes_AS_STRING(mark) + 1, PyBytes_GET_SIZE(mark) - 1);
-            Py_DECREF(mark);
-        }
-    }
-    Py_XDECREF(sorted);
-    Py_XDECREF(empty);
-    return digest;
-}
-
-/* Colours until no more members are told apart; then each gets its mark. */
-static int
-colour(PyObject *members, PyObject *own, PyObject *links, PyObject *component)
-{
-    PyObject *colours = Py_NewRef(own), *different = NULL;
-    Py_ssize_t count = PyList_GET_SIZE(members), told_apart = 0, rounds = 0;
-    int failed = 0;
-    /* the first colours: what each member is by itself */
-    PyObject *first = PyList_New(count);
-    for (Py_ssize_t at = 0; first != NULL && at < count; at++) {
-        PyObject *mark = mark_of(Py_NewRef(PyList_GET_ITEM(own, at)));
-        if (mark == NULL) {
-            Py_CLEAR(first);
-            break;
-        }
-        PyList_SET_ITEM(first, at, mark);
-    }
-    Py_SETREF(colours, first);
-    different = colours == NULL ? NULL : PySet_New(colours);
-    PyObject *marks_of_own = Py_XNewRef(colours);
-    while (different != NULL && PySet_GET_SIZE(different) != told_apart) {
-        told_apart = PySet_GET_SIZE(different);
-        PyObject *next = recoloured(members, marks_of_own, links, colours);
-        Py_SETREF(colours, next);
-        Py_SETREF(different, colours == NULL ? NULL : PySet_New(colours));
-        rounds++;
-    }
-    PyObject *whole = different == NULL ? NULL : digest_of_colours(different, rounds);
-    failed = whole == NULL;
-    for (Py_ssize_t at = 0; !failed && at < count; at++) {
-        PyObject *bytes = PyBytes_FromString("member ");
-        PyBytes_Concat(&bytes, PyList_GET_ITEM(colours, at));
-        PyBytes_Concat(&bytes, whole);
-        PyObject *mark = mark_of(bytes), *node = PyList_GET_ITEM(members, at);
-        failed = mark == NULL;
-        if (!failed) {
-            put(&FIELD(node, Node, mark), mark);
-            put(&FIELD(node, Node, component), Py_NewRef(component));
-        }
-    }
-    Py_XDECREF(marks_of_own);
-    Py_XDECREF(different);
-    Py_XDECREF(colours);
-    Py_XDECREF(whole);
-    return failed ? -1 : 0;
-}
-
-/* components.refine: settles nodes that reach each other. */
-static int
-refine(PyObject *members)
-{
-    Py_ssize_t count = PyList_GET_SIZE(members);
-    PyObject *places = PyDict_New(), *below = PyDict_New(), *rows = PyList_New(0);
-    PyObject *links = PyList_New(0), *own = PyList_New(0), *component = NULL;
-    int failed = places == NULL || below == NULL || rows == NULL || links == NULL || own == NULL;
-    for (Py_ssize_t at = 0; !failed && at < count; at++) {
-        PyObject *place = PyLong_FromSsize_t(at);
-        failed = place == NULL || PyDict_SetItem(places, PyList_GET_ITEM(members, at), place) < 0;
-        Py_XDECREF(place);
-    }
-    for (Py_ssize_t at = 0; !failed && at < count; at++) {
-        PyObject *node = PyList_GET_ITEM(members, at);
-        PyObject *row = links_of(node, places, below), *bytes = row == NULL ? NULL : own_bytes(node);
-        Py_ssize_t end = PyList_GET_SIZE(rows);
-        failed = bytes == NULL || PyList_Append(links, row) < 0 || PyList_Append(own, bytes) < 0 ||
-                 PyList_SetSlice(rows, end, end, FIELD(node, Node, rows)) < 0;
-        Py_XDECREF(row);
-        Py_XDECREF(bytes);
-    }
-    if (!failed) {
-        PyObject *children = PyDict_Keys(below);
-        component = children == NULL ? NULL : component_of(members, rows, children);
-        Py_XDECREF(children);
-        failed = component == NULL || colour(members, own, links, component) < 0;
-    }
-    Py_XDECREF(component);
-    Py_XDECREF(places);
-    Py_XDECREF(below);
-    Py_XDECREF(rows);
-    Py_XDECREF(links);
-    Py_XDECREF(own);
-    return failed ? -1 : 0;
-}
-
-/* Settles a node that reaches no open one. 1: it reaches itself, and so is a component to be coloured. */
-static int
-settle_one(PyObject *node)
-{
-    PyObject *edges = FIELD(node, Node, edges);
-    Py_ssize_t count = PyList_GET_SIZE(edges);
-    PyObject *marks = PyList_New(count), *below = PyDict_New();
-    int result = marks == NULL || below == NULL ? -1 : 0;
-    for (Py_ssize_t at = 0; result == 0 && at < count; at++) {
-        PyObject *child = PyTuple_GET_ITEM(PyList_GET_ITEM(edges, at), 2), *mark = child;
-        if (is_node(child)) {
-            mark = FIELD(child, Node, mark);
-            PyObject *component = FIELD(child, Node, component);
-            if (mark == Py_None) {
-                result = 1;
-                break;
-            }
-            if (component != Py_None && PyDict_SetItem(below, component, Py_None) < 0) {
-                result = -1;
-                break;
-            }
-        }
-        PyList_SET_ITEM(marks, at, Py_NewRef(mark));
-    }
-    if (result == 0) {
-        PyObject *own = own_bytes(node), *mark = own == NULL ? NULL : mark_with(node, own, marks);
-        PyObject *children = mark == NULL ? NULL : PyDict_Keys(below), *alone = PyList_New(1), *component = NULL;
-        if (children != NULL && alone != NULL) {
-            PyList_SET_ITEM(alone, 0, Py_NewRef(node));
-            component = component_of(alone, FIELD(node, Node, rows), children);
-        }
-        if (component == NULL) {
-            Py_XDECREF(mark);
-            result = -1;
-        }
-        else {
-            put(&FIELD(node, Node, mark), mark);
-            put(&FIELD(node, Node, component), component);
-        }
-        Py_XDECREF(own);
-        Py_XDECREF(children);
-        Py_XDECREF(alone);
-    }
-    Py_XDECREF(marks);
-    Py_XDECREF(below);
-    return result;
-}
-
-/* One node on the way down: where it stands among those met, the lowest that it reaches, the next edge to look at. */
-typedef struct {
-    PyObject *node;
-    Py_ssize_t index, lowest, next;
-} Visit;
-
-/* Settles a strongly connected component: all open nodes from a node on. */
-static int
-settle_component(PyObject *open_nodes, Py_ssize_t first)
-{
-    Py_ssize_t count = PyList_GET_SIZE(open_nodes);
-    PyObject *members = PyList_GetSlice(open_nodes, first, count);
-    int result = members == NULL || PyList_SetSlice(open_nodes, first, count, NULL) < 0 ? -1 : 1;
-    if (result == 1 && count - first == 1) {
-        result = settle_one(PyList_GET_ITEM(members, 0));
-    }
-    if (result == 1) {
-        result = PyList_Reverse(members) < 0 ? -1 : refine(members); /* the last that was met comes first */
-    }
-    Py_XDECREF(members);
-    return result;
-}
-
-static int
-met(PyObject *node, Py_ssize_t index)
-{
-    PyObject *number = PyLong_FromSsize_t(index);
-    if (number == NULL) {
-        return -1;
-    }
-    put(&FIELD(node, Node, index), number);
-    return 0;
-}
-
-/* components.settle_digests: Tarjan's algorithm. A node's place among the open ones is found by its index. */
-static int
-settle_below(PyObject *root)
-{
-    Py_ssize_t room = 64, depth = 0, counter = 0;
-    Visit *visits = PyMem_Malloc(room * sizeof(Visit));
-    PyObject *open_nodes = PyList_New(0);
-    /* For the n-th node met: where it stood in open_nodes when it was. */
-    Py_ssize_t *places = PyMem_Malloc(room * sizeof(Py_ssize_t)), places_room = room;
-    int failed = visits == NULL || places == NULL || open_nodes == NULL || met(root, 0) < 0 ||
-                 PyList_Append(open_nodes, root) < 0;
-    if (!failed) {
-        places[0] = 0;
-        visits[depth++] = (Visit){root, 0, 0, 0};
-    }
-    while (!failed && depth > 0) {
-        Visit *visit = &visits[depth - 1];
-        PyObject *edges = FIELD(visit->node, Node, edges), *entered = NULL;
-        while (visit->next < PyList_GET_SIZE(edges)) {
-            PyObject *child = PyTuple_GET_ITEM(PyList_GET_ITEM(edges, visit->next), 2);
-            visit->next++;
-            if (!is_node(child) || FIELD(child, Node, mark) != Py_None) {
-                continue;
-            }
-            Py_ssize_t index = PyLong_AsSsize_t(FIELD(child, Node, index));
-            if (index < 0) {
-                entered = child;
-                break;
-            }
-            if (index < visit->lowest) {
-                visit->lowest = index;
-            }
-        }
-        if (entered != NULL) {
-            counter++;
-            if (depth == room) {
-                room *= 2;
-                Visit *more = PyMem_Realloc(visits, room * sizeof(Visit));
-                failed = more == NULL;
-                visits = more == NULL ? visits : more;
-            }
-            if (counter == places_room) {
-                places_room *= 2;
-                Py_ssize_t *more = PyMem_Realloc(places, places_room * sizeof(Py_ssize_t));
-                failed |= more == NULL;
-                places = more == NULL ? places : more;
-            }
-            failed = failed || met(entered, counter) < 0;
-            if (!failed) {
-                places[counter] = PyList_GET_SIZE(open_nodes);
-                visits[depth++] = (Visit){entered, counter, counter, 0};
-                failed = PyList_Append(open_nodes, entered) < 0;
-            }
-            continue;
-        }
-        depth--;
-        if (visit->lowest == visit->index) {
-            failed = settle_component(open_nodes, places[visit->index]) < 0;
-        }
-        else if (visit->lowest < visits[depth - 1].lowest) {
-            visits[depth - 1].lowest = visit->lowest;
-        }
-    }
-    PyMem_Free(visits);
-    PyMem_Free(places);
-    Py_XDECREF(open_nodes);
-    return failed ? -1 : 0;
-}
+#include "_settle.h"
 
 /* ---- what later walks take over ---- */
 
@@ -1908,9 +1448,10 @@ make_constants(PyObject *module)
     TEXT(text_functools, "functools")
     TEXT(text_args, "__args__")
     TEXT(text_origin, "__origin__")
-    TEXT(text_plain_name, "__name__")
     TEXT(text_underscore_name, "_name")
     TEXT(text_member, ".")
+    TEXT(text_copy, "copy")
+    TEXT(text_update, "update")
     TEXT(text_bases, "__bases__")
     TEXT(text_mro, "__mro__")
     TEXT(text_flags, "__flags__")
@@ -1949,11 +1490,8 @@ make_constants(PyObject *module)
     mapping_kind = PyLong_FromLong(1);
     name_kind = PyLong_FromLong(2);
     class_kind = PyLong_FromLong(7);
-    thirty_two = PyLong_FromLong(32);
-    digest_size_names = Py_BuildValue("(s)", "digest_size");
     text_none_bytes = PyBytes_FromString("N0:");
-    return true_bytes && false_bytes && zero && class_kind && refers && mapping_kind && name_kind && thirty_two &&
-                   digest_size_names && text_none_bytes
+    return true_bytes && false_bytes && zero && class_kind && refers && mapping_kind && name_kind && text_none_bytes
                ? 0
                : -1;
 }
