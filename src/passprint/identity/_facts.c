@@ -631,6 +631,19 @@ leave_docstring_out(PyCodeObject *code, unsigned char *text, Py_ssize_t length, 
     return count - 1;
 }
 
+/* The code less its inline caches, which are empty, and as many as the instructions before them have. */
+static Py_ssize_t
+copy_without_caches(char *to, const char *text, Py_ssize_t length)
+{
+    Py_ssize_t kept = 0;
+    for (Py_ssize_t at = 0; at + 1 < length; at += 2) {
+        to[kept] = text[at];
+        to[kept + 1] = text[at + 1];
+        kept += (text[at] | text[at + 1]) != 0 ? 2 : 0;
+    }
+    return kept;
+}
+
 static int
 has_only_text(PyObject *names)
 {
@@ -664,12 +677,16 @@ pack_code(Reading *reading, PyCodeObject *code, PyObject *text)
         constants = PyMem_Malloc(count * sizeof(PyObject *));
         failed = constants == NULL;
     }
-    if (failed || put_bytes(out, PyBytes_AS_STRING(text), length) < 0) {
+    char *to = failed ? NULL : next_bytes(out, length);
+    if (to == NULL) {
         if (constants != few) {
             PyMem_Free(constants);
         }
         return FAILED;
     }
+    length = copy_without_caches(to, PyBytes_AS_STRING(text), length);
+    out->size = start + length;
+    set_size(out, start, length);
     memcpy(constants, &PyTuple_GET_ITEM(code->co_consts, 0), count * sizeof(PyObject *));
     count = leave_docstring_out(code, (unsigned char *)out->data + start, length / 2, constants, count);
     PyObject *table = code->co_exceptiontable;

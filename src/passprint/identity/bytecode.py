@@ -32,6 +32,7 @@ from passprint.identity.opcodes import (
     move_constants,
     read_chains,
     read_instructions,
+    without_caches,
 )
 from passprint.identity.record import Record
 
@@ -310,7 +311,7 @@ def read_facts_in_python(code: CodeType) -> CodeFacts:
             code.co_varnames,
             code.co_freevars,
             code.co_cellvars,
-            counted,
+            without_caches(counted),
             code.co_exceptiontable,
             _split_consts(consts, nested),
         )
