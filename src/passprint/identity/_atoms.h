@@ -106,9 +106,9 @@ put_atom(Out *out, PyObject *value)
     return 1;
 }
 
-/* A tuple of such values. 1: it holds others. */
+/* A sequence of such values, given as a tuple. 1: it holds others. */
 static int
-put_tuple(Out *out, PyObject *value)
+put_tuple(Out *out, char tag, PyObject *value)
 {
     Out items;
     start(&items);
@@ -117,7 +117,7 @@ put_tuple(Out *out, PyObject *value)
         result = put_atom(&items, PyTuple_GET_ITEM(value, at));
     }
     if (result == 0) {
-        result = put_frame(out, '(', items.data, items.size);
+        result = put_frame(out, tag, items.data, items.size);
     }
     finish(&items);
     return result;

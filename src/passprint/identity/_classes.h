@@ -96,8 +96,10 @@ head_of_class(PyObject *object, PyObject *node, PyObject *hints)
 #if PY_VERSION_HEX >= 0x030E0000
     PyObject *held = failed ? NULL : PyObject_CallOneArg(held_hints, object), *lazy = NULL;
     failed = held == NULL;
-    if (!failed && held != Py_None && PyDict_CheckExact(held)) {
-        failed = put_hints_of(&out, held) < 0;
+    if (!failed && held != Py_None) {
+        PyObject *plain = PyDict_New();
+        failed = plain == NULL || PyDict_Update(plain, held) < 0 || put_hints_of(&out, plain) < 0;
+        Py_XDECREF(plain);
     }
     else if (!failed) {
         lazy = PyObject_CallOneArg(lazy_hints, object);
@@ -332,6 +334,40 @@ read_field(PyObject *walk, PyObject *field, PyObject *node)
     return failed ? -1 : 0;
 }
 
+/* value_kinds.expand_dict: an item is a node of its own, with the key and the value. */
+static int
+read_dict(PyObject *walk, PyObject *object, PyObject *node)
+{
+    PyObject *content = PyDict_Copy(object), *key, *value;
+    Py_ssize_t position = 0;
+    if (content == NULL ||
+        append_row(FIELD(walk, Walk, slots), PyTuple_Pack(3, mapping_kind, object, content)) < 0) {
+        Py_XDECREF(content);
+        return -1;
+    }
+    int failed = 0;
+    while (!failed && PyDict_Next(content, &position, &key, &value)) {
+        PyObject *pair = copied(node_template, 0), *label = NULL;
+        if (pair != NULL) {
+            put(&FIELD(pair, Node, kind), Py_NewRef(text_item));
+            put(&FIELD(pair, Node, edges), PyList_New(0));
+        }
+        failed = pair == NULL || FIELD(pair, Node, edges) == NULL ||
+                 append_edge(pair, text_empty, text_key, child_of(walk, key), key) < 0 ||
+                 append_edge(pair, text_empty, text_value, child_of(walk, value), value) < 0;
+        int is_no_text = failed || PyUnicode_CheckExact(key) || PyLong_CheckExact(key) ? 0 : is_no_atom(key);
+        failed = failed || is_no_text < 0;
+        if (!failed) {
+            label = is_no_text ? PyObject_GetAttr((PyObject *)Py_TYPE(key), text_qualname) : PyObject_Repr(key);
+        }
+        failed = label == NULL || append_edge(node, text_bracket, label, Py_NewRef(pair), value) < 0;
+        Py_XDECREF(label);
+        Py_XDECREF(pair);
+    }
+    Py_DECREF(content);
+    return failed ? -1 : 0;
+}
+
 /* Expands a node that is no function's. 1: Python has to. */
 static int
 expand_other(PyObject *walk, PyObject *handler, PyObject *object, PyObject *node)
@@ -342,6 +378,9 @@ expand_other(PyObject *walk, PyObject *handler, PyObject *object, PyObject *node
     }
     if (way == expand_field) {
         return read_field(walk, object, node);
+    }
+    if (way == expand_dict && PyDict_CheckExact(object)) {
+        return read_dict(walk, object, node);
     }
     if (way == expand_wrapping) {
         return read_wrapper(walk, object, node);

@@ -637,9 +637,10 @@ copy_without_caches(char *to, const char *text, Py_ssize_t length)
 {
     Py_ssize_t kept = 0;
     for (Py_ssize_t at = 0; at + 1 < length; at += 2) {
-        to[kept] = text[at];
-        to[kept + 1] = text[at + 1];
-        kept += (text[at] | text[at + 1]) != 0 ? 2 : 0;
+        unsigned short word;
+        memcpy(&word, text + at, 2);
+        memcpy(to + kept, &word, 2);
+        kept += 2 * (word != 0);
     }
     return kept;
 }

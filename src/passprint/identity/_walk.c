@@ -28,7 +28,7 @@
     X(code_facts) X(class_leaf) X(builtin_leaf) X(tuple_leaf) X(descriptor_leaf) X(atom_encoder)                   \
     X(identifies_itself) X(held_hints) X(lazy_hints) X(gather) X(seed) X(named_classes)                             \
     X(enum_type) X(uncounted_names) X(ignored_names) X(expand_class) X(expand_field) X(expand_wrapping)            \
-    X(expand_property) X(seed_hashed) X(nothing_hashed)
+    X(expand_property) X(expand_dict) X(list_leaf) X(seed_hashed) X(nothing_hashed)
 
 #define DECLARE(name) static PyObject *name;
 GIVEN(DECLARE)
@@ -62,6 +62,7 @@ static PyObject *text_flags, *text_annotations, *text_annotations_cache, *text_p
 static PyObject *text_ignore, *text_empty, *text_func, *text_function, *text_fget, *text_fset, *text_fdel;
 static PyObject *text_field_name, *text_field_type, *text_init, *text_repr, *text_hash, *text_compare, *text_kw_only;
 static PyObject *text_metadata, *text_dataclasses, *text_missing, *text_default, *text_default_factory, *class_kind;
+static PyObject *text_item, *text_key, *text_value, *text_bracket, *items_kind;
 
 static void
 put(PyObject **field, PyObject *value) /* takes the reference */
@@ -305,7 +306,7 @@ leaf_of_tuple(PyObject *walk, PyObject *object)
 {
     Out out;
     start(&out);
-    int result = put_tuple(&out, object);
+    int result = put_tuple(&out, '(', object);
     if (result != 1) {
         return bytes_of(&out, result < 0);
     }
@@ -315,6 +316,64 @@ leaf_of_tuple(PyObject *walk, PyObject *object)
         return NULL;
     }
     return result ? Py_NewRef(Py_None) : PyObject_CallFunctionObjArgs(tuple_leaf, walk, object, NULL);
+}
+
+/* value_kinds.tuple_leaf, of a frozenset: its items' bytes are sorted. */
+static PyObject *
+leaf_of_frozenset(PyObject *walk, PyObject *object)
+{
+    PyObject *items = PySequence_List(object);
+    int result = items == NULL ? -1 : 0;
+    for (Py_ssize_t at = 0; result == 0 && at < PyList_GET_SIZE(items); at++) {
+        Out out;
+        start(&out);
+        result = put_atom(&out, PyList_GET_ITEM(items, at));
+        PyObject *bytes = result == 0 ? PyBytes_FromStringAndSize(out.data, out.size) : NULL;
+        finish(&out);
+        if (result == 0) {
+            result = bytes == NULL || PyList_SetItem(items, at, bytes) < 0 ? -1 : 0;
+        }
+    }
+    if (result == 0) {
+        result = PyList_Sort(items);
+    }
+    PyObject *leaf = NULL;
+    if (result == 0) {
+        Out inner, out;
+        start(&inner);
+        start(&out);
+        int failed = 0;
+        for (Py_ssize_t at = 0; !failed && at < PyList_GET_SIZE(items); at++) {
+            PyObject *item = PyList_GET_ITEM(items, at);
+            failed = put_bytes(&inner, PyBytes_AS_STRING(item), PyBytes_GET_SIZE(item)) < 0;
+        }
+        failed = failed || put_frame(&out, 'z', inner.data, inner.size) < 0;
+        finish(&inner);
+        leaf = bytes_of(&out, failed);
+    }
+    Py_XDECREF(items);
+    return result == 1 ? PyObject_CallFunctionObjArgs(tuple_leaf, walk, object, NULL) : leaf;
+}
+
+/* value_kinds.list_leaf, of a list. */
+static PyObject *
+leaf_of_list(PyObject *walk, PyObject *object)
+{
+    PyObject *slots = FIELD(walk, Walk, slots), *items = PyList_AsTuple(object);
+    if (items == NULL) {
+        return NULL;
+    }
+    Out out;
+    start(&out);
+    int result = object == FIELD(slots, Slots, root) ? 1 : put_tuple(&out, '[', items);
+    if (result != 0) {
+        finish(&out);
+        Py_DECREF(items);
+        return result < 0 ? NULL : PyObject_CallFunctionObjArgs(list_leaf, walk, object, NULL);
+    }
+    PyObject *row = PyTuple_Pack(3, items_kind, object, items);
+    Py_DECREF(items);
+    return bytes_of(&out, append_row(slots, row) < 0);
 }
 
 /* code_kinds.generated_leaf */
@@ -333,7 +392,7 @@ leaf_of_generated(PyObject *walk, PyFunctionObject *function)
     start(&inner);
     int result = put_text_of(&inner, function->func_name);
     if (result == 0 && held != NULL && PyTuple_GET_SIZE(held) > 0) {
-        result = put_tuple(&inner, held);
+        result = put_tuple(&inner, '(', held);
     }
     if (result != 0) {
         finish(&inner);
@@ -551,6 +610,12 @@ child_by_key(PyObject *walk, PyObject *object, PyObject *key)
     }
     else if (read == tuple_leaf && PyTuple_CheckExact(object)) {
         leaf = leaf_of_tuple(walk, object);
+    }
+    else if (read == tuple_leaf && PyFrozenSet_CheckExact(object)) {
+        leaf = leaf_of_frozenset(walk, object);
+    }
+    else if (read == list_leaf && PyList_CheckExact(object)) {
+        leaf = leaf_of_list(walk, object);
     }
     else if (read == descriptor_leaf) {
         leaf = leaf_of_descriptor(walk, object);
@@ -1479,6 +1544,10 @@ make_constants(PyObject *module)
     TEXT(text_missing, "MISSING")
     TEXT(text_default, "default")
     TEXT(text_default_factory, "default_factory")
+    TEXT(text_item, "item")
+    TEXT(text_key, "key")
+    TEXT(text_value, "value")
+    TEXT(text_bracket, "[")
 #undef TEXT
     if (text_none_bytes != NULL) {
         return 0;
@@ -1490,8 +1559,9 @@ make_constants(PyObject *module)
     mapping_kind = PyLong_FromLong(1);
     name_kind = PyLong_FromLong(2);
     class_kind = PyLong_FromLong(7);
+    items_kind = PyLong_FromLong(3);
     text_none_bytes = PyBytes_FromString("N0:");
-    return true_bytes && false_bytes && zero && class_kind && refers && mapping_kind && name_kind && text_none_bytes
+    return true_bytes && false_bytes && zero && class_kind && items_kind && refers && mapping_kind && name_kind && text_none_bytes
                ? 0
                : -1;
 }

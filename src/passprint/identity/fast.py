@@ -56,6 +56,8 @@ else:
             "class_leaf": class_kinds.class_leaf,
             "builtin_leaf": code_kinds.builtin_leaf,
             "tuple_leaf": value_kinds.tuple_leaf,
+            "list_leaf": value_kinds.list_leaf,
+            "expand_dict": value_kinds.expand_dict,
             "descriptor_leaf": code_kinds.descriptor_leaf,
             "atom_encoder": atom_encoder,
             "enum_type": EnumType,

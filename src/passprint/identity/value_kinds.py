@@ -23,7 +23,7 @@ def tuple_leaf(walk: Walk, value: tuple[Any, ...]) -> bytes | None:
     return canonical(value) if is_flat(value) else None
 
 
-def _list_leaf(walk: Walk, value: Any) -> bytes | None:
+def list_leaf(walk: Walk, value: Any) -> bytes | None:
     if not is_flat(value):
         return None
     walk.slots.items(value, tuple(value))
@@ -59,7 +59,7 @@ def _expand_set(walk: Walk, value: Any, node: Node) -> None:
         node.add("[", "item", walk.child(item), item)
 
 
-def _expand_dict(walk: Walk, value: Any, node: Node) -> None:
+def expand_dict(walk: Walk, value: Any, node: Node) -> None:
     content = dict(value)
     walk.slots.mapping(value, content)
     for key, item in content.items():
@@ -171,7 +171,7 @@ def _read_plain(base: Any) -> Expand:
 
 
 _BASES: tuple[tuple[type, Expand], ...] = (
-    (dict, _expand_dict),
+    (dict, expand_dict),
     (list, _expand_sequence),
     (tuple, lambda walk, value, node: _expand_sequence(walk, tuple(value), node)),
     (set, _expand_set),
@@ -235,11 +235,11 @@ _MODULE = Handler("module", _expand_module, _module_leaf)
 HANDLERS.update(
     {
         tuple: Handler("tuple", _expand_sequence, tuple_leaf),
-        list: Handler("list", _expand_sequence, _list_leaf),
-        set: Handler("set", _expand_set, _list_leaf),
+        list: Handler("list", _expand_sequence, list_leaf),
+        set: Handler("set", _expand_set, list_leaf),
         frozenset: Handler("frozenset", _expand_set, tuple_leaf),
-        dict: Handler("dict", _expand_dict),
-        MappingProxyType: Handler("dict", _expand_dict),
+        dict: Handler("dict", expand_dict),
+        MappingProxyType: Handler("dict", expand_dict),
         slice: Handler(
             "slice",
             lambda walk, v, node: _expand_sequence(walk, (v.start, v.stop, v.step), node),
