@@ -91,16 +91,17 @@ argument(const unsigned char *text, Py_ssize_t position)
 
 enum { DEPTH = 16 };
 
-/* The chains that start at a global name. */
+/* The chains that start at a global name; says also whether the code imports. */
 static int
-read_chains(Reading *reading, const unsigned char *text, Py_ssize_t length, PyObject *names)
+read_chains(Reading *reading, const unsigned char *text, Py_ssize_t length, PyObject *names, int *imports)
 {
     PyObject *chain[DEPTH];
     unsigned char alone[256] = {0}; /* names that were met without attributes */
     Py_ssize_t at = 0, known = PyTuple_GET_SIZE(names);
     while (at < length) {
-        int kind = kinds[text[2 * at]];
+        int op = text[2 * at], kind = kinds[op];
         if (!(kind & NAME)) {
+            *imports |= op == import_name;
             at++;
             continue;
         }
@@ -726,10 +727,7 @@ read_into(Reading *reading, PyCodeObject *code)
     }
     const unsigned char *ops = (const unsigned char *)PyBytes_AS_STRING(text);
     Py_ssize_t length = PyBytes_GET_SIZE(text) / 2, count;
-    int result = read_chains(reading, ops, length, code->co_names), imports = 0;
-    for (Py_ssize_t at = 0; !imports && at < length; at++) {
-        imports = ops[2 * at] == import_name;
-    }
+    int imports = 0, result = read_chains(reading, ops, length, code->co_names, &imports);
     int takes = result == DONE && has_getattr(code->co_names);
     if (result == DONE && (imports || takes)) {
         Step *steps = read_steps(ops, length, &count);
