@@ -8,7 +8,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 import pytest
@@ -304,17 +304,98 @@ def test_an_earlier_answer_is_taken_over() -> None:
     )
 
 
-@pytest.mark.parametrize("module", [*PACKAGES, *TORCH])
+def _below(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            yield from _below(const)
+
+
+def _compare_facts(code: CodeType) -> None:
+    from passprint.identity import _facts
+
+    in_c, in_python = _facts.read_facts(code), bytecode.read_facts_in_python(code)
+    for name in ("payload", "chains", "imports", "computed"):
+        assert getattr(in_c, name) == getattr(in_python, name), (name, code)
+    assert [type(one) for one in in_c.imports] == [type(one) for one in in_python.imports]
+
+
+@pytest.mark.parametrize(
+    "module",
+    [*PACKAGES, *TORCH, "dataclasses", "inspect", "tarfile", "typing", "ast"],
+)
 def test_code(module: str) -> None:
+    found = 0
     for value in _named(module):
         for one in (value, *vars(value).values()):
             if isinstance(one, FunctionType):
-                in_python = bytecode.read_code_in_python(one.__code__)
-                in_c = bytecode.read_code(one.__code__)
-                assert in_python[0] == in_c[0]
-                assert list(in_python[1]) == list(in_c[1])
-                assert in_python[3] == in_c[3]
-                assert [inner.payload for inner in in_python[2]] == [inner.payload for inner in in_c[2]]
+                for code in _below(one.__code__):
+                    _compare_facts(code)
+                    found += 1
+    assert found > 5
+
+
+IMPORTS = (
+    "import a",
+    "import a.b.c",
+    "import a.b as c; c.d; c.e.f",
+    "import a.b.c; a.b.c.d(); a.x",
+    "from a import b, c as d; b.e; print(d)",
+    "from . import a",
+    "from ..a.b import c; c(); c.d",
+    "import a; g = lambda: a.b",
+    "import a; a = 2; del a",
+    "import a.b; a; x, a = 1, 2; return a, x",
+    "getattr(a.b, 'c')(1)",
+    "getattr(a.b, 'c', None).d",
+    "getattr(a, x); getattr(x, 'c'); getattr(a, 'b' + x)",
+    "'doc'; return 'doc', None, 1",
+    "'doc'",
+    "return 1.5, -0.0, 1e400, 1e400 - 1e400, 2j, b'x', ..., 10**40, -(10**40), 2**31, -(2**31), -(2**31) - 1",
+    "return x in {1, 2}, x in ('a', None, (1, 2.5, frozenset())), {'a': (1, {2})}",
+    "return [y for y in x if z], {k: v for k, v in x}, (lambda q, *r, s=1, **t: (q, r, s, t, x))",
+    "x.é = 'é\\udc80'; ω.б",
+    "class A(B):\n  'doc'\n  def m(self): return __class__, x",
+    "a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q.r.s.t",
+)
+
+
+@pytest.mark.parametrize("text", IMPORTS)
+@pytest.mark.parametrize("doc", ["", "'a docstring'\n", "x, y\n"])
+@pytest.mark.parametrize("head", ["def f(x=1, *, z=2):", "async def f(x, *y, **z):", "class f:"])
+def test_written_code(text: str, doc: str, head: str) -> None:
+    if "return" in text and head.startswith("class"):
+        text = text.replace("return", "x =", 1) if text.startswith("return") else "pass"
+    body = f"{doc}{text}".replace("\n", "\n  ")
+    for code in _below(compile(f"{head}\n  {body}\n", "<text>", "exec")):
+        _compare_facts(code)
+
+
+def test_code_with_much_in_it() -> None:
+    many = "\n".join([f" n{i}.a{i}; {i + 1000}; 't{i}'; import m{i}.s; v{i} = m{i}.s.q" for i in range(300)])
+    for doc in ("", " 'doc'\n"):
+        for code in _below(compile(f"def f(x):\n{doc}{many}\n return getattr(x, 'y')", "<text>", "exec")):
+            _compare_facts(code)
+
+
+def test_code_made_by_hand() -> None:
+    class Text(str):
+        """Not exactly text."""
+
+    code = ping.__code__
+    for made in (
+        code.replace(co_name=Text("x")),
+        code.replace(co_consts=(*code.co_consts, frozenset({1, "a"}), (1, float("nan")))),
+        code.replace(co_names=(*code.co_names, "getattr")),
+    ):
+        _compare_facts(made)
+
+
+def test_facts_are_remembered() -> None:
+    facts = bytecode.code_facts(ping.__code__)
+    assert bytecode.code_facts(ping.__code__) is facts
+    bytecode.forget_facts()
+    assert bytecode.code_facts(ping.__code__) is not facts
 
 
 def test_what_c_is_given_is_checked() -> None:

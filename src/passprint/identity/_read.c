@@ -8,7 +8,6 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
-#include <marshal.h>
 
 #ifdef Py_GIL_DISABLED
 #error "without the global lock, passprint reads in Python"
@@ -183,148 +182,6 @@ is_plain(PyObject *module, PyObject *value)
     return all < 0 ? NULL : PyBool_FromLong(all);
 }
 
-/* What Python hands over to read_code. */
-enum { COUNTED = 0, CODE_FACTS = 1, CANONICAL = 2, PACK = 3, HELPERS = 4 };
-
-/* The constants as they are packed: the plain ones with None in the places of others, and `(place, kind, bytes)` for
-   those. The facts of code among them are appended to `nested`. */
-static PyObject *
-split_constants(PyObject *constants, PyObject *nested, PyObject *helpers)
-{
-    int all = plain(constants);
-    if (all != 0) {
-        return all < 0 ? NULL : Py_BuildValue("(O())", constants);
-    }
-    Py_ssize_t count = PyTuple_GET_SIZE(constants);
-    PyObject *kept = PyTuple_New(count), *others = PyList_New(0), *result = NULL;
-    int failed = kept == NULL || others == NULL;
-    for (Py_ssize_t at = 0; !failed && at < count; at++) {
-        PyObject *constant = PyTuple_GET_ITEM(constants, at), *bytes;
-        const char *kind = "data";
-        int is_kept = plain(constant);
-        PyTuple_SET_ITEM(kept, at, Py_NewRef(is_kept > 0 ? constant : Py_None));
-        failed = is_kept < 0;
-        if (is_kept != 0) {
-            continue;
-        }
-        if (PyCode_Check(constant)) {
-            PyObject *facts = PyObject_CallOneArg(PyTuple_GET_ITEM(helpers, CODE_FACTS), constant);
-            kind = "code";
-            bytes = facts == NULL || PyList_Append(nested, facts) < 0 ? NULL
-                                                                      : PyObject_GetAttrString(facts, "payload");
-            Py_XDECREF(facts);
-        }
-        else {
-            bytes = PyObject_CallOneArg(PyTuple_GET_ITEM(helpers, CANONICAL), constant);
-        }
-        PyObject *other = bytes == NULL ? NULL : Py_BuildValue("(nsN)", at, kind, bytes);
-        failed = other == NULL || PyList_Append(others, other) < 0;
-        Py_XDECREF(other);
-    }
-    if (!failed) {
-        PyObject *listed = PyList_AsTuple(others);
-        result = listed == NULL ? NULL : PyTuple_Pack(2, kept, listed);
-        Py_XDECREF(listed);
-    }
-    Py_XDECREF(kept);
-    Py_XDECREF(others);
-    return result;
-}
-
-/* The code and constants that count: those of the code object, or where a docstring is to be left out what Python makes
-   of them. `(text, constants)` */
-static PyObject *
-counted_parts(PyCodeObject *code, PyObject *text, int asks_always, PyObject *helpers)
-{
-    int has_text = (code->co_flags & CO_OPTIMIZED) && PyTuple_GET_SIZE(code->co_consts) > 0 &&
-                   PyUnicode_CheckExact(PyTuple_GET_ITEM(code->co_consts, 0));
-    if (asks_always || has_text) {
-        return PyObject_CallFunctionObjArgs(PyTuple_GET_ITEM(helpers, COUNTED), (PyObject *)code, text, NULL);
-    }
-    return PyTuple_Pack(2, text, code->co_consts);
-}
-
-static PyObject *
-pack_code(PyCodeObject *code, PyObject *counted, PyObject *constants, int uncounted_flags, PyObject *helpers)
-{
-    PyObject *locals = PyCode_GetVarnames(code), *free = PyCode_GetFreevars(code), *cells = PyCode_GetCellvars(code);
-    PyObject *whole = NULL, *packed = NULL;
-    if (locals != NULL && free != NULL && cells != NULL) {
-        whole = Py_BuildValue("(OiiiiOOOOOOO)", code->co_name, code->co_argcount, code->co_posonlyargcount,
-                              code->co_kwonlyargcount, code->co_flags & ~uncounted_flags, code->co_names, locals, free,
-                              cells, counted, code->co_exceptiontable, constants);
-    }
-    if (whole != NULL) {
-        packed = PyMarshal_WriteObjectToString(whole, 2);
-        if (packed == NULL && PyErr_ExceptionMatches(PyExc_ValueError)) {
-            PyErr_Clear();
-            packed = PyObject_CallOneArg(PyTuple_GET_ITEM(helpers, PACK), whole);
-        }
-    }
-    Py_XDECREF(whole);
-    Py_XDECREF(locals);
-    Py_XDECREF(free);
-    Py_XDECREF(cells);
-    return packed;
-}
-
-/* Whether the code takes attributes with getattr, or imports. */
-static int
-takes_steps(PyObject *text, PyObject *names, int import_code)
-{
-    for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(names); at++) {
-        if (PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, at), "getattr") == 0) {
-            return 1;
-        }
-    }
-    const unsigned char *ops = (const unsigned char *)PyBytes_AS_STRING(text);
-    for (Py_ssize_t at = 0; at + 1 < PyBytes_GET_SIZE(text); at += 2) {
-        if (ops[at] == import_code) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-static PyObject *
-read_code(PyObject *module, PyObject *args)
-{
-    PyObject *given, *table, *helpers;
-    int import_code, uncounted_flags, asks_always;
-    if (!PyArg_ParseTuple(args, "O!SiipO!", &PyCode_Type, &given, &table, &import_code, &uncounted_flags,
-                          &asks_always, &PyTuple_Type, &helpers)) {
-        return NULL;
-    }
-    if (PyBytes_GET_SIZE(table) != 256 || PyTuple_GET_SIZE(helpers) != HELPERS) {
-        PyErr_SetString(PyExc_TypeError, "read_code takes code, a table of 256 bytes, and four helpers");
-        return NULL;
-    }
-    PyCodeObject *code = (PyCodeObject *)given;
-    PyObject *text = PyCode_GetCode(code), *nested = PyList_New(0), *result = NULL;
-    PyObject *parts = text == NULL || nested == NULL ? NULL : counted_parts(code, text, asks_always, helpers);
-    if (parts != NULL && PyTuple_CheckExact(parts) && PyTuple_GET_SIZE(parts) == 2) {
-        PyObject *constants = split_constants(PyTuple_GET_ITEM(parts, 1), nested, helpers);
-        PyObject *payload = NULL, *chains = NULL;
-        if (constants != NULL) {
-            payload = pack_code(code, PyTuple_GET_ITEM(parts, 0), constants, uncounted_flags, helpers);
-        }
-        if (payload != NULL) {
-            chains = chains_in(text, code->co_names, (const unsigned char *)PyBytes_AS_STRING(table));
-        }
-        if (chains != NULL) {
-            int steps = takes_steps(text, code->co_names, import_code);
-            result = PyTuple_Pack(4, payload, chains, nested, steps ? Py_True : Py_False);
-        }
-        Py_XDECREF(constants);
-        Py_XDECREF(payload);
-        Py_XDECREF(chains);
-    }
-    Py_XDECREF(parts);
-    Py_XDECREF(text);
-    Py_XDECREF(nested);
-    return result;
-}
-
 static PyObject *
 read_holders(PyObject *module, PyObject *given)
 {
@@ -348,9 +205,6 @@ static PyMethodDef module_methods[] = {
     {"instructions", (PyCFunction)(void (*)(void))instructions, METH_FASTCALL,
      "instructions(text, table): every opcode with its whole argument."},
     {"is_plain", is_plain, METH_O, "is_plain(constant): whether a constant can be packed as it is."},
-    {"read_code", read_code, METH_VARARGS,
-     "read_code(code, table, import_code, uncounted_flags, asks_always, helpers): what a code object is, the chains of "
-     "names in it, the facts of nested code, and whether it has to be read step by step."},
     {"read_holders", read_holders, METH_O,
      "read_holders(function): its dict of attributes or None, and whether it has type hints."},
     {NULL, NULL, 0, NULL},

@@ -1,4 +1,4 @@
-from types import CodeType, FunctionType
+from types import FunctionType
 from typing import Any
 
 def read_chains(text: bytes, names: tuple[str, ...], table: bytes, /) -> dict[tuple[str, ...], None]:
@@ -12,17 +12,6 @@ def instructions(text: bytes, table: bytes, /) -> list[tuple[int, int]]:
 
 def is_plain(const: Any, /) -> bool:
     """Whether a constant can be packed as it is."""
-
-def read_code(
-    code: CodeType,
-    table: bytes,
-    import_code: int,
-    uncounted_flags: int,
-    asks_always: bool,
-    helpers: tuple[Any, ...],
-    /,
-) -> tuple[bytes, dict[tuple[str, ...], None], list[Any], bool]:
-    """What a code object is, its chains of names, the facts of nested code, whether it has to be read step by step."""
 
 def read_holders(function: FunctionType, /) -> tuple[dict[str, Any] | None, bool]:
     """A function's dict of attributes or None, and whether it has type hints."""

@@ -1,9 +1,10 @@
-/* The common steps of a walk, without a step of Python for each: looking an object up among those that were met,
-   reading a function, and digests of what does not go round in a circle.
+/* A walk, without a step of Python for each of its own: looking an object up among those that were met, reading
+   functions, classes and containers, and the digests of all.
 
-   The same as walk.py, code_kinds.py, reach.py, components.py and known.py do, which are used where this module was
-   not built; what is rare is left to them (a class, a dotted chain through modules, a cycle). `fast.py` hands over,
-   by `setup`, what is needed of them. Nodes are plain Python objects with slots; their fields are read in place.
+   The same as walk.py, class_kinds.py, code_kinds.py, reach.py, components.py and known.py do, which are used where
+   this module was not built; what is rare is left to them (enumerations, instances, modules that make what they are
+   asked for). `fast.py` hands over, by `setup`, what is needed of them. Nodes are plain Python objects with slots;
+   their fields are read in place. The headers without guards are parts of this file, one subject each.
 
    Written for CPython 3.11 to 3.14 with the global lock. */
 
@@ -11,6 +12,8 @@
 #include <Python.h>
 #include <marshal.h>
 #include <structmember.h>
+
+#include "_bytes.h"
 
 #ifdef Py_GIL_DISABLED
 #error "without the global lock, passprint walks in Python"
@@ -21,9 +24,12 @@
 /* Objects: one reference each, kept as long as the process runs. */
 #define GIVEN(X)                                                                                                   \
     X(node_type) X(node_template) X(component_type) X(component_template)                                          \
-    X(handlers) X(atoms) X(absent) X(unbound) X(empty_cell) X(unknowable) X(import_module) X(facts)     \
-    X(follow) X(add_more) X(add_unknowable) X(generated_leaf) X(expand_function) X(add_attributes)                 \
-    X(code_facts) X(class_leaf) X(builtin_leaf) X(identifies_itself) X(held_hints) X(lazy_hints) X(gather) X(blake2b) X(seed) X(named_classes)
+    X(handlers) X(atoms) X(absent) X(unbound) X(empty_cell) X(unknowable) X(import_module)               \
+    X(follow) X(import_in_python) X(check_computed) X(add_unknowable) X(generated_leaf) X(expand_function)                 \
+    X(code_facts) X(class_leaf) X(builtin_leaf) X(tuple_leaf) X(descriptor_leaf) X(atom_encoder)                   \
+    X(identifies_itself) X(held_hints) X(lazy_hints) X(gather) X(seed) X(named_classes)                             \
+    X(enum_type) X(uncounted_names) X(ignored_names) X(expand_class) X(expand_field) X(expand_wrapping)            \
+    X(expand_property) X(expand_dict) X(list_leaf) X(seed_hashed) X(nothing_hashed)
 
 #define DECLARE(name) static PyObject *name;
 GIVEN(DECLARE)
@@ -37,7 +43,8 @@ GIVEN(DECLARE)
     X(Component, rows) X(Handler, expand) X(Handler, kind) X(Handler, leaf) X(Slots, is_about_root)                \
     X(Slots, is_volatile) X(Slots, root) X(Slots, rows) X(Walk, leaves) X(Walk, nodes) X(Walk, origins)            \
     X(Walk, reaches_root) X(Walk, root) X(Walk, settled) X(Walk, slots) X(Walk, todo) X(Origin, label)             \
-    X(Origins, modules) X(CodeFacts, chains) X(CodeFacts, computed) X(CodeFacts, imports) X(CodeFacts, payload)
+    X(Origins, modules) X(ImportRef, module) X(ImportRef, level)          \
+    X(ImportRef, taken) X(ImportRef, uses) X(CodeFacts, chains) X(CodeFacts, computed) X(CodeFacts, imports) X(CodeFacts, payload)
 
 #define DECLARE(type, name) static Py_ssize_t at_##type##_##name;
 FIELDS(DECLARE)
@@ -49,9 +56,14 @@ static PyTypeObject *walk_class;
 static Py_ssize_t *template_fields[2], template_counts[2]; /* of nodes and of components */
 
 static PyObject *text_arrow, *text_argument, *text_repr_running, *text_name, *text_none_bytes, *text_args, *text_origin;
-static PyObject *true_bytes, *false_bytes, *zero, *refers, *mapping_kind, *name_kind, *digest_size_names, *thirty_two;
+static PyObject *true_bytes, *false_bytes, *zero, *refers, *mapping_kind, *name_kind, *text_copy, *text_update;
 static PyObject *text_digest, *text_of_module, *text_enter, *text_take_over, *text_dict, *text_module, *text_qualname;
-static PyObject *text_functools, *text_plain_name, *text_underscore_name, *text_member;
+static PyObject *text_functools, *text_underscore_name, *text_member, *text_bases, *text_mro;
+static PyObject *text_flags, *text_annotations, *text_annotations_cache, *text_params, *text_fields, *text_type;
+static PyObject *text_ignore, *text_empty, *text_func, *text_function, *text_fget, *text_fset, *text_fdel;
+static PyObject *text_field_name, *text_field_type, *text_init, *text_repr, *text_hash, *text_compare, *text_kw_only;
+static PyObject *text_metadata, *text_dataclasses, *text_missing, *text_default, *text_default_factory, *class_kind;
+static PyObject *text_item, *text_key, *text_value, *text_bracket, *items_kind;
 
 static void
 put(PyObject **field, PyObject *value) /* takes the reference */
@@ -80,70 +92,62 @@ attribute_or_null(PyObject *object, PyObject *name)
 
 /* ---- bytes ---- */
 
-/* `tag`, the payload's length, a colon, the payload. */
-static PyObject *
-framed(char tag, const char *payload, Py_ssize_t length)
-{
-    char before[32];
-    int taken = snprintf(before, sizeof(before), "%c%zd:", tag, length);
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, taken + length);
-    if (bytes != NULL) {
-        memcpy(PyBytes_AS_STRING(bytes), before, taken);
-        memcpy(PyBytes_AS_STRING(bytes) + taken, payload, length);
-    }
-    return bytes;
-}
+#include "_atoms.h"
 
 static PyObject *
 framed_text(char tag, PyObject *text)
 {
-    if (PyUnicode_IS_COMPACT_ASCII(text)) {
-        return framed(tag, (const char *)PyUnicode_1BYTE_DATA(text), PyUnicode_GET_LENGTH(text));
-    }
-    PyObject *encoded = PyUnicode_AsEncodedString(text, "utf-8", "surrogatepass");
-    if (encoded == NULL) {
-        return NULL;
-    }
-    PyObject *bytes = framed(tag, PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded));
-    Py_DECREF(encoded);
-    return bytes;
+    Out out;
+    start(&out);
+    return bytes_of(&out, put_framed_text(&out, tag, text) < 0);
 }
 
+/* walk.by_name: code that counts by its name and its distribution's version. */
 static PyObject *
 by_name(PyObject *label, PyObject *module, PyObject *name)
 {
-    PyObject *text = PyUnicode_FromFormat("%zd:%U%S:%U", PyUnicode_GET_LENGTH(label), label, module, name);
-    PyObject *bytes = text == NULL ? NULL : framed_text('D', text);
-    Py_XDECREF(text);
-    return bytes;
+    if (!PyUnicode_CheckExact(module) || !PyUnicode_IS_COMPACT_ASCII(label) || !PyUnicode_IS_COMPACT_ASCII(module) ||
+        !PyUnicode_Check(name) || !PyUnicode_IS_COMPACT_ASCII(name)) {
+        PyObject *text = PyUnicode_FromFormat("%zd:%U%S:%S", PyUnicode_GET_LENGTH(label), label, module, name);
+        PyObject *bytes = text == NULL ? NULL : framed_text('D', text);
+        Py_XDECREF(text);
+        return bytes;
+    }
+    Out inner, out;
+    char before[32];
+    int taken = snprintf(before, sizeof(before), "%zd:", PyUnicode_GET_LENGTH(label));
+    start(&inner);
+    start(&out);
+    int failed = put_bytes(&inner, before, taken) < 0 || put_ascii(&inner, label) < 0 || put_ascii(&inner, module) < 0 ||
+                 put_char(&inner, ':') < 0 || put_ascii(&inner, name) < 0 ||
+                 put_frame(&out, 'D', inner.data, inner.size) < 0;
+    finish(&inner);
+    return bytes_of(&out, failed);
 }
 
-/* `@` and the digest of bytes; takes the reference. */
+/* `owner name.attribute`; without an owner, `name.attribute`. */
 static PyObject *
-mark_of(PyObject *bytes)
+joined(PyObject *owner, PyObject *name, PyObject *attribute)
 {
-    if (bytes == NULL) {
+    if ((owner != NULL && !PyUnicode_IS_COMPACT_ASCII(owner)) || !PyUnicode_IS_COMPACT_ASCII(name) ||
+        !PyUnicode_IS_COMPACT_ASCII(attribute)) {
+        return owner == NULL ? PyUnicode_FromFormat("%U.%U", name, attribute)
+                             : PyUnicode_FromFormat("%U %U.%U", owner, name, attribute);
+    }
+    Py_ssize_t before = owner == NULL ? 0 : PyUnicode_GET_LENGTH(owner) + 1, length = PyUnicode_GET_LENGTH(name);
+    PyObject *text = PyUnicode_New(before + length + 1 + PyUnicode_GET_LENGTH(attribute), 127);
+    if (text == NULL) {
         return NULL;
     }
-    PyObject *arguments[] = {bytes, thirty_two};
-    PyObject *hash = PyObject_Vectorcall(blake2b, arguments, 1, digest_size_names);
-    Py_DECREF(bytes);
-    if (hash == NULL) {
-        return NULL;
+    char *to = (char *)PyUnicode_1BYTE_DATA(text);
+    if (owner != NULL) {
+        memcpy(to, PyUnicode_1BYTE_DATA(owner), before - 1);
+        to[before - 1] = ' ';
     }
-    PyObject *digest = PyObject_CallMethodNoArgs(hash, text_digest);
-    Py_DECREF(hash);
-    if (digest == NULL || !PyBytes_CheckExact(digest)) {
-        Py_XDECREF(digest);
-        return NULL;
-    }
-    PyObject *mark = PyBytes_FromStringAndSize(NULL, 1 + PyBytes_GET_SIZE(digest));
-    if (mark != NULL) {
-        PyBytes_AS_STRING(mark)[0] = '@';
-        memcpy(PyBytes_AS_STRING(mark) + 1, PyBytes_AS_STRING(digest), PyBytes_GET_SIZE(digest));
-    }
-    Py_DECREF(digest);
-    return mark;
+    memcpy(to + before, PyUnicode_1BYTE_DATA(name), length);
+    to[before + length] = '.';
+    memcpy(to + before + length + 1, PyUnicode_1BYTE_DATA(attribute), PyUnicode_GET_LENGTH(attribute));
+    return text;
 }
 
 /* ---- nodes, edges, rows ---- */
@@ -193,11 +197,45 @@ append_row(PyObject *slots, PyObject *row) /* takes the reference */
     return failed;
 }
 
+/* What is gathered of an object's references. */
+typedef struct {
+    PyObject *found[64];
+    Py_ssize_t count;
+} Gathered;
+
+static int
+gather_one(PyObject *object, void *given)
+{
+    Gathered *gathered = given;
+    if (gathered->count == 64) {
+        return 1;
+    }
+    gathered->found[gathered->count++] = object;
+    return 0;
+}
+
+/* gc.get_referents of one object. */
+static PyObject *
+referents(PyObject *owner)
+{
+    Gathered gathered;
+    gathered.count = 0;
+    traverseproc traverse = Py_TYPE(owner)->tp_traverse;
+    if (PyObject_IS_GC(owner) && traverse != NULL && traverse(owner, gather_one, &gathered) != 0) {
+        return PyObject_CallOneArg(gather, owner); /* more than there is room for */
+    }
+    PyObject *found = PyList_New(gathered.count);
+    for (Py_ssize_t at = 0; found != NULL && at < gathered.count; at++) {
+        PyList_SET_ITEM(found, at, Py_NewRef(gathered.found[at]));
+    }
+    return found;
+}
+
 /* Slots.refer */
 static int
 refer(PyObject *slots, PyObject *owner)
 {
-    PyObject *found = PyObject_CallOneArg(gather, owner);
+    PyObject *found = referents(owner);
     if (found == NULL) {
         return -1;
     }
@@ -240,99 +278,7 @@ origin_of(PyObject *walk, PyObject *module)
 
 /* ---- an object's bytes or node ---- */
 
-/* code_kinds._function_leaf: the bytes of a function that counts by name, or None. */
-static PyObject *
-function_leaf(PyObject *walk, PyObject *object)
-{
-    PyFunctionObject *function = (PyFunctionObject *)object;
-    PyObject *written = ((PyCodeObject *)function->func_code)->co_qualname;
-    static const char generated[] = "__create_fn__.<locals>.";
-    if (PyUnicode_IS_COMPACT_ASCII(written) && PyUnicode_GET_LENGTH(written) >= (Py_ssize_t)sizeof(generated) - 1 &&
-        memcmp(PyUnicode_1BYTE_DATA(written), generated, sizeof(generated) - 1) == 0) {
-        return PyObject_CallFunctionObjArgs(generated_leaf, walk, object, NULL);
-    }
-    PyObject *module = PyDict_GetItemWithError(function->func_globals, text_name);
-    if (module == NULL) {
-        if (PyErr_Occurred()) {
-            return NULL;
-        }
-        module = Py_None;
-    }
-    Py_INCREF(module);
-    PyObject *origin = origin_of(walk, module), *leaf = NULL;
-    if (origin != NULL) {
-        PyObject *label = FIELD(origin, Origin, label), *name = function->func_qualname;
-        int is_plain = label != Py_None && function->func_closure == NULL &&
-                       (function->func_dict == NULL || PyDict_GET_SIZE(function->func_dict) == 0) &&
-                       PyUnicode_FindChar(name, '<', 0, PyUnicode_GET_LENGTH(name), 1) == -1;
-        leaf = is_plain ? by_name(label, module, name) : Py_NewRef(Py_None);
-        Py_DECREF(origin);
-    }
-    Py_DECREF(module);
-    return leaf;
-}
-
-/* Whether the loaded module of this name has an object under a name that holds no dot. */
-static int
-is_in_module(PyObject *module, PyObject *name, PyObject *object)
-{
-    PyObject *loaded = PyDict_GetItemWithError(PyImport_GetModuleDict(), module);
-    if (loaded == NULL || loaded == Py_None) {
-        return PyErr_Occurred() ? -1 : 0;
-    }
-    PyObject *space = attribute_or_null(loaded, text_dict);
-    int found = space != NULL && PyDict_Check(space) && PyDict_GetItemWithError(space, name) == object;
-    Py_XDECREF(space);
-    return PyErr_Occurred() ? -1 : found;
-}
-
-/* class_kinds._class_leaf where it is plain to see; what is not, Python decides. */
-static PyObject *
-leaf_of_class(PyObject *walk, PyObject *object)
-{
-    PyObject *module = PyObject_GetAttr(object, text_module), *name = NULL, *origin = NULL, *leaf = NULL;
-    int is_static = !PyType_HasFeature((PyTypeObject *)object, Py_TPFLAGS_HEAPTYPE);
-    if (module != NULL && PyUnicode_CheckExact(module)) {
-        name = PyObject_GetAttr(object, text_qualname);
-        origin = name == NULL ? NULL : origin_of(walk, module);
-    }
-    if (origin != NULL && PyUnicode_Check(name) && FIELD(origin, Origin, label) != Py_None &&
-        PyUnicode_FindChar(name, '<', 0, PyUnicode_GET_LENGTH(name), 1) == -1) {
-        int found = is_static ? 1 : is_in_module(module, name, object);
-        if (found > 0) {
-            leaf = by_name(FIELD(origin, Origin, label), module, name);
-        }
-    }
-    Py_XDECREF(module);
-    Py_XDECREF(name);
-    Py_XDECREF(origin);
-    if (leaf == NULL && !PyErr_Occurred()) {
-        return PyObject_CallFunctionObjArgs(class_leaf, walk, object, NULL);
-    }
-    return leaf;
-}
-
-/* code_kinds._builtin_leaf of a function of a C module; of what is bound to anything else, Python decides. */
-static PyObject *
-leaf_of_builtin(PyObject *walk, PyObject *object)
-{
-    PyCFunctionObject *function = (PyCFunctionObject *)object;
-    PyObject *module = function->m_module, *leaf = NULL;
-    if (PyCFunction_CheckExact(object) && module != NULL && PyUnicode_CheckExact(module) &&
-        (function->m_self == NULL || PyModule_CheckExact(function->m_self))) {
-        PyObject *origin = origin_of(walk, module);
-        if (origin != NULL && FIELD(origin, Origin, label) != Py_None) {
-            PyObject *name = PyUnicode_FromString(function->m_ml->ml_name);
-            leaf = name == NULL ? NULL : by_name(FIELD(origin, Origin, label), module, name);
-            Py_XDECREF(name);
-        }
-        Py_XDECREF(origin);
-    }
-    if (leaf == NULL && !PyErr_Occurred()) {
-        return PyObject_CallFunctionObjArgs(builtin_leaf, walk, object, NULL);
-    }
-    return leaf;
-}
+#include "_leaves.h"
 
 static PyObject *
 remembered(PyObject *table, PyObject *key) /* borrowed: of `(object, what)`, the second */
@@ -419,6 +365,18 @@ child_by_key(PyObject *walk, PyObject *object, PyObject *key)
     else if (read == builtin_leaf) {
         leaf = leaf_of_builtin(walk, object);
     }
+    else if (read == tuple_leaf && PyTuple_CheckExact(object)) {
+        leaf = leaf_of_tuple(walk, object);
+    }
+    else if (read == tuple_leaf && PyFrozenSet_CheckExact(object)) {
+        leaf = leaf_of_frozenset(walk, object);
+    }
+    else if (read == list_leaf && PyList_CheckExact(object)) {
+        leaf = leaf_of_list(walk, object);
+    }
+    else if (read == descriptor_leaf) {
+        leaf = leaf_of_descriptor(walk, object);
+    }
     else if (read != Py_None) {
         PyObject *arguments[] = {walk, object};
         leaf = PyObject_Vectorcall(read, arguments, 2, NULL);
@@ -454,6 +412,13 @@ child_of(PyObject *walk, PyObject *object)
     if (object == Py_None || object == Py_True || object == Py_False) {
         return Py_NewRef(object == Py_None ? text_none_bytes : object == Py_True ? true_bytes : false_bytes);
     }
+    Out out;
+    start(&out);
+    int result = put_atom(&out, object);
+    if (result != 1) {
+        return bytes_of(&out, result < 0);
+    }
+    finish(&out);
     PyObject *encode = PyDict_GetItemWithError(atoms, (PyObject *)Py_TYPE(object));
     if (encode != NULL) {
         return PyObject_CallOneArg(encode, object);
@@ -467,552 +432,15 @@ child_of(PyObject *walk, PyObject *object)
     return found;
 }
 
-/* ---- functions ---- */
+/* ---- how objects are read ---- */
 
-/* reach._identifies_itself: whether what a foreign module holds counts by itself and not by where it was found. */
-static int
-is_by_itself(PyObject *walk, PyObject *value, PyObject *name)
-{
-    PyObject *owner, *own_name;
-    if (PyFunction_Check(value)) {
-        owner = PyDict_GetItemWithError(((PyFunctionObject *)value)->func_globals, text_name);
-        if (owner == NULL && PyErr_Occurred()) {
-            return -1;
-        }
-        owner = Py_NewRef(owner == NULL ? Py_None : owner);
-        own_name = Py_NewRef(((PyFunctionObject *)value)->func_name);
-    }
-    else if (PyType_CheckExact(value) || PyCFunction_CheckExact(value)) {
-        owner = PyObject_GetAttr(value, text_module);
-        own_name = owner == NULL ? NULL : PyObject_GetAttr(value, text_plain_name);
-        if (own_name == NULL) {
-            Py_XDECREF(owner);
-            return -1;
-        }
-    }
-    else {
-        PyObject *said = PyObject_CallFunctionObjArgs(identifies_itself, walk, value, name, NULL);
-        int is_true = said == NULL ? -1 : PyObject_IsTrue(said);
-        Py_XDECREF(said);
-        return is_true;
-    }
-    int is_same = PyObject_RichCompareBool(own_name, name, Py_EQ), result = is_same < 0 ? -1 : !is_same;
-    if (is_same > 0 && owner != Py_None) {
-        PyObject *origin = origin_of(walk, owner);
-        result = origin == NULL ? -1 : FIELD(origin, Origin, label) == Py_None;
-        Py_XDECREF(origin);
-    }
-    Py_DECREF(owner);
-    Py_DECREF(own_name);
-    return result;
-}
+#include "_reach.h"
 
-/* Adds what a dotted chain ends at; `foreign` says where that was found, or is None. */
-static int
-add_end(PyObject *walk, PyObject *node, PyObject *label, PyObject *foreign, PyObject *last, PyObject *value,
-        PyObject *seen)
-{
-    int was_seen = PySet_Contains(seen, label);
-    if (was_seen != 0) {
-        return was_seen < 0 ? -1 : 0;
-    }
-    int by_itself = foreign == Py_None ? 1 : is_by_itself(walk, value, last);
-    if (by_itself < 0 || PySet_Add(seen, label) < 0) {
-        return -1;
-    }
-    return by_itself ? append_edge(node, text_arrow, label, child_of(walk, value), value)
-                     : append_edge(node, text_arrow, label, framed_text('F', foreign), foreign);
-}
+#include "_hints.h"
 
-/* One step of a chain, from a module to what it holds. 0: done, 1: not one that C takes. Takes over the references
-   to label and value, and gives new ones. */
-static int
-step(PyObject *walk, PyObject *rows, PyObject *attribute, PyObject **label, PyObject **foreign, PyObject **value)
-{
-    PyObject *name = PyObject_GetAttr(*value, text_plain_name), *inside = PyModule_GetDict(*value);
-    PyObject *origin = name == NULL || !PyUnicode_CheckExact(name) ? NULL : origin_of(walk, name);
-    PyObject *found = origin == NULL ? NULL : PyDict_GetItemWithError(inside, attribute);
-    int result = PyErr_Occurred() ? -1 : 1;
-    if (found != NULL) {
-        PyObject *origin_label = FIELD(origin, Origin, label), *row = NULL;
-        PyObject *longer = PyUnicode_FromFormat("%U.%U", *label, attribute);
-        PyObject *place = origin_label == Py_None ? Py_NewRef(Py_None)
-                                                  : PyUnicode_FromFormat("%U %U.%U", origin_label, name, attribute);
-        row = longer == NULL || place == NULL ? NULL : PyTuple_Pack(4, name_kind, inside, attribute, found);
-        result = row == NULL || PyList_Append(rows, row) < 0 ? -1 : 0;
-        Py_XDECREF(row);
-        if (result == 0) {
-            Py_SETREF(*label, longer);
-            Py_SETREF(*foreign, place);
-            Py_SETREF(*value, Py_NewRef(found));
-        }
-        else {
-            Py_XDECREF(longer);
-            Py_XDECREF(place);
-        }
-    }
-    Py_XDECREF(name);
-    Py_XDECREF(origin);
-    return result;
-}
+#include "_functions.h"
 
-/* reach.follow: a dotted chain through modules. What is rare is Python's, from the chain's beginning. */
-static int
-follow_chain(PyObject *walk, PyObject *node, PyObject *chain, PyObject *start, PyObject *seen)
-{
-    PyObject *rows = PyList_New(0), *label = Py_NewRef(PyTuple_GET_ITEM(chain, 0));
-    PyObject *foreign = Py_NewRef(Py_None), *value = Py_NewRef(start);
-    Py_ssize_t length = PyTuple_GET_SIZE(chain), at = 1;
-    int result = rows == NULL ? -1 : 0;
-    while (result == 0 && at < length && PyModule_Check(value)) {
-        if (!PyModule_CheckExact(value)) { /* torch.ops and other modules that make what they are asked for */
-            result = 1;
-            break;
-        }
-        result = step(walk, rows, PyTuple_GET_ITEM(chain, at), &label, &foreign, &value);
-        at++;
-    }
-    if (result == 0 && value == import_module) {
-        result = 1;
-    }
-    if (result == 0 && at < length) { /* something with a class of its own may say that it is a module */
-        int is_module = PyObject_IsInstance(value, (PyObject *)&PyModule_Type);
-        result = is_module < 0 ? -1 : is_module;
-    }
-    if (result == 0) {
-        PyObject *of_walk = FIELD(FIELD(walk, Walk, slots), Slots, rows);
-        Py_ssize_t count = PyList_GET_SIZE(of_walk);
-        result = PyList_SetSlice(of_walk, count, count, rows) < 0
-                     ? -1
-                     : add_end(walk, node, label, foreign, PyTuple_GET_ITEM(chain, length - 1), value, seen);
-    }
-    else if (result == 1) {
-        PyObject *rest = PyTuple_GetSlice(chain, 1, length), *done = NULL;
-        if (rest != NULL) {
-            done = PyObject_CallFunctionObjArgs(follow, walk, node, PyTuple_GET_ITEM(chain, 0), rest, start, seen,
-                                                NULL);
-            Py_DECREF(rest);
-        }
-        result = done == NULL ? -1 : 0;
-        Py_XDECREF(done);
-    }
-    Py_XDECREF(rows);
-    Py_DECREF(label);
-    Py_DECREF(foreign);
-    Py_DECREF(value);
-    return result;
-}
-
-/* reach.add_reached: the values of the names that code looks up. */
-static int
-add_reached(PyObject *walk, PyObject *node, PyFunctionObject *function, PyObject *facts_of_code)
-{
-    PyObject *space = function->func_globals, *builtins = function->func_builtins;
-    PyObject *chains = FIELD(facts_of_code, CodeFacts, chains), *slots = FIELD(walk, Walk, slots);
-    PyObject *seen = PySet_New(NULL);
-    int failed = seen == NULL;
-    for (Py_ssize_t at = 0; !failed && at < PyTuple_GET_SIZE(chains); at++) {
-        PyObject *chain = PyTuple_GET_ITEM(chains, at), *name = PyTuple_GET_ITEM(chain, 0);
-        int was_seen = PySet_Contains(seen, name);
-        if (was_seen != 0) {
-            failed = was_seen < 0;
-            continue;
-        }
-        PyObject *value = PyDict_GetItemWithError(space, name), *from = space;
-        if (value == NULL) {
-            if (PyErr_Occurred() || append_row(slots, PyTuple_Pack(4, name_kind, space, name, absent)) < 0) {
-                failed = 1;
-                break;
-            }
-            from = builtins;
-            value = PyDict_GetItemWithError(builtins, name);
-            if (value == NULL) {
-                failed = PyErr_Occurred() || PySet_Add(seen, name) < 0 ||
-                         append_edge(node, text_arrow, name, Py_NewRef(unbound), Py_None) < 0;
-                continue;
-            }
-        }
-        Py_INCREF(value);
-        failed = append_row(slots, PyTuple_Pack(4, name_kind, from, name, value)) < 0;
-        if (!failed && from == builtins) {
-            int is_unknowable = PySet_Contains(unknowable, name);
-            failed = is_unknowable < 0;
-            if (is_unknowable > 0) {
-                PyObject *done = PyObject_CallFunctionObjArgs(add_unknowable, walk, node, name, NULL);
-                failed = done == NULL;
-                Py_XDECREF(done);
-            }
-        }
-        int is_module = 0;
-        if (!failed) {
-            is_module = PyModule_Check(value) || value == import_module;
-            if (!is_module && !PyFunction_Check(value) && !PyType_CheckExact(value) && !PyCFunction_CheckExact(value)) {
-                is_module = PyObject_IsInstance(value, (PyObject *)&PyModule_Type);
-                failed = is_module < 0;
-            }
-        }
-        if (!failed && is_module) {
-            failed = follow_chain(walk, node, chain, value, seen) < 0;
-        }
-        else if (!failed) {
-            failed = PySet_Add(seen, name) < 0 ||
-                     append_edge(node, text_arrow, name, child_of(walk, value), value) < 0;
-        }
-        Py_DECREF(value);
-    }
-    if (!failed && (PyTuple_GET_SIZE(FIELD(facts_of_code, CodeFacts, imports)) > 0 ||
-                    PyTuple_GET_SIZE(FIELD(facts_of_code, CodeFacts, computed)) > 0)) {
-        PyObject *done = PyObject_CallFunctionObjArgs(add_more, walk, node, function, facts_of_code, seen, NULL);
-        failed = done == NULL;
-        Py_XDECREF(done);
-    }
-    Py_XDECREF(seen);
-    return failed ? -1 : 0;
-}
-
-static PyObject *text_of_hint(PyObject *hint);
-
-/* Hints in brackets, after what stands before them; takes that reference. */
-static PyObject *
-text_of_hints(PyObject *before, PyObject *hints)
-{
-    PyObject *listed = before == NULL ? NULL : PySequence_List(hints), *separator = NULL, *text = NULL;
-    int failed = listed == NULL;
-    for (Py_ssize_t at = 0; !failed && at < PyList_GET_SIZE(listed); at++) {
-        PyObject *part = text_of_hint(PyList_GET_ITEM(listed, at));
-        failed = part == NULL || PyList_SetItem(listed, at, part) < 0;
-    }
-    separator = failed ? NULL : PyUnicode_FromString(", ");
-    PyObject *joined = separator == NULL ? NULL : PyUnicode_Join(separator, listed);
-    if (joined != NULL) {
-        text = PyUnicode_FromFormat("%U[%U]", before, joined);
-        Py_DECREF(joined);
-    }
-    Py_XDECREF(separator);
-    Py_XDECREF(listed);
-    Py_XDECREF(before);
-    return text;
-}
-
-static PyObject *
-text_of_generic(PyObject *hint, PyObject *arguments)
-{
-    PyObject *origin = attribute_or_null(hint, text_origin);
-    if (origin == NULL && PyErr_Occurred()) {
-        return NULL;
-    }
-    int is_true = origin == NULL ? 0 : PyObject_IsTrue(origin);
-    PyObject *text = NULL;
-    if (is_true >= 0) {
-        text = text_of_hints(text_of_hint(is_true ? origin : (PyObject *)Py_TYPE(hint)), arguments);
-    }
-    Py_XDECREF(origin);
-    return text;
-}
-
-/* hints.hint_text */
-static PyObject *
-text_of_hint(PyObject *hint)
-{
-    if (PyUnicode_Check(hint)) {
-        return Py_NewRef(hint);
-    }
-    if (hint == Py_None || hint == Py_Ellipsis) {
-        return PyObject_Str(hint);
-    }
-    PyObject *found = attribute_or_null(hint, text_args), *text = NULL;
-    if (found == NULL && PyErr_Occurred()) {
-        return NULL;
-    }
-    if (found != NULL && PyTuple_Check(found)) {
-        if (Py_EnterRecursiveCall(" while reading type hints") == 0) {
-            text = text_of_generic(hint, found);
-            Py_LeaveRecursiveCall();
-        }
-        Py_DECREF(found);
-        return text;
-    }
-    Py_XDECREF(found);
-    if (PyList_Check(hint) || PyTuple_Check(hint)) {
-        if (Py_EnterRecursiveCall(" while reading type hints") == 0) {
-            text = text_of_hints(PyUnicode_FromString(""), hint);
-            Py_LeaveRecursiveCall();
-        }
-        return text;
-    }
-    PyObject *names[] = {text_qualname, text_plain_name, text_underscore_name};
-    for (int at = 0; at < 3; at++) {
-        found = attribute_or_null(hint, names[at]);
-        if (found == NULL && PyErr_Occurred()) {
-            return NULL;
-        }
-        int is_true = found == NULL ? 0 : PyObject_IsTrue(found);
-        if (is_true < 0) {
-            Py_DECREF(found);
-            return NULL;
-        }
-        if (is_true && PyUnicode_Check(found)) {
-            return found;
-        }
-        Py_XDECREF(found);
-        if (is_true) {
-            break;
-        }
-    }
-    return PyObject_GetAttr((PyObject *)Py_TYPE(hint), text_qualname);
-}
-
-/* hints.hint_bytes: a new reference, b"" where there are none. */
-static PyObject *
-bytes_of_hints(PyObject *hints)
-{
-    PyObject *lines = PyList_New(0), *name, *hint, *bytes = NULL;
-    Py_ssize_t position = 0;
-    int failed = lines == NULL;
-    while (!failed && PyDict_Next(hints, &position, &name, &hint)) {
-        PyObject *text = text_of_hint(hint);
-        PyObject *line = text == NULL ? NULL : PyUnicode_FromFormat("%S: %S", name, text);
-        failed = line == NULL || PyList_Append(lines, line) < 0;
-        Py_XDECREF(text);
-        Py_XDECREF(line);
-    }
-    if (!failed) {
-        PyObject *separator = PyUnicode_FromString("\n");
-        PyObject *joined = separator == NULL ? NULL : PyUnicode_Join(separator, lines);
-        bytes = joined == NULL ? NULL : framed_text('a', joined);
-        Py_XDECREF(separator);
-        Py_XDECREF(joined);
-    }
-    Py_XDECREF(lines);
-    return bytes;
-}
-
-static PyObject *
-facts_of(PyObject *code)
-{
-    PyObject *key = PyLong_FromVoidPtr(code);
-    PyObject *known = key == NULL ? NULL : remembered(facts, key);
-    Py_XDECREF(key);
-    if (known != NULL || PyErr_Occurred()) {
-        return Py_XNewRef(known);
-    }
-    return PyObject_CallOneArg(code_facts, code);
-}
-
-/* The head of a function whose content counts, and what it reaches. */
-static int
-expand_content(PyObject *walk, PyObject *object, PyObject *node, PyObject *held)
-{
-    PyFunctionObject *function = (PyFunctionObject *)object;
-    PyObject *known = facts_of(function->func_code);
-    if (known == NULL) {
-        return -1;
-    }
-    PyObject *hints = held != NULL ? bytes_of_hints(held) : PyBytes_FromStringAndSize(NULL, 0);
-#if PY_VERSION_HEX >= 0x030E0000
-    if (held == NULL && hints != NULL) {
-        put(&hints, PyObject_CallOneArg(lazy_hints, object));
-    }
-#endif
-    PyObject *name = hints == NULL ? NULL : framed_text('n', function->func_name);
-    PyObject *head = name == NULL ? NULL : Py_NewRef(FIELD(known, CodeFacts, payload));
-    if (head != NULL) {
-        PyBytes_Concat(&head, name);
-    }
-    if (head != NULL) {
-        PyBytes_Concat(&head, hints);
-    }
-    Py_XDECREF(name);
-    Py_XDECREF(hints);
-    int failed = head == NULL;
-    if (!failed) {
-        put(&FIELD(node, Node, head), head);
-        failed = add_reached(walk, node, function, known) < 0;
-    }
-    Py_DECREF(known);
-    return failed ? -1 : 0;
-}
-
-static int
-add_defaults(PyObject *walk, PyObject *node, PyFunctionObject *function)
-{
-    PyObject *defaults = function->func_defaults;
-    if (defaults == NULL || !PyTuple_Check(defaults) || PyTuple_GET_SIZE(defaults) == 0) {
-        return 0;
-    }
-    PyCodeObject *code = (PyCodeObject *)function->func_code;
-    PyObject *names = PyCode_GetVarnames(code);
-    if (names == NULL) {
-        return -1;
-    }
-    Py_INCREF(defaults);
-    Py_ssize_t first = code->co_argcount - PyTuple_GET_SIZE(defaults);
-    int failed = 0;
-    for (Py_ssize_t at = 0; !failed && at < PyTuple_GET_SIZE(defaults); at++) {
-        Py_ssize_t place = first + at;
-        PyObject *label = place >= 0 && place < PyTuple_GET_SIZE(names) ? Py_NewRef(PyTuple_GET_ITEM(names, place))
-                                                                        : PyUnicode_FromFormat("%zd", at);
-        PyObject *value = PyTuple_GET_ITEM(defaults, at);
-        failed = label == NULL || append_edge(node, text_argument, label, child_of(walk, value), value) < 0;
-        Py_XDECREF(label);
-    }
-    Py_DECREF(defaults);
-    Py_DECREF(names);
-    return failed ? -1 : 0;
-}
-
-static int
-add_keyword_defaults(PyObject *walk, PyObject *node, PyFunctionObject *function)
-{
-    PyObject *defaults = function->func_kwdefaults;
-    if (defaults == NULL || !PyDict_Check(defaults) || PyDict_GET_SIZE(defaults) == 0) {
-        return 0;
-    }
-    Py_INCREF(defaults);
-    int failed = snapshot(FIELD(walk, Walk, slots), defaults) < 0;
-    PyObject *labels = failed ? NULL : PyDict_Keys(defaults);
-    failed = labels == NULL || PyList_Sort(labels) < 0;
-    for (Py_ssize_t at = 0; !failed && at < PyList_GET_SIZE(labels); at++) {
-        PyObject *label = PyList_GET_ITEM(labels, at), *value = PyDict_GetItemWithError(defaults, label);
-        if (value == NULL) {
-            if (!PyErr_Occurred()) {
-                PyErr_SetObject(PyExc_KeyError, label);
-            }
-            failed = 1;
-            break;
-        }
-        Py_INCREF(value);
-        failed = append_edge(node, text_argument, label, child_of(walk, value), value) < 0;
-        Py_DECREF(value);
-    }
-    Py_XDECREF(labels);
-    Py_DECREF(defaults);
-    return failed ? -1 : 0;
-}
-
-static int
-add_cells(PyObject *walk, PyObject *node, PyFunctionObject *function)
-{
-    PyObject *closure = function->func_closure;
-    if (closure == NULL || PyTuple_GET_SIZE(closure) == 0) {
-        return 0;
-    }
-    PyObject *names = PyCode_GetFreevars((PyCodeObject *)function->func_code);
-    if (names == NULL) {
-        return -1;
-    }
-    Py_INCREF(closure);
-    int failed = 0;
-    for (Py_ssize_t at = 0; !failed && at < PyTuple_GET_SIZE(closure) && at < PyTuple_GET_SIZE(names); at++) {
-        PyObject *label = PyTuple_GET_ITEM(names, at), *cell = PyTuple_GET_ITEM(closure, at);
-        int is_left_out = PyUnicode_Compare(label, text_repr_running) == 0;
-        if (is_left_out) {
-            continue;
-        }
-        if (refer(FIELD(walk, Walk, slots), cell) < 0) {
-            failed = 1;
-            break;
-        }
-        PyObject *value = Py_XNewRef(PyCell_GET(cell));
-        failed = value == NULL ? append_edge(node, text_arrow, label, Py_NewRef(empty_cell), Py_None) < 0
-                               : append_edge(node, text_arrow, label, child_of(walk, value), value) < 0;
-        Py_XDECREF(value);
-    }
-    Py_DECREF(closure);
-    Py_DECREF(names);
-    return failed ? -1 : 0;
-}
-
-/* The hints that a function holds, where they are a dict with something in it: borrowed; NULL where there are none. */
-static PyObject *
-hints_of(PyObject *function, int *failed)
-{
-    PyObject *annotations = ((PyFunctionObject *)function)->func_annotations; /* a tuple until somebody asks */
-    if (annotations == NULL || (PyTuple_CheckExact(annotations) && PyTuple_GET_SIZE(annotations) == 0)) {
-        return NULL;
-    }
-#if PY_VERSION_HEX >= 0x030E0000
-    PyObject *hints = PyObject_CallOneArg(held_hints, function);
-    if (hints == NULL) {
-        *failed = 1;
-        return NULL;
-    }
-    Py_DECREF(hints); /* the function holds it */
-#else
-    PyObject *hints = PyFunction_GetAnnotations(function);
-    if (hints == NULL) {
-        *failed = PyErr_Occurred() != NULL;
-        return NULL;
-    }
-#endif
-    return PyDict_CheckExact(hints) && PyDict_GET_SIZE(hints) > 0 ? hints : NULL;
-}
-
-/* Whether a function is one that C does not read: Python's own way takes it. */
-static int
-is_unusual(PyFunctionObject *function, PyObject *module)
-{
-    PyObject *attributes = function->func_dict, *hints = function->func_annotations;
-    if (!PyDict_CheckExact(function->func_globals) || !PyDict_CheckExact(function->func_builtins) ||
-        (function->func_kwdefaults != NULL && !PyDict_CheckExact(function->func_kwdefaults)) ||
-        (hints != NULL && !PyTuple_CheckExact(hints) && !PyDict_CheckExact(hints)) ||
-        (attributes != NULL && !PyDict_CheckExact(attributes))) {
-        return 1;
-    }
-    /* functools.singledispatch's functions */
-    return attributes != NULL && PyDict_GET_SIZE(attributes) > 0 && PyUnicode_Check(module) &&
-           PyUnicode_Compare(module, text_functools) == 0;
-}
-
-/* code_kinds._expand_function */
-static int
-expand(PyObject *walk, PyObject *object, PyObject *node)
-{
-    PyFunctionObject *function = (PyFunctionObject *)object;
-    PyObject *slots = FIELD(walk, Walk, slots), *module = PyDict_GetItemWithError(function->func_globals, text_name);
-    if (module == NULL && PyErr_Occurred()) {
-        return -1;
-    }
-    module = Py_NewRef(module == NULL ? Py_None : module);
-    if (is_unusual(function, module)) {
-        Py_DECREF(module);
-        PyObject *done = PyObject_CallFunctionObjArgs(expand_function, walk, object, node, NULL);
-        Py_XDECREF(done);
-        return done == NULL ? -1 : 0;
-    }
-    PyObject *origin = origin_of(walk, module), *attributes = function->func_dict;
-    int failed = origin == NULL;
-    PyObject *held = failed || FIELD(origin, Origin, label) != Py_None ? NULL : hints_of(object, &failed);
-    Py_XINCREF(held);
-    Py_XINCREF(attributes);
-    failed = failed || refer(slots, object) < 0 || (held != NULL && snapshot(slots, held) < 0);
-    if (!failed && FIELD(origin, Origin, label) == Py_None) {
-        failed = expand_content(walk, object, node, held) < 0;
-    }
-    else if (!failed) {
-        PyObject *head = by_name(FIELD(origin, Origin, label), module,
-                                 ((PyCodeObject *)function->func_code)->co_qualname);
-        failed = head == NULL;
-        put(&FIELD(node, Node, head), head);
-    }
-    failed = failed || add_defaults(walk, node, function) < 0 || add_keyword_defaults(walk, node, function) < 0 ||
-             add_cells(walk, node, function) < 0;
-    if (!failed && attributes != NULL) {
-        if (PyDict_GET_SIZE(attributes) > 0) {
-            PyObject *done = PyObject_CallFunctionObjArgs(add_attributes, walk, node, attributes, NULL);
-            failed = done == NULL;
-            Py_XDECREF(done);
-        }
-        else {
-            failed = snapshot(slots, attributes) < 0;
-        }
-    }
-    Py_XDECREF(attributes);
-    Py_XDECREF(held);
-    Py_XDECREF(origin);
-    Py_DECREF(module);
-    return failed ? -1 : 0;
-}
+#include "_classes.h"
 
 /* Walk.run's loop: everything below the root expanded. */
 static int
@@ -1032,10 +460,14 @@ expand_all(PyObject *walk)
                 failed = expand(walk, object, node) < 0;
             }
             else {
-                PyObject *arguments[] = {walk, object, node};
-                PyObject *done = PyObject_Vectorcall(FIELD(handler, Handler, expand), arguments, 3, NULL);
-                failed = done == NULL;
-                Py_XDECREF(done);
+                int result = expand_other(walk, handler, object, node);
+                failed = result < 0;
+                if (result == 1) {
+                    PyObject *arguments[] = {walk, object, node};
+                    PyObject *done = PyObject_Vectorcall(FIELD(handler, Handler, expand), arguments, 3, NULL);
+                    failed = done == NULL;
+                    Py_XDECREF(done);
+                }
             }
         }
         if (!failed && (FIELD(slots, Slots, is_about_root) == Py_True || FIELD(slots, Slots, is_volatile) == Py_True)) {
@@ -1055,414 +487,7 @@ expand_all(PyObject *walk)
 
 /* ---- digests ---- */
 
-static int
-is_node(PyObject *object)
-{
-    return Py_TYPE(object) == (PyTypeObject *)node_type;
-}
-
-/* node.Node.own_bytes, as a list's first item. */
-static PyObject *
-own_bytes(PyObject *node)
-{
-    PyObject *edges = FIELD(node, Node, edges), *labels;
-    if (FIELD(node, Node, unordered) == Py_True) {
-        labels = Py_NewRef(Py_None);
-    }
-    else {
-        labels = PyList_New(PyList_GET_SIZE(edges));
-        for (Py_ssize_t at = 0; labels != NULL && at < PyList_GET_SIZE(edges); at++) {
-            PyList_SET_ITEM(labels, at, Py_NewRef(PyTuple_GET_ITEM(PyList_GET_ITEM(edges, at), 1)));
-        }
-    }
-    PyObject *whole = labels == NULL ? NULL
-                                     : PyTuple_Pack(3, FIELD(node, Node, kind), FIELD(node, Node, head), labels);
-    Py_XDECREF(labels);
-    PyObject *packed = whole == NULL ? NULL : PyMarshal_WriteObjectToString(whole, 2);
-    Py_XDECREF(whole);
-    if (packed == NULL && PyErr_ExceptionMatches(PyExc_ValueError)) { /* a class derived from str among the labels */
-        PyErr_Clear();
-        return PyObject_CallMethod(node, "own_bytes", NULL);
-    }
-    PyObject *bytes = packed == NULL ? NULL : Py_NewRef(seed);
-    if (bytes != NULL) {
-        PyBytes_Concat(&bytes, packed);
-    }
-    Py_XDECREF(packed);
-    return bytes;
-}
-
-/* The component of some nodes, given their rows and the components below them. */
-static PyObject *
-component_of(PyObject *members, PyObject *rows, PyObject *children)
-{
-    PyObject *made = copied(component_template, 1);
-    if (made == NULL) {
-        return NULL;
-    }
-    int is_lasting = 1, is_volatile = 0, is_opaque = 0;
-    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(children); at++) {
-        PyObject *child = PyList_GET_ITEM(children, at);
-        is_volatile |= FIELD(child, Component, is_volatile) == Py_True;
-        is_opaque |= FIELD(child, Component, is_opaque) == Py_True;
-        is_lasting &= FIELD(child, Component, is_lasting) == Py_True;
-    }
-    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(members); at++) {
-        PyObject *node = PyList_GET_ITEM(members, at);
-        is_volatile |= FIELD(node, Node, is_volatile) == Py_True;
-        is_lasting &= FIELD(node, Node, is_about_root) != Py_True;
-        if (FIELD(node, Node, opaque) != Py_None) {
-            is_opaque = 1;
-            /* another one would be kept open by keeping it */
-            is_lasting &= PyUnicode_CompareWithASCIIString(FIELD(node, Node, kind), "opaque") == 0;
-        }
-    }
-    put(&FIELD(made, Component, rows), Py_NewRef(rows));
-    put(&FIELD(made, Component, children), Py_NewRef(children));
-    put_flag(&FIELD(made, Component, is_volatile), is_volatile);
-    put_flag(&FIELD(made, Component, is_opaque), is_opaque);
-    put_flag(&FIELD(made, Component, is_lasting), is_lasting && !is_volatile);
-    return made;
-}
-
-/* The mark of a node's own bytes with those of what it refers to, which are sorted where their order does not count. */
-static PyObject *
-mark_with(PyObject *node, PyObject *own, PyObject *marks)
-{
-    if (FIELD(node, Node, unordered) == Py_True && PyList_Sort(marks) < 0) {
-        return NULL;
-    }
-    Py_ssize_t length = PyBytes_GET_SIZE(own), count = PyList_GET_SIZE(marks);
-    for (Py_ssize_t at = 0; at < count; at++) {
-        length += PyBytes_GET_SIZE(PyList_GET_ITEM(marks, at));
-    }
-    PyObject *whole = PyBytes_FromStringAndSize(NULL, length);
-    if (whole == NULL) {
-        return NULL;
-    }
-    char *to = PyBytes_AS_STRING(whole);
-    memcpy(to, PyBytes_AS_STRING(own), PyBytes_GET_SIZE(own));
-    to += PyBytes_GET_SIZE(own);
-    for (Py_ssize_t at = 0; at < count; at++) {
-        PyObject *mark = PyList_GET_ITEM(marks, at);
-        memcpy(to, PyBytes_AS_STRING(mark), PyBytes_GET_SIZE(mark));
-        to += PyBytes_GET_SIZE(mark);
-    }
-    return mark_of(whole);
-}
-
-/* A row of what a member of a component refers to: marks, and for other members their places. */
-static PyObject *
-links_of(PyObject *node, PyObject *places, PyObject *below)
-{
-    PyObject *edges = FIELD(node, Node, edges);
-    PyObject *links = PyList_New(PyList_GET_SIZE(edges));
-    for (Py_ssize_t at = 0; links != NULL && at < PyList_GET_SIZE(edges); at++) {
-        PyObject *child = PyTuple_GET_ITEM(PyList_GET_ITEM(edges, at), 2), *link = child;
-        if (is_node(child)) {
-            PyObject *component = FIELD(child, Node, component);
-            link = FIELD(child, Node, mark);
-            if (link == Py_None) {
-                link = PyDict_GetItemWithError(places, child);
-            }
-            else if (component != Py_None && PyDict_SetItem(below, component, Py_None) < 0) {
-                link = NULL;
-            }
-        }
-        if (link == NULL) {
-            if (!PyErr_Occurred()) {
-                PyErr_SetString(PyExc_RuntimeError, "a node of a component refers to an open one outside");
-            }
-            Py_CLEAR(links);
-            break;
-        }
-        PyList_SET_ITEM(links, at, Py_NewRef(link));
-    }
-    return links;
-}
-
-/* The colours of a component's members after one more round. */
-static PyObject *
-recoloured(PyObject *members, PyObject *own, PyObject *links, PyObject *colours)
-{
-    Py_ssize_t count = PyList_GET_SIZE(members);
-    PyObject *next = PyList_New(count);
-    for (Py_ssize_t at = 0; next != NULL && at < count; at++) {
-        PyObject *row = PyList_GET_ITEM(links, at), *marks = PyList_New(PyList_GET_SIZE(row)), *mark = NULL;
-        for (Py_ssize_t edge = 0; marks != NULL && edge < PyList_GET_SIZE(row); edge++) {
-            PyObject *link = PyList_GET_ITEM(row, edge);
-            PyObject *known = PyBytes_Check(link) ? link : PyList_GET_ITEM(colours, PyLong_AsSsize_t(link));
-            PyList_SET_ITEM(marks, edge, Py_NewRef(known));
-        }
-        if (marks != NULL) {
-            mark = mark_with(PyList_GET_ITEM(members, at), PyList_GET_ITEM(own, at), marks);
-        }
-        Py_XDECREF(marks);
-        if (mark == NULL) {
-            Py_CLEAR(next);
-        }
-        else {
-            PyList_SET_ITEM(next, at, mark);
-        }
-    }
-    return next;
-}
-
-/* The digest of a whole component, without the `@`: of its colours, each once and sorted, after so many rounds. */
-static PyObject *
-digest_of_colours(PyObject *different, Py_ssize_t rounds)
-{
-    PyObject *sorted = PySequence_List(different), *empty = PyBytes_FromStringAndSize(NULL, 0), *digest = NULL;
-    if (sorted != NULL && empty != NULL && PyList_Sort(sorted) == 0) {
-        PyObject *whole = PyBytes_FromFormat("component %zd ", rounds);
-        for (Py_ssize_t at = 0; whole != NULL && at < PyList_GET_SIZE(sorted); at++) {
-            PyBytes_Concat(&whole, PyList_GET_ITEM(sorted, at));
-        }
-        PyObject *mark = mark_of(whole);
-        if (mark != NULL) {
-            digest = PyBytes_FromStringAndSize(PyBytes_AS_STRING(mark) + 1, PyBytes_GET_SIZE(mark) - 1);
-            Py_DECREF(mark);
-        }
-    }
-    Py_XDECREF(sorted);
-    Py_XDECREF(empty);
-    return digest;
-}
-
-/* Colours until no more members are told apart; then each gets its mark. */
-static int
-colour(PyObject *members, PyObject *own, PyObject *links, PyObject *component)
-{
-    PyObject *colours = Py_NewRef(own), *different = NULL;
-    Py_ssize_t count = PyList_GET_SIZE(members), told_apart = 0, rounds = 0;
-    int failed = 0;
-    /* the first colours: what each member is by itself */
-    PyObject *first = PyList_New(count);
-    for (Py_ssize_t at = 0; first != NULL && at < count; at++) {
-        PyObject *mark = mark_of(Py_NewRef(PyList_GET_ITEM(own, at)));
-        if (mark == NULL) {
-            Py_CLEAR(first);
-            break;
-        }
-        PyList_SET_ITEM(first, at, mark);
-    }
-    Py_SETREF(colours, first);
-    different = colours == NULL ? NULL : PySet_New(colours);
-    PyObject *marks_of_own = Py_XNewRef(colours);
-    while (different != NULL && PySet_GET_SIZE(different) != told_apart) {
-        told_apart = PySet_GET_SIZE(different);
-        PyObject *next = recoloured(members, marks_of_own, links, colours);
-        Py_SETREF(colours, next);
-        Py_SETREF(different, colours == NULL ? NULL : PySet_New(colours));
-        rounds++;
-    }
-    PyObject *whole = different == NULL ? NULL : digest_of_colours(different, rounds);
-    failed = whole == NULL;
-    for (Py_ssize_t at = 0; !failed && at < count; at++) {
-        PyObject *bytes = PyBytes_FromString("member ");
-        PyBytes_Concat(&bytes, PyList_GET_ITEM(colours, at));
-        PyBytes_Concat(&bytes, whole);
-        PyObject *mark = mark_of(bytes), *node = PyList_GET_ITEM(members, at);
-        failed = mark == NULL;
-        if (!failed) {
-            put(&FIELD(node, Node, mark), mark);
-            put(&FIELD(node, Node, component), Py_NewRef(component));
-        }
-    }
-    Py_XDECREF(marks_of_own);
-    Py_XDECREF(different);
-    Py_XDECREF(colours);
-    Py_XDECREF(whole);
-    return failed ? -1 : 0;
-}
-
-/* components.refine: settles nodes that reach each other. */
-static int
-refine(PyObject *members)
-{
-    Py_ssize_t count = PyList_GET_SIZE(members);
-    PyObject *places = PyDict_New(), *below = PyDict_New(), *rows = PyList_New(0);
-    PyObject *links = PyList_New(0), *own = PyList_New(0), *component = NULL;
-    int failed = places == NULL || below == NULL || rows == NULL || links == NULL || own == NULL;
-    for (Py_ssize_t at = 0; !failed && at < count; at++) {
-        PyObject *place = PyLong_FromSsize_t(at);
-        failed = place == NULL || PyDict_SetItem(places, PyList_GET_ITEM(members, at), place) < 0;
-        Py_XDECREF(place);
-    }
-    for (Py_ssize_t at = 0; !failed && at < count; at++) {
-        PyObject *node = PyList_GET_ITEM(members, at);
-        PyObject *row = links_of(node, places, below), *bytes = row == NULL ? NULL : own_bytes(node);
-        Py_ssize_t end = PyList_GET_SIZE(rows);
-        failed = bytes == NULL || PyList_Append(links, row) < 0 || PyList_Append(own, bytes) < 0 ||
-                 PyList_SetSlice(rows, end, end, FIELD(node, Node, rows)) < 0;
-        Py_XDECREF(row);
-        Py_XDECREF(bytes);
-    }
-    if (!failed) {
-        PyObject *children = PyDict_Keys(below);
-        component = children == NULL ? NULL : component_of(members, rows, children);
-        Py_XDECREF(children);
-        failed = component == NULL || colour(members, own, links, component) < 0;
-    }
-    Py_XDECREF(component);
-    Py_XDECREF(places);
-    Py_XDECREF(below);
-    Py_XDECREF(rows);
-    Py_XDECREF(links);
-    Py_XDECREF(own);
-    return failed ? -1 : 0;
-}
-
-/* Settles a node that reaches no open one. 1: it reaches itself, and so is a component to be coloured. */
-static int
-settle_one(PyObject *node)
-{
-    PyObject *edges = FIELD(node, Node, edges);
-    Py_ssize_t count = PyList_GET_SIZE(edges);
-    PyObject *marks = PyList_New(count), *below = PyDict_New();
-    int result = marks == NULL || below == NULL ? -1 : 0;
-    for (Py_ssize_t at = 0; result == 0 && at < count; at++) {
-        PyObject *child = PyTuple_GET_ITEM(PyList_GET_ITEM(edges, at), 2), *mark = child;
-        if (is_node(child)) {
-            mark = FIELD(child, Node, mark);
-            PyObject *component = FIELD(child, Node, component);
-            if (mark == Py_None) {
-                result = 1;
-                break;
-            }
-            if (component != Py_None && PyDict_SetItem(below, component, Py_None) < 0) {
-                result = -1;
-                break;
-            }
-        }
-        PyList_SET_ITEM(marks, at, Py_NewRef(mark));
-    }
-    if (result == 0) {
-        PyObject *own = own_bytes(node), *mark = own == NULL ? NULL : mark_with(node, own, marks);
-        PyObject *children = mark == NULL ? NULL : PyDict_Keys(below), *alone = PyList_New(1), *component = NULL;
-        if (children != NULL && alone != NULL) {
-            PyList_SET_ITEM(alone, 0, Py_NewRef(node));
-            component = component_of(alone, FIELD(node, Node, rows), children);
-        }
-        if (component == NULL) {
-            Py_XDECREF(mark);
-            result = -1;
-        }
-        else {
-            put(&FIELD(node, Node, mark), mark);
-            put(&FIELD(node, Node, component), component);
-        }
-        Py_XDECREF(own);
-        Py_XDECREF(children);
-        Py_XDECREF(alone);
-    }
-    Py_XDECREF(marks);
-    Py_XDECREF(below);
-    return result;
-}
-
-/* One node on the way down: where it stands among those met, the lowest that it reaches, the next edge to look at. */
-typedef struct {
-    PyObject *node;
-    Py_ssize_t index, lowest, next;
-} Visit;
-
-/* Settles a strongly connected component: all open nodes from a node on. */
-static int
-settle_component(PyObject *open_nodes, Py_ssize_t first)
-{
-    Py_ssize_t count = PyList_GET_SIZE(open_nodes);
-    PyObject *members = PyList_GetSlice(open_nodes, first, count);
-    int result = members == NULL || PyList_SetSlice(open_nodes, first, count, NULL) < 0 ? -1 : 1;
-    if (result == 1 && count - first == 1) {
-        result = settle_one(PyList_GET_ITEM(members, 0));
-    }
-    if (result == 1) {
-        result = PyList_Reverse(members) < 0 ? -1 : refine(members); /* the last that was met comes first */
-    }
-    Py_XDECREF(members);
-    return result;
-}
-
-static int
-met(PyObject *node, Py_ssize_t index)
-{
-    PyObject *number = PyLong_FromSsize_t(index);
-    if (number == NULL) {
-        return -1;
-    }
-    put(&FIELD(node, Node, index), number);
-    return 0;
-}
-
-/* components.settle_digests: Tarjan's algorithm. A node's place among the open ones is found by its index. */
-static int
-settle_below(PyObject *root)
-{
-    Py_ssize_t room = 64, depth = 0, counter = 0;
-    Visit *visits = PyMem_Malloc(room * sizeof(Visit));
-    PyObject *open_nodes = PyList_New(0);
-    /* For the n-th node met: where it stood in open_nodes when it was. */
-    Py_ssize_t *places = PyMem_Malloc(room * sizeof(Py_ssize_t)), places_room = room;
-    int failed = visits == NULL || places == NULL || open_nodes == NULL || met(root, 0) < 0 ||
-                 PyList_Append(open_nodes, root) < 0;
-    if (!failed) {
-        places[0] = 0;
-        visits[depth++] = (Visit){root, 0, 0, 0};
-    }
-    while (!failed && depth > 0) {
-        Visit *visit = &visits[depth - 1];
-        PyObject *edges = FIELD(visit->node, Node, edges), *entered = NULL;
-        while (visit->next < PyList_GET_SIZE(edges)) {
-            PyObject *child = PyTuple_GET_ITEM(PyList_GET_ITEM(edges, visit->next), 2);
-            visit->next++;
-            if (!is_node(child) || FIELD(child, Node, mark) != Py_None) {
-                continue;
-            }
-            Py_ssize_t index = PyLong_AsSsize_t(FIELD(child, Node, index));
-            if (index < 0) {
-                entered = child;
-                break;
-            }
-            if (index < visit->lowest) {
-                visit->lowest = index;
-            }
-        }
-        if (entered != NULL) {
-            counter++;
-            if (depth == room) {
-                room *= 2;
-                Visit *more = PyMem_Realloc(visits, room * sizeof(Visit));
-                failed = more == NULL;
-                visits = more == NULL ? visits : more;
-            }
-            if (counter == places_room) {
-                places_room *= 2;
-                Py_ssize_t *more = PyMem_Realloc(places, places_room * sizeof(Py_ssize_t));
-                failed |= more == NULL;
-                places = more == NULL ? places : more;
-            }
-            failed = failed || met(entered, counter) < 0;
-            if (!failed) {
-                places[counter] = PyList_GET_SIZE(open_nodes);
-                visits[depth++] = (Visit){entered, counter, counter, 0};
-                failed = PyList_Append(open_nodes, entered) < 0;
-            }
-            continue;
-        }
-        depth--;
-        if (visit->lowest == visit->index) {
-            failed = settle_component(open_nodes, places[visit->index]) < 0;
-        }
-        else if (visit->lowest < visits[depth - 1].lowest) {
-            visits[depth - 1].lowest = visit->lowest;
-        }
-    }
-    PyMem_Free(visits);
-    PyMem_Free(places);
-    Py_XDECREF(open_nodes);
-    return failed ? -1 : 0;
-}
+#include "_settle.h"
 
 /* ---- what later walks take over ---- */
 
@@ -1769,9 +794,41 @@ make_constants(PyObject *module)
     TEXT(text_functools, "functools")
     TEXT(text_args, "__args__")
     TEXT(text_origin, "__origin__")
-    TEXT(text_plain_name, "__name__")
     TEXT(text_underscore_name, "_name")
     TEXT(text_member, ".")
+    TEXT(text_copy, "copy")
+    TEXT(text_update, "update")
+    TEXT(text_bases, "__bases__")
+    TEXT(text_mro, "__mro__")
+    TEXT(text_flags, "__flags__")
+    TEXT(text_annotations, "__annotations__")
+    TEXT(text_annotations_cache, "__annotations_cache__")
+    TEXT(text_params, "__dataclass_params__")
+    TEXT(text_fields, "__dataclass_fields__")
+    TEXT(text_type, "type")
+    TEXT(text_ignore, "__fingerprint_ignore__")
+    TEXT(text_empty, "")
+    TEXT(text_func, "__func__")
+    TEXT(text_function, "function")
+    TEXT(text_fget, "fget")
+    TEXT(text_fset, "fset")
+    TEXT(text_fdel, "fdel")
+    TEXT(text_field_name, "name")
+    TEXT(text_field_type, "_field_type")
+    TEXT(text_init, "init")
+    TEXT(text_repr, "repr")
+    TEXT(text_hash, "hash")
+    TEXT(text_compare, "compare")
+    TEXT(text_kw_only, "kw_only")
+    TEXT(text_metadata, "metadata")
+    TEXT(text_dataclasses, "dataclasses")
+    TEXT(text_missing, "MISSING")
+    TEXT(text_default, "default")
+    TEXT(text_default_factory, "default_factory")
+    TEXT(text_item, "item")
+    TEXT(text_key, "key")
+    TEXT(text_value, "value")
+    TEXT(text_bracket, "[")
 #undef TEXT
     if (text_none_bytes != NULL) {
         return 0;
@@ -1782,11 +839,10 @@ make_constants(PyObject *module)
     refers = PyLong_FromLong(0);
     mapping_kind = PyLong_FromLong(1);
     name_kind = PyLong_FromLong(2);
-    thirty_two = PyLong_FromLong(32);
-    digest_size_names = Py_BuildValue("(s)", "digest_size");
+    class_kind = PyLong_FromLong(7);
+    items_kind = PyLong_FromLong(3);
     text_none_bytes = PyBytes_FromString("N0:");
-    return true_bytes && false_bytes && zero && refers && mapping_kind && name_kind && thirty_two &&
-                   digest_size_names && text_none_bytes
+    return true_bytes && false_bytes && zero && class_kind && items_kind && refers && mapping_kind && name_kind && text_none_bytes
                ? 0
                : -1;
 }

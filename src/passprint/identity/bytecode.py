@@ -19,6 +19,7 @@ from passprint.identity.opcodes import (
     IMPORT_NAME,
     KINDS,
     LOAD_CONST,
+    LOCAL_KINDS,
     LOCAL_LOADS,
     LOCAL_PAIRS,
     LOCAL_STORES,
@@ -31,11 +32,13 @@ from passprint.identity.opcodes import (
     move_constants,
     read_chains,
     read_instructions,
+    without_caches,
 )
 from passprint.identity.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _CO_OPTIMIZED = 0x1
@@ -274,7 +277,7 @@ def _split_consts(
             continue
         plain.append(None)
         if type(const) is CodeType:
-            inner = code_facts(const)
+            inner = code_facts_in_python(const)
             nested.append(inner)
             others.append((index, "code", inner.payload))
         else:
@@ -291,8 +294,8 @@ def _counted_parts(code: CodeType, text: bytes) -> tuple[bytes, tuple[Any, ...]]
     return text, code.co_consts
 
 
-def read_code_in_python(code: CodeType) -> tuple[bytes, dict[tuple[str, ...], None], list[CodeFacts], bool]:
-    """What a code object is, its chains of names, the facts of nested code, whether to read it step by step."""
+def read_facts_in_python(code: CodeType) -> CodeFacts:
+    """The facts of a code object, read anew."""
     text = code.co_code
     names = code.co_names
     counted, consts = _counted_parts(code, text)
@@ -308,24 +311,21 @@ def read_code_in_python(code: CodeType) -> tuple[bytes, dict[tuple[str, ...], No
             code.co_varnames,
             code.co_freevars,
             code.co_cellvars,
-            counted,
+            without_caches(counted),
             code.co_exceptiontable,
             _split_consts(consts, nested),
         )
     )
-    return payload, read_chains(text, names), nested, "getattr" in names or IMPORT_NAME in text[::2]
-
-
-def _build_facts(code: CodeType) -> CodeFacts:
-    payload, chains, nested, has_steps = read_code(code)
+    chains = read_chains(text, names)
+    has_steps = "getattr" in names or IMPORT_NAME in text[::2]
     if not has_steps and not nested:
         return CodeFacts(payload, tuple(chains), (), ())
     imports: dict[ImportRef, None] = {}
     computed: dict[tuple[str, ...], None] = {}
     if has_steps:
-        steps = read_instructions(code.co_code)
+        steps = read_instructions(text)
         imports.update(dict.fromkeys(_read_imports(code, steps)))
-        if "getattr" in code.co_names:
+        if "getattr" in names:
             constant, unknown = _read_getattrs(code, steps)
             chains.update(dict.fromkeys(constant))
             computed.update(dict.fromkeys(unknown))
@@ -357,39 +357,44 @@ class _Table:
         self.known.pop(reference.key, None)
 
 
-FACTS = _Table()
+_FACTS = _Table()
 
 
-def code_facts(code: CodeType) -> CodeFacts:
+def code_facts_in_python(code: CodeType) -> CodeFacts:
     """The facts of a code object, remembered as long as it lives (code objects never change)."""
-    known = FACTS.known.get(id(code))
+    known = _FACTS.known.get(id(code))
     if known is not None:
         return known[1]
-    facts = _build_facts(code)
-    reference = _Reference(code, FACTS.forget)
+    facts = read_facts_in_python(code)
+    reference = _Reference(code, _FACTS.forget)
     reference.key = id(code)
-    FACTS.known[reference.key] = (reference, facts)
+    _FACTS.known[reference.key] = (reference, facts)
     return facts
-
-
-def forget_facts() -> None:
-    """Forget the facts of all code objects, so that a first answer can be measured again."""
-    FACTS.known.clear()
-
-
-_HELPERS = (_counted_parts, code_facts, canonical, pack)
-_ASKS_ALWAYS = _KEEPS_FIRST or _FLAGGED_DOC
-
-
-def _read_code_in_c(code: CodeType) -> tuple[bytes, dict[tuple[str, ...], None], list[CodeFacts], bool]:
-    return _c_read_code(code, KINDS, IMPORT_NAME, _CO_UNCOUNTED, _ASKS_ALWAYS, _HELPERS)
 
 
 try:
     if os.environ.get("PASSPRINT_PURE_PYTHON"):
         raise ImportError("PASSPRINT_PURE_PYTHON is set")
-    from passprint.identity._read import read_code as _c_read_code
+    from passprint.identity import _facts
 except ImportError:
-    read_code = read_code_in_python
+    code_facts: Callable[[CodeType], CodeFacts] = code_facts_in_python
 else:
-    read_code = _read_code_in_c
+    _facts.setup(
+        CodeFacts,
+        ImportRef,
+        canonical,
+        read_facts_in_python,
+        KINDS,
+        LOCAL_KINDS,
+        (IMPORT_NAME, IMPORT_FROM, LOAD_CONST, SMALL_INT),
+        (_CO_UNCOUNTED, _CO_HAS_DOCSTRING),
+        (_KEEPS_FIRST, _FLAGGED_DOC, _EMPTY_DOC_SLOT),
+    )
+    code_facts = _facts.code_facts
+
+
+def forget_facts() -> None:
+    """Forget the facts of all code objects, so that a first answer can be measured again."""
+    _FACTS.known.clear()
+    if code_facts is not code_facts_in_python:
+        _facts.forget()

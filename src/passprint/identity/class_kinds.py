@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 IGNORE = "__fingerprint_ignore__"
 """A class attribute: names of attributes and fields, of the class and its subclasses, that do not count."""
 
-_UNCOUNTED = frozenset(
+UNCOUNTED = frozenset(
     {
         "__module__",
         "__qualname__",
@@ -89,7 +89,7 @@ def _is_found(cls: type) -> bool:
     return found is cls
 
 
-def _expand_class(walk: Walk, cls: type, node: Node) -> None:
+def expand_class(walk: Walk, cls: type, node: Node) -> None:
     namespace = cls.__dict__
     content = dict(namespace)
     walk.slots.klass(cls)
@@ -110,7 +110,7 @@ def _expand_class(walk: Walk, cls: type, node: Node) -> None:
         names = sorted(content)
     except TypeError:  # a namespace may have keys that are no names
         names = sorted(content, key=str)
-    walk.add_members(node, names, content, _UNCOUNTED, ignored)
+    walk.add_members(node, names, content, UNCOUNTED, ignored)
 
 
 def _add_dataclass(walk: Walk, node: Node, content: dict[str, Any]) -> None:
@@ -147,7 +147,7 @@ def _expand_member(walk: Walk, member: Enum, node: Node) -> None:
     node.add(".", "value", walk.child(member._value_), member._value_)
 
 
-def _expand_field(walk: Walk, field: Any, node: Node) -> None:
+def expand_field(walk: Walk, field: Any, node: Node) -> None:
     """A dataclass field; its type as it is written."""
     node.head = frame(
         b"n",
@@ -168,9 +168,9 @@ def _expand_field(walk: Walk, field: Any, node: Node) -> None:
         node.add(".", "metadata", walk.child(metadata), metadata)
 
 
-_CLASS = Handler("class", _expand_class, class_leaf)
+_CLASS = Handler("class", expand_class, class_leaf)
 _MEMBER = Handler("enum member", _expand_member)
-_FIELD = Handler("field", _expand_field)
+_FIELD = Handler("field", expand_field)
 
 
 def _find(kind: type) -> Handler | None:

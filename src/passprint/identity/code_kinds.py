@@ -190,13 +190,13 @@ def _expand_cached(walk: Walk, cached: Any, node: Node) -> None:
     add_attributes(walk, node, attributes)
 
 
-def _expand_wrapping(walk: Walk, wrapper: Any, node: Node) -> None:
+def expand_wrapping(walk: Walk, wrapper: Any, node: Node) -> None:
     """staticmethod and classmethod."""
     walk.slots.refer(wrapper)
     node.add("", "function", walk.child(wrapper.__func__), wrapper.__func__)
 
 
-def _expand_property(walk: Walk, prop: property, node: Node) -> None:
+def expand_property(walk: Walk, prop: property, node: Node) -> None:
     walk.slots.refer(prop)
     for label in ("fget", "fset", "fdel"):
         value = getattr(prop, label)
@@ -235,7 +235,7 @@ def foreign_bytes(walk: Walk, module: str | None, name: str) -> bytes:
     return by_name(label, str(module), name)
 
 
-def _descriptor_leaf(walk: Walk, descriptor: Any) -> bytes | None:
+def descriptor_leaf(walk: Walk, descriptor: Any) -> bytes | None:
     owner = descriptor.__objclass__
     label = walk.origins.of_module(owner.__module__).label
     name = descriptor.__name__
@@ -252,18 +252,18 @@ HANDLERS.update(
         MethodType: Handler("bound method", _expand_method, _method_leaf),
         BuiltinFunctionType: Handler("builtin", _expand_builtin, builtin_leaf),
         MethodWrapperType: Handler("builtin", _expand_builtin),
-        WrapperDescriptorType: Handler("builtin", _skip, _descriptor_leaf),
-        MethodDescriptorType: Handler("builtin", _skip, _descriptor_leaf),
-        ClassMethodDescriptorType: Handler("builtin", _skip, _descriptor_leaf),
-        MemberDescriptorType: Handler("slot", _skip, _descriptor_leaf),
-        GetSetDescriptorType: Handler("slot", _skip, _descriptor_leaf),
+        WrapperDescriptorType: Handler("builtin", _skip, descriptor_leaf),
+        MethodDescriptorType: Handler("builtin", _skip, descriptor_leaf),
+        ClassMethodDescriptorType: Handler("builtin", _skip, descriptor_leaf),
+        MemberDescriptorType: Handler("slot", _skip, descriptor_leaf),
+        GetSetDescriptorType: Handler("slot", _skip, descriptor_leaf),
         CodeType: Handler("code", _expand_code),
         functools.partial: Handler("partial", _expand_partial),
         functools.partialmethod: Handler("partialmethod", _expand_partial),
         functools._lru_cache_wrapper: Handler("cached function", _expand_cached),
-        staticmethod: Handler("staticmethod", _expand_wrapping),
-        classmethod: Handler("classmethod", _expand_wrapping),
-        property: Handler("property", _expand_property),
+        staticmethod: Handler("staticmethod", expand_wrapping),
+        classmethod: Handler("classmethod", expand_wrapping),
+        property: Handler("property", expand_property),
         functools.cached_property: Handler("cached_property", _expand_cached_property),
     }
 )

@@ -2,15 +2,16 @@
 
 Strongly connected components come in the order that Tarjan's algorithm gives (children first). A component
 of several nodes is coloured by refinement: every node starts with what it is by itself, then takes in its
-children's colours until no more nodes are told apart. Nodes that no program could tell apart by following
-references end with equal colours. A node's digest holds its own colour and the whole component's, so two
-different components never share one.
+children's colours until no more nodes, or all, are told apart. Nodes that no program could tell apart by following
+references end with equal colours. The whole component's digest is of all colours with those that they refer to; a
+node's digest holds its own colour and the whole component's, so two different components never share one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from passprint.identity.canonical import frame
 from passprint.identity.digests import digest32
 from passprint.identity.node import Component, Node
 
@@ -94,19 +95,28 @@ def refine(component: list[Node]) -> None:
     own = colours = [b"@" + digest32(node.own_bytes()) for node in component]
     different = set(colours)
     told_apart = rounds = 0
-    while len(different) != told_apart:
+    while len(different) not in (told_apart, len(component)):
         told_apart = len(different)
-        known = colours
-        colours = []
-        for node, mine, row in zip(component, own, links, strict=True):
-            marks = [link if isinstance(link, bytes) else known[link] for link in row]
-            if node.unordered:
-                marks.sort()
-            colours.append(b"@" + digest32(mine + b"".join(marks)))
+        bodies = _with_links(component, own, links, colours)
+        colours = [b"@" + digest32(body) for body in bodies]
         different = set(colours)
         rounds += 1
-    whole = digest32(b"component %d " % rounds + b"".join(sorted(different)))
+    bodies = _with_links(component, colours, links, colours)
+    whole = digest32(b"component %d " % rounds + b"".join(sorted({frame(b"m", body) for body in bodies})))
     settled = Component(rows, list(below), component)
     for node, colour in zip(component, colours, strict=True):
         node.mark = b"@" + digest32(b"member " + colour + whole)
         node.component = settled
+
+
+def _with_links(
+    component: list[Node], firsts: list[bytes], links: list[list[bytes | int]], colours: list[bytes]
+) -> list[bytes]:
+    """What each node starts with, and the marks or colours of what it refers to."""
+    bodies = []
+    for node, first, row in zip(component, firsts, links, strict=True):
+        marks = [link if isinstance(link, bytes) else colours[link] for link in row]
+        if node.unordered:
+            marks.sort()
+        bodies.append(first + b"".join(marks))
+    return bodies

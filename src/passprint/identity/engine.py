@@ -6,6 +6,7 @@ This module imports all that knows kinds of objects. It is imported with the fir
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 
 from passprint.identity.fast import Walker, settle
@@ -32,10 +33,18 @@ __all__ = ["Known", "check_together", "make_fingerprint", "name_of", "walk_objec
 
 def walk_object(obj: Any, origins: Origins, known: Known) -> tuple[Walk, Node]:
     """Walk an object and settle the digests of all that it reaches."""
-    walk = Walker(origins, known, obj)
-    root = walk.run(obj)
-    settle(root)
-    known.learn(walk)
+    # A walk makes thousands of objects and drops few: looking through them for garbage again and again is for nothing.
+    collects = gc.isenabled()
+    if collects:
+        gc.disable()
+    try:
+        walk = Walker(origins, known, obj)
+        root = walk.run(obj)
+        settle(root)
+        known.learn(walk)
+    finally:
+        if collects:
+            gc.enable()
     return walk, root
 
 

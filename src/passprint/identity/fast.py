@@ -9,11 +9,12 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+from enum import EnumType
 
 from passprint.identity import bytecode, components, hints, reach
-from passprint.identity.canonical import ATOMS
+from passprint.identity.canonical import ATOMS, atom_encoder
 from passprint.identity.digests import blake2b
-from passprint.identity.kinds import class_kinds, code_kinds  # imports all kinds
+from passprint.identity.kinds import class_kinds, code_kinds, value_kinds  # imports all kinds
 from passprint.identity.node import EMPTY_CELL, UNBOUND, Component, Node
 from passprint.identity.origin import SEED, Origin, Origins
 from passprint.identity.slots import ABSENT, Slots
@@ -45,26 +46,39 @@ else:
             "empty_cell": EMPTY_CELL,
             "unknowable": reach.UNKNOWABLE,
             "import_module": importlib.import_module,
-            "facts": bytecode.FACTS.known,
             "follow": reach.follow,
-            "add_more": reach.add_more,
+            "import_in_python": reach.add_import,
+            "check_computed": reach.check_computed,
             "add_unknowable": reach.add_unknowable,
             "generated_leaf": code_kinds.generated_leaf,
             "expand_function": code_kinds.expand_function,
-            "add_attributes": code_kinds.add_attributes,
             "code_facts": bytecode.code_facts,
             "class_leaf": class_kinds.class_leaf,
             "builtin_leaf": code_kinds.builtin_leaf,
+            "tuple_leaf": value_kinds.tuple_leaf,
+            "list_leaf": value_kinds.list_leaf,
+            "expand_dict": value_kinds.expand_dict,
+            "descriptor_leaf": code_kinds.descriptor_leaf,
+            "atom_encoder": atom_encoder,
+            "enum_type": EnumType,
+            "uncounted_names": class_kinds.UNCOUNTED,
+            "ignored_names": class_kinds.ignored_names,
+            "expand_class": class_kinds.expand_class,
+            "expand_field": class_kinds.expand_field,
+            "expand_wrapping": code_kinds.expand_wrapping,
+            "expand_property": code_kinds.expand_property,
             "identifies_itself": reach.identifies_itself,
             "held_hints": hints.held_hints,
             "lazy_hints": hints.lazy_hints,
             "gather": gc.get_referents,
-            "blake2b": blake2b,
             "seed": SEED,
+            "seed_hashed": blake2b(SEED, digest_size=32),
+            "nothing_hashed": blake2b(digest_size=32),
             "named_classes": {
                 "CodeFacts": bytecode.CodeFacts,
                 "Component": Component,
                 "Handler": Handler,
+                "ImportRef": bytecode.ImportRef,
                 "Node": Node,
                 "Origin": Origin,
                 "Origins": Origins,

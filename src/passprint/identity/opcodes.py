@@ -11,6 +11,7 @@ import gc
 import opcode
 import os
 import re
+import struct
 import sys
 from types import FunctionType
 
@@ -123,6 +124,13 @@ def read_instructions_in_python(text: bytes) -> list[tuple[int, int]]:
     return found
 
 
+def without_caches(text: bytes) -> bytes:
+    """The code less its inline caches, which are empty, and as many as the instructions before them have."""
+    words = memoryview(text).cast("H")
+    kept = list(filter(None, words))
+    return struct.pack(f"={len(kept)}H", *kept)
+
+
 _PLAIN_CONSTS = frozenset({type(None), bool, int, str, bytes, type(Ellipsis)})
 
 
@@ -167,7 +175,7 @@ def read_holders_in_python(function: FunctionType) -> tuple[dict[str, Any] | Non
 
 
 _TABLE = bytearray(256)
-"""What each opcode is, for the C module; _read.c has the same numbers."""
+"""What each opcode is, for the C modules; _read.c and _facts.c have the same numbers."""
 for _code in NAME_SHIFTS:
     _TABLE[_code] |= 1
 for _code in ATTR_SHIFTS:
@@ -175,10 +183,26 @@ for _code in ATTR_SHIFTS:
 for _code, _shift in _SHIFTS.items():
     _TABLE[_code] |= 4 * _shift
 _TABLE[EXTENDED] |= 8
-for _code in _CONST_CODES:
-    _TABLE[_code] |= 16
+_LOCALS = bytearray(256)
+"""What each opcode does with local variables; _facts.c has the same numbers."""
+for _table, _bit, _members in (
+    (_TABLE, 16, _CONST_CODES),
+    (_TABLE, 32, NULLS),
+    (_TABLE, 64, CALLS),
+    (_TABLE, 128, BETWEEN_IMPORT_AND_STORE),
+    (_LOCALS, 1, LOCAL_LOADS),
+    (_LOCALS, 2, LOCAL_PAIRS),
+    (_LOCALS, 4, LOCAL_STORES),
+    (_LOCALS, 8, LOCAL_USES),
+    (_LOCALS, 16, SIMPLE_LOADS),
+):
+    for _code in _members:
+        if 0 <= _code < 256:
+            _table[_code] |= _bit
 KINDS = bytes(_TABLE)
-"""The table as the C module takes it."""
+"""The table as the C modules take it."""
+LOCAL_KINDS = bytes(_LOCALS)
+"""The other one."""
 
 
 def _read_chains_in_c(text: bytes, names: tuple[str, ...]) -> dict[tuple[str, ...], None]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PYTHON = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
 
 SEED = frame(
-    b"passprint identity 1 ",
+    b"passprint identity 2 ",
     encode_text(f"{PYTHON} -O{sys.flags.optimize}"),
 )
 """What every digest starts with: the schema of this room and the interpreter."""

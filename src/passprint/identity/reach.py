@@ -71,9 +71,9 @@ def add_more(walk: Walk, node: Node, function: FunctionType, facts: CodeFacts, s
     """Add what a function imports when it runs, and what it takes by computed names."""
     namespace = function.__globals__
     for ref in facts.imports:
-        _add_import(walk, node, ref, namespace, seen)
+        add_import(walk, node, ref, namespace, seen)
     for chain in facts.computed:
-        _check_computed(walk, node, chain, namespace)
+        check_computed(walk, node, chain, namespace)
 
 
 def add_unknowable(walk: Walk, node: Node, name: str) -> None:
@@ -164,7 +164,7 @@ def _full_name(ref: ImportRef, namespace: dict[str, Any]) -> str:
     return f"{base}.{ref.module}" if ref.module else base
 
 
-def _add_import(walk: Walk, node: Node, ref: ImportRef, namespace: dict[str, Any], seen: set[str]) -> None:
+def add_import(walk: Walk, node: Node, ref: ImportRef, namespace: dict[str, Any], seen: set[str]) -> None:
     """What a name imported inside a function is. User code that is not imported yet is imported now."""
     name = _full_name(ref, namespace)
     written = "." * ref.level + ref.module
@@ -202,7 +202,7 @@ def _load(name: str) -> ModuleType | None:
     return module
 
 
-def _check_computed(walk: Walk, node: Node, chain: tuple[str, ...], namespace: dict[str, Any]) -> None:
+def check_computed(walk: Walk, node: Node, chain: tuple[str, ...], namespace: dict[str, Any]) -> None:
     """``getattr`` with a computed name, of a module of the user's: it may reach anything."""
     value = namespace.get(chain[0])
     for attribute in chain[1:]:

@@ -198,19 +198,20 @@ def _find(kind: type) -> Handler | None:
     if torch is None or not hasattr(torch, "Tensor"):
         return None
     handler: Handler | None = None
-    if f"{kind.__module__}.{kind.__qualname__}" in _BY_TEXT:
+    module = kind.__module__
+    if f"{module}.{kind.__qualname__}" in _BY_TEXT:
         handler = _TEXT
     elif kind is torch.Size:
         handler = _SIZE
     elif issubclass(kind, torch.Tensor):
         return _TENSOR
-    elif kind.__module__ == "torch._ops" and kind.__name__ in ("OpOverload", "OpOverloadPacket"):
+    elif module == "torch._ops" and kind.__name__ in ("OpOverload", "OpOverloadPacket"):
         handler = _OP
-    elif kind.__module__ == "torch._ops" and kind.__name__.endswith("Operator"):
+    elif module == "torch._ops" and kind.__name__.endswith("Operator"):
         handler = _TEXT
-    elif kind.__module__ == "torch._library.custom_ops" and kind.__name__ == "CustomOpDef":
+    elif module == "torch._library.custom_ops" and kind.__name__ == "CustomOpDef":
         handler = _DEFINITION
-    elif kind.__module__ == "torch.fx.graph" and kind.__name__ == "Graph":
+    elif module == "torch.fx.graph" and kind.__name__ == "Graph":
         handler = _GRAPH
     elif any(
         base.__name__ == "GraphModule" and base.__module__ == "torch.fx.graph_module" for base in kind.__mro__

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 _MISSING = object()
 
 
-def _tuple_leaf(walk: Walk, value: tuple[Any, ...]) -> bytes | None:
+def tuple_leaf(walk: Walk, value: tuple[Any, ...]) -> bytes | None:
     return canonical(value) if is_flat(value) else None
 
 
-def _list_leaf(walk: Walk, value: Any) -> bytes | None:
+def list_leaf(walk: Walk, value: Any) -> bytes | None:
     if not is_flat(value):
         return None
     walk.slots.items(value, tuple(value))
@@ -60,7 +60,7 @@ def _expand_set(walk: Walk, value: Any, node: Node) -> None:
         node.add("[", "item", walk.child(item), item)
 
 
-def _expand_dict(walk: Walk, value: Any, node: Node) -> None:
+def expand_dict(walk: Walk, value: Any, node: Node) -> None:
     content = dict(value)
     walk.slots.mapping(value, content)
     for key, item in content.items():
@@ -173,14 +173,14 @@ def _read_plain(base: Any) -> Expand:
 
 def _expand_defaultdict(walk: Walk, value: Any, node: Node) -> None:
     """The items and what makes the missing ones; the slots of the instance notice another maker."""
-    _expand_dict(walk, value, node)
+    expand_dict(walk, value, node)
     factory = own_attribute(value, "default_factory")
     node.add(".", "default_factory", walk.child(factory), factory)
 
 
 _BASES: tuple[tuple[type, Expand], ...] = (
     (defaultdict, _expand_defaultdict),
-    (dict, _expand_dict),
+    (dict, expand_dict),
     (list, _expand_sequence),
     (tuple, lambda walk, value, node: _expand_sequence(walk, tuple(value), node)),
     (set, _expand_set),
@@ -253,12 +253,12 @@ def _find_instance(kind: type) -> Handler | None:
 _MODULE = Handler("module", _expand_module, _module_leaf)
 HANDLERS.update(
     {
-        tuple: Handler("tuple", _expand_sequence, _tuple_leaf),
-        list: Handler("list", _expand_sequence, _list_leaf),
-        set: Handler("set", _expand_set, _list_leaf),
-        frozenset: Handler("frozenset", _expand_set, _tuple_leaf),
-        dict: Handler("dict", _expand_dict),
-        MappingProxyType: Handler("dict", _expand_dict),
+        tuple: Handler("tuple", _expand_sequence, tuple_leaf),
+        list: Handler("list", _expand_sequence, list_leaf),
+        set: Handler("set", _expand_set, list_leaf),
+        frozenset: Handler("frozenset", _expand_set, tuple_leaf),
+        dict: Handler("dict", expand_dict),
+        MappingProxyType: Handler("dict", expand_dict),
         slice: Handler(
             "slice",
             lambda walk, v, node: _expand_sequence(walk, (v.start, v.stop, v.step), node),
