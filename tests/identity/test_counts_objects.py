@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.identity.pairs import Pair, check, digest, load, pair
 
-from passprint.identity import Memo
+from passprint.identity import Memo, fingerprint
 
 ROWS = [
     pair(
@@ -131,3 +131,65 @@ def test_a_defaultdict_that_is_given_another_factory_is_noticed() -> None:
     assert changed == digest(target)
     target.__globals__["D"].default_factory = int
     assert memo.digest(target) == first
+
+
+READS = {
+    "a subscript": "import os\ndef target(): return os.environ['PASSPRINT_TEST_FUSE']",
+    "get": "import os\ndef target(): return os.environ.get('PASSPRINT_TEST_FUSE', '0') == '1'",
+    "getenv": "import os\ndef target(): return os.getenv('PASSPRINT_TEST_FUSE')",
+    "a name of its own": "from os import environ\ndef target(): return environ.get('PASSPRINT_TEST_FUSE')",
+    "getenv as a name": "from os import getenv as ask\ndef target(): return ask('PASSPRINT_TEST_FUSE')",
+    "whether it is there": "import os\ndef target(): return 'PASSPRINT_TEST_FUSE' in os.environ",
+    "imported inside": "def target():\n    import os\n    return os.environ.get('PASSPRINT_TEST_FUSE')",
+    "a nested function": "import os\ndef target(): return [os.environ['PASSPRINT_TEST_FUSE'] for _ in range(2)]",
+    "a name in a constant": "import os\nNAME = 'PASSPRINT_TEST_FUSE'\ndef target(): return os.environ.get(NAME)",
+    "a helper": "import os\ndef helper(): return os.getenv('PASSPRINT_TEST_FUSE')\ndef target(): return helper()",
+    "a default": "import os\ndef target(name='PASSPRINT_TEST_FUSE'): return os.environ.get(name)",
+    "a method": "import os\nclass target:\n    def run(self): return os.environ['PASSPRINT_TEST_FUSE']",
+}
+
+
+@pytest.mark.parametrize("text", READS.values(), ids=READS)
+def test_an_environment_variable_that_code_names_counts(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "PASSPRINT_TEST_FUSE"
+    monkeypatch.delenv(name, raising=False)
+    target = load(text)
+    memo = Memo()
+    unset = memo.digest(target)
+    monkeypatch.setenv("PASSPRINT_TEST_OTHER", "1")
+    assert memo.digest(target) == unset == digest(load(text))
+    monkeypatch.setenv(name, "1")
+    first = memo.digest(target)
+    assert first not in (unset, None)
+    assert digest(load(text)) == first
+    monkeypatch.setenv(name, "2")
+    assert memo.digest(target) not in (unset, first)
+    monkeypatch.setenv(name, "1")
+    assert memo.digest(target) == first
+    monkeypatch.delenv(name)
+    assert memo.digest(target) == unset
+
+
+def test_a_text_that_names_a_variable_counts_for_itself_where_the_environment_is_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    target = load("def target(): return 'PASSPRINT_TEST_FUSE'")
+    monkeypatch.delenv("PASSPRINT_TEST_FUSE", raising=False)
+    memo = Memo()
+    first = memo.digest(target)
+    monkeypatch.setenv("PASSPRINT_TEST_FUSE", "1")
+    assert memo.digest(target) == first == digest(target)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os\ndef helper(name): return os.getenv(name)\ndef target(): return helper('PASSPRINT_TEST_FUSE')",
+        "import os\ndef target(): return dict(os.environ)",
+    ],
+    ids=["a name that is given", "all of them"],
+)
+def test_the_environment_by_names_that_the_code_does_not_hold_is_a_named_path(text: str) -> None:
+    found = fingerprint(load(text), strict=False)
+    assert len(found.opaque) == 1
+    assert "os.environ" in found.opaque[0]

@@ -184,6 +184,29 @@ add_import(PyObject *walk, PyObject *node, PyObject *ref, PyObject *space, PyObj
     return result;
 }
 
+static int
+begins_with(PyObject *text, PyObject *place)
+{
+    Py_ssize_t length = PyUnicode_GET_LENGTH(place);
+    return PyUnicode_GET_LENGTH(text) >= length && PyUnicode_IS_COMPACT_ASCII(text) && PyUnicode_IS_COMPACT_ASCII(place) &&
+           memcmp(PyUnicode_1BYTE_DATA(text), PyUnicode_1BYTE_DATA(place), length) == 0;
+}
+
+/* environment.reads_environment: whether a function's node has an edge to the environment. */
+static int
+reads_environment(PyObject *node)
+{
+    PyObject *edges = FIELD(node, Node, edges);
+    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(edges); at++) {
+        PyObject *value = PyTuple_GET_ITEM(PyList_GET_ITEM(edges, at), 3);
+        if (value == os_environ || value == os_getenv ||
+            (PyUnicode_CheckExact(value) && (begins_with(value, environ_place) || begins_with(value, getenv_place)))) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* reach.add_reached: the values of the names that code looks up. */
 static int
 add_reached(PyObject *walk, PyObject *node, PyFunctionObject *function, PyObject *facts_of_code)
@@ -237,7 +260,8 @@ add_reached(PyObject *walk, PyObject *node, PyFunctionObject *function, PyObject
         }
         else if (!failed) {
             failed = PySet_Add(seen, name) < 0 ||
-                     append_edge(node, text_arrow, name, child_of(walk, value), value) < 0;
+                     append_edge(node, text_arrow, name,
+                                 value == os_environ ? Py_NewRef(environ_bytes) : child_of(walk, value), value) < 0;
         }
         Py_DECREF(value);
     }
@@ -249,6 +273,11 @@ add_reached(PyObject *walk, PyObject *node, PyFunctionObject *function, PyObject
     for (Py_ssize_t at = 0; !failed && at < PyTuple_GET_SIZE(computed); at++) {
         PyObject *done =
             PyObject_CallFunctionObjArgs(check_computed, walk, node, PyTuple_GET_ITEM(computed, at), space, NULL);
+        failed = done == NULL;
+        Py_XDECREF(done);
+    }
+    if (!failed && reads_environment(node)) {
+        PyObject *done = PyObject_CallFunctionObjArgs(add_environment, walk, node, function, NULL);
         failed = done == NULL;
         Py_XDECREF(done);
     }

@@ -29,7 +29,8 @@
     X(code_facts) X(class_leaf) X(builtin_leaf) X(tuple_leaf) X(descriptor_leaf) X(atom_encoder)                   \
     X(identifies_itself) X(held_hints) X(lazy_hints) X(gather) X(seed) X(named_classes)                             \
     X(enum_type) X(uncounted_names) X(ignored_names) X(expand_class) X(expand_field) X(expand_wrapping)            \
-    X(expand_property) X(expand_dict) X(list_leaf) X(seed_hashed) X(nothing_hashed)
+    X(expand_property) X(expand_dict) X(list_leaf) X(seed_hashed) X(nothing_hashed)                                \
+    X(os_environ) X(environ_bytes) X(environ_place) X(os_getenv) X(getenv_place) X(add_environment)
 
 #define DECLARE(name) static PyObject *name;
 GIVEN(DECLARE)

@@ -11,7 +11,7 @@ import importlib
 import os
 from enum import EnumType
 
-from passprint.identity import bytecode, components, hints, reach
+from passprint.identity import bytecode, components, environment, hints, reach
 from passprint.identity.canonical import ATOMS, atom_encoder
 from passprint.identity.digests import blake2b
 from passprint.identity.kinds import class_kinds, code_kinds, value_kinds  # imports all kinds
@@ -68,6 +68,12 @@ else:
             "expand_wrapping": code_kinds.expand_wrapping,
             "expand_property": code_kinds.expand_property,
             "identifies_itself": reach.identifies_itself,
+            "os_environ": environment.ENVIRON,
+            "environ_bytes": environment.ENVIRON_BYTES,
+            "environ_place": environment.PLACES[0],
+            "os_getenv": environment.GETENV,
+            "getenv_place": environment.PLACES[1],
+            "add_environment": environment.add_environment,
             "held_hints": hints.held_hints,
             "lazy_hints": hints.lazy_hints,
             "gather": gc.get_referents,

@@ -8,10 +8,11 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 
 from passprint.identity.bytecode import CodeFacts, ImportRef
 from passprint.identity.canonical import atom_encoder, encode_text, frame
+from passprint.identity.environment import ENVIRON, ENVIRON_BYTES, add_environment, reads_environment
 from passprint.identity.node import UNBOUND, Node
 from passprint.identity.slots import ABSENT, NAME
 from passprint.identity.torch_kinds import add_operator
-from passprint.identity.walk import Walk
+from passprint.identity.walk import COMPUTED, Walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 UNKNOWABLE = frozenset({"eval", "exec", "globals", "__import__"})
 """Builtins with which code reaches what no reading of it tells."""
-
-_COMPUTED = "a name computed at run time"
 
 _FAILED_IMPORT = (
     ImportError,
@@ -63,22 +62,25 @@ def add_reached(walk: Walk, node: Node, function: FunctionType, facts: CodeFacts
             follow(walk, node, name, chain[1:], value, seen)
         else:
             seen.add(name)
-            node.edges.append(("→", name, walk.child(value), value))
+            child = ENVIRON_BYTES if value is ENVIRON else walk.child(value)
+            node.edges.append(("→", name, child, value))
     add_more(walk, node, function, facts, seen)
 
 
 def add_more(walk: Walk, node: Node, function: FunctionType, facts: CodeFacts, seen: set[str]) -> None:
-    """Add what a function imports when it runs, and what it takes by computed names."""
+    """Add what a function imports when it runs, what it takes by computed names, and of the environment."""
     namespace = function.__globals__
     for ref in facts.imports:
         add_import(walk, node, ref, namespace, seen)
     for chain in facts.computed:
         check_computed(walk, node, chain, namespace)
+    if reads_environment(node):
+        add_environment(walk, node, function)
 
 
 def add_unknowable(walk: Walk, node: Node, name: str) -> None:
     """Say of a node that it calls a builtin with which code reaches anything."""
-    node.add("→", f"{name}()", walk.opaque(object(), _COMPUTED))
+    node.add("→", f"{name}()", walk.opaque(object(), COMPUTED))
 
 
 def follow(
@@ -120,7 +122,7 @@ def follow(
     if label in seen:
         return
     if value is importlib.import_module:
-        node.add("→", f"{label}()", walk.opaque(object(), _COMPUTED))
+        node.add("→", f"{label}()", walk.opaque(object(), COMPUTED))
     if foreign is not None and not identifies_itself(walk, value, attributes[-1]):
         _add_foreign(node, label, foreign, seen)
         return
@@ -212,4 +214,4 @@ def check_computed(walk: Walk, node: Node, chain: tuple[str, ...], namespace: di
     )
     if unknown:
         label = f"getattr({'.'.join(chain)}, …)"
-        node.add("→", label, walk.opaque(object(), _COMPUTED))
+        node.add("→", label, walk.opaque(object(), COMPUTED))

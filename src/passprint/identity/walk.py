@@ -34,6 +34,9 @@ class Handler:
         self.leaf = leaf
 
 
+COMPUTED = "a name computed at run time"
+"""Why something cannot be identified that code looks up by what it computes."""
+
 HANDLERS: dict[type, Handler] = {}
 """Handlers by exact type; filled by the modules that know kinds of objects, and by :func:`find_handler`."""
 
