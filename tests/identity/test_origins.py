@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from passprint.identity import Memo
+from passprint.identity import Memo, engine  # what is loaded before a test stays when the test is over
 from passprint.identity.origin import Origins
+
+assert engine
 
 
 @pytest.fixture
