@@ -165,7 +165,7 @@ class Guards:
             snapshot = self._snapshots.of(model)
             if snapshot is not None:
                 tensors = self._rest(model, args, kwargs)
-                return tensors is not None and snapshot.fits(*tensors)
+                return tensors is not None and not any(self._other_hooks) and snapshot.fits(*tensors)
             serves = self._check(model, args, kwargs) < 0 and self._no_hooks(model, args, kwargs)
             if serves and self._snapshots.due(model):
                 self._snapshots.take(model, self._fits(model, args, kwargs))
@@ -214,7 +214,10 @@ class Guards:
         self._children = [module._modules for module in modules]
         self._known = [child for children in self._children for child in children.values()]
         own = [vars(module)[name] for module in modules for name in HOOKS]
-        self._hooks: list[Any] = own or self._hooks_of(model, args, kwargs)
+        listed = set(map(id, own))
+        self._other_hooks = [held for held in self._hooks_of(model, args, kwargs) if id(held) not in listed]
+        """Those of modules that are none of the model's: a global, one that a function closes over."""
+        self._hooks: list[Any] = own + self._other_hooks
 
     def _no_hooks(self, model: Any, args: Any, kwargs: Any) -> bool:
         known = self._known
