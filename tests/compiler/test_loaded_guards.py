@@ -141,3 +141,29 @@ def test_gradients_are_wanted_of_an_argument(cache: Path) -> None:
         called(x, y).sum().backward()
         results.append(y.grad)
     torch.testing.assert_close(*results)
+
+
+SHARED = nn.Tanh()
+"""A module that no model owns."""
+
+
+class Borrows(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return SHARED(x) * 2
+
+
+def test_a_hook_on_a_module_that_the_model_does_not_own(tmp_path: Path) -> None:
+    """Before a snapshot is taken and after it, and by a program that is looked up."""
+    x, _ = arguments()
+    torch._dynamo.reset()
+    compiled: Any = passprint.compile(Borrows(), cache=tmp_path / "cache", passes="")
+    with torch.no_grad():
+        for calls in (1, 3):
+            for _ in range(calls):
+                compiled(x)
+            assert compiled.why_trace(x) is None
+            handle = SHARED.register_forward_hook(lambda module, given, result: result + 1)
+            try:
+                assert compiled.why_trace(x) is not None
+            finally:
+                handle.remove()

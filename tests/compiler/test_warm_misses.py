@@ -83,6 +83,22 @@ MISSES: dict[str, Case] = {
         lambda p: p.spec.update(change=["model.act.register_forward_hook(lambda m, a, r: r + 1)"]),
         "hook",
     ),
+    "a hook on a repeated block": (
+        lambda p: p.spec.update(change=["model.blocks[1].norm.register_forward_pre_hook(lambda m, a: a)"]),
+        "hook",
+    ),
+    "a method that hides one of a base class": (
+        lambda p: p.edit(
+            "project/net.py",
+            "class Block(Base):",
+            "class Block(Base):\n    def residual(self, x, y):\n        return x - y\n",
+        ),
+        "net.",
+    ),
+    "Dynamo's configuration": (
+        lambda p: p.spec.update(change=["import torch._dynamo.config as c; c.specialize_float = True"]),
+        "setting torch._dynamo.config.specialize_float",
+    ),
     "training mode": (lambda p: p.spec.update(train=True), "net.Net False → : net.Net True"),
     "dtype": (
         lambda p: p.spec.update(change=["model.double()"], calls=[[3, "float64"]]),
@@ -156,6 +172,12 @@ def test_passes_of_the_users_own_are_found_again(cold_with_passes: Path, project
     assert max(found["calls"]) < 1e-5
 
 
+def test_a_comment_in_a_pass_is_no_miss(cold_with_passes: Path, project: Project) -> None:
+    project.edit("project/mypasses.py", "def wanted", "# which nodes are wanted\n\n\ndef wanted")
+    found = project.run(cold_with_passes / "cache", passes=OWN)
+    assert (found["because"], found["traced"], found["loaded"]) == ([], 0, 1)
+
+
 def _elsewhere(project: Project) -> None:
     folder = project.root / "elsewhere"
     folder.mkdir()
@@ -180,6 +202,8 @@ HITS: dict[str, Callable[[Project], object]] = {
         "project/net.py", "FACTOR = 0.5", "# half of it\n\nFACTOR = 0.5  # as agreed"
     ),
     "time": _older,
+    "another seed of hashes": lambda p: p.environment.update(PYTHONHASHSEED="7"),
+    "another home": lambda p: p.environment.update(HOME=os.fspath(p.root), USER="another"),
     "an attribute that nothing reads": lambda p: p.spec.update(make={"name": "another"}),
     "a machine without a compiler": _without_compiler,
     "another place of caches": lambda p: p.environment.update(

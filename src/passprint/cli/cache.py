@@ -228,6 +228,9 @@ def _print_entries(title: str, top: Sequence[Row], rows: Sequence[Row], first: i
     from passprint.cache.moving import needs
     from passprint.cli.console import console
 
+    if not rows:
+        console().print(Text(title, style="bold"))
+        return
     table = Table(title=Text(title, style="bold"), title_justify="left", box=None, pad_edge=False)
     table.add_column("of", overflow="fold")
     table.add_column("kind", style="dim", no_wrap=True)

@@ -193,5 +193,6 @@ class CompileReport:
 
     def __str__(self) -> str:
         total = self.seconds.get("total", 0.0)
-        said = f"{self.status}: {self.pieces} pieces, {self.distinct_pieces} distinct, {total:.2f} s"
+        pieces = "1 piece" if self.pieces == 1 else f"{self.pieces} pieces"
+        said = f"{self.status}: {pieces}, {self.distinct_pieces} distinct, {total:.2f} s"
         return f"{said} ({self.why})" if self.why else said

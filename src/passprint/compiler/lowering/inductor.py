@@ -6,13 +6,15 @@ What is reached here, and why there is no public way:
 - ``torch._dynamo.utils.dynamo_timed`` and ``torch._logging.trace_structured``: put our phases and graphs where
   torch's own tools show them,
 - ``torch._inductor.config`` / ``torch._functorch.config``: the settings that a compiled piece depends on,
-- ``torch._dynamo.mark_dynamic``.
+- ``torch._dynamo.mark_dynamic``,
+- the address of a storage.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
+import pickle
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -40,12 +42,13 @@ class NotSerializable(PassprintError):
 class Artifact:
     """What ``standalone_compile`` made: something to call, and its serialized form where torch can give one.
 
-    ``reused``: one of Inductor's own caches had it, so no pass ran.
+    ``reused``: one of Inductor's own caches had it, so no pass ran. ``writes``: it may write to an input.
     """
 
     call: Runnable
     payload: bytes | None
     reused: bool
+    writes: bool
 
 
 def compile_graph(
@@ -70,7 +73,7 @@ def compile_graph(
         # torch 2.11 lowers a backward graph only when it is first needed, which is too late to store it.
         functorch = functorch_config.patch("force_non_lazy_backward_lowering", True)
         kept = nullcontext() if serializable else _nothing_to_save()
-        with _tracing_of(fake_mode), functorch, plain_strides(), kept:
+        with _tracing_of(fake_mode), functorch, plain_strides(), kept, _tagged(inputs):
             artifact = standalone_compile(
                 gm, inputs, dynamic_shapes="from_tracing_context", options={}, aot=serializable, **donate
             )
@@ -79,7 +82,23 @@ def compile_graph(
             raise NotSerializable("torch cannot serialize what it compiled from this graph") from error
         raise
     payload = artifact.serialize() if serializable and _can_serialize(artifact) else None
-    return Artifact(artifact, payload, reused=_cache_hits() > hits)
+    return Artifact(artifact, payload, reused=_cache_hits() > hits, writes=_writes(payload))
+
+
+def _tagged(inputs: Sequence[object]) -> AbstractContextManager[Any]:
+    """Put into the keys of torch's own caches which inputs share a storage.
+
+    They leave it out, and give what was compiled for two views of one storage to two tensors of their own.
+    """
+    tensors = [value for value in inputs if isinstance(value, torch.Tensor) and value.layout is torch.strided]
+    storages = [tensor.untyped_storage()._cdata for tensor in tensors]
+    shared = [storages.index(storage) for storage in storages]
+    words = ["inputs", *map(str, shared)] if len(set(shared)) < len(shared) else ["inputs apart"]
+    config: Any = torch.compiler.config
+    patch: AbstractContextManager[Any] = config.patch(
+        cache_key_tag=f"{config.cache_key_tag} passprint {' '.join(words)}"
+    )
+    return patch
 
 
 @contextmanager
@@ -95,6 +114,16 @@ def _nothing_to_save() -> Iterator[None]:
         yield
     finally:
         log.removeFilter(other)
+
+
+def _writes(payload: bytes | None) -> bool:
+    """Whether the graph writes to an input; True where that is not known."""
+    if payload is None:
+        return True
+    entry = pickle.loads(payload)[0]
+    halves = [half.result for half in (entry.compiled_fw, entry.compiled_bw) if half is not None]
+    changed = entry.runtime_metadata.mutated_inp_runtime_indices
+    return bool(changed) or any(half.mutated_input_idxs for half in halves)
 
 
 def _can_serialize(artifact: Any) -> bool:

@@ -46,6 +46,8 @@ class PiecesUnderway:
         self._until_finished = until_finished
         self._calls: list[list[Runnable]] | None = None
         self._error: Exception | None = None
+        self.writes = any(ready.writes for row in rows for ready, _ in row)
+        """Whether a piece may write to an input."""
         self._lock = threading.RLock()
 
     def finish(self) -> list[list[Runnable]]:
@@ -252,7 +254,8 @@ class PieceCompiler:
             return None
         self._held.append(entry)
         files = {name: entry.path(name) for name in entry.files}
-        ready = Ready(run, entry.meta["form"], guards, entry.meta["matches"], files=files)
+        meta = entry.meta
+        ready = Ready(run, meta["form"], guards, meta["matches"], meta["writes"], files=files)
         self._ready[job.key.digest] = ready
         return ready
 
@@ -266,7 +269,7 @@ class PieceCompiler:
         guards = None
         if not job.specialised:
             guards = symbols.guards_since(job.graph.shape_env, job.graph.guards_before, job.symbols)
-        ready = Ready(None, "unstored", guards, matches)
+        ready = Ready(None, "unstored", guards, matches, artifact.writes)
 
         def finish() -> None:
             ready.finish = None
@@ -295,6 +298,7 @@ class PieceCompiler:
             meta = {
                 "form": packed.form,
                 "guards": ready.guards,
+                "writes": ready.writes,
                 "matches": dict(ready.matches),
                 "label": job.piece.label,
                 "nodes": len(job.piece.nodes),

@@ -34,13 +34,14 @@ class Ready:
     """A piece, and the guards on its symbols that its compilation relied on.
 
     ``run`` is None while its kernels are being built; ``finish`` then waits for them. ``bypass`` says why it was not
-    stored, or is None.
+    stored, or is None. ``writes`` says whether the piece may write to an input.
     """
 
     run: Runnable | None
     form: str
     guards: str | None
     matches: Mapping[str, int]
+    writes: bool
     bypass: str | None = None
     finish: Callable[[], None] | None = None
     files: Mapping[str, bytes | Path] = field(default_factory=dict)

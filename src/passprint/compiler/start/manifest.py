@@ -40,7 +40,7 @@ class Manifest(NamedTuple):
     package; ``functions`` the inlined code: module, path, reference or stamp. ``globals`` says how each global of
     ``bytecode`` is found; ``calls`` lists ``(number of the piece, label, nodes, matches)`` in the order of the graph.
     ``size`` is the argument and the dimension that choose among ``variants``: first size, last size, and calls of its
-    own for each.
+    own for each. ``writes``: the graph may write to an input, so no two tensors may overlap in memory.
     """
 
     surroundings: Mapping[str, str]
@@ -64,6 +64,7 @@ class Manifest(NamedTuple):
     calls: Sequence[StoredCall]
     size: tuple[int, int | None] | None
     variants: Sequence[tuple[int, int, Sequence[StoredCall]]]
+    writes: bool
 
     def encode(self) -> bytes:
         """The bytes of the file."""

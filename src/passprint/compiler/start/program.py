@@ -14,6 +14,7 @@ import torch
 from passprint.compiler.artifacts.kernels import run_wrapper
 from passprint.compiler.artifacts.stitched import Runnable, Stitched, choose
 from passprint.compiler.guards import code as guard_code
+from passprint.compiler.guards.overlap import overlapping
 from passprint.compiler.guards.refs import CannotRecordError, Refs, code_stamp, find, unwrapped
 from passprint.compiler.guards.snapshot import HOOKS, Snapshots, ordered
 from passprint.compiler.start import ambient, shims
@@ -33,6 +34,10 @@ class Files(Protocol):
 
 class DoesNotServe(Exception):
     """A stored program cannot serve this call; the message says why. Internal: a miss."""
+
+
+class Overlaps(DoesNotServe):
+    """Two tensors overlap in memory, and the program writes to an input."""
 
 
 class Program:
@@ -139,7 +144,11 @@ class Guards:
                     raise DoesNotServe(
                         f"the {word} of {_short(source)} are {list(now)}; compiled for {list(fixed)}"
                     )
-        self._names["tensors"] = _tensor_check(tensors, self._manifest.tensors)
+        pair = overlapping(tensors) if self._manifest.writes else None
+        if pair is not None:
+            one, other = (_short(self._manifest.tensors[place][0]) for place in pair)
+            raise Overlaps(f"{one} and {other} overlap in memory, and the program writes to an input")
+        self._names["tensors"] = self._tensor_check(tensors, self._manifest.tensors)
         if not self._names["tensors"](*tensors):
             raise DoesNotServe(
                 "two arguments are one tensor, or a tensor is of a kind that was not compiled for"
@@ -156,7 +165,7 @@ class Guards:
             snapshot = self._snapshots.of(model)
             if snapshot is not None:
                 tensors = self._rest(model, args, kwargs)
-                return tensors is not None and snapshot.fits(*tensors)
+                return tensors is not None and not any(self._other_hooks) and snapshot.fits(*tensors)
             serves = self._check(model, args, kwargs) < 0 and self._no_hooks(model, args, kwargs)
             if serves and self._snapshots.due(model):
                 self._snapshots.take(model, self._fits(model, args, kwargs))
@@ -180,9 +189,18 @@ class Guards:
             names["tensors"] = check
         first = self._manifest.open_tensors
         tensors = ordered(taken, first)
-        whole = _tensor_check(tensors, ordered(self._manifest.tensors, first))
+        whole = self._tensor_check(tensors, ordered(self._manifest.tensors, first))
         pinned = tensors[len(first) :]
         return lambda *given: whole(*given, *pinned)
+
+    def _tensor_check(
+        self, tensors: Sequence[torch.Tensor], facts: Sequence[tuple[Any, ...]]
+    ) -> Callable[..., bool]:
+        """Torch's check, and where the program writes to an input, that none overlaps with another."""
+        check = _tensor_check(tensors, facts)
+        if not self._manifest.writes:
+            return check
+        return lambda *given: check(*given) and overlapping(given) is None
 
     def refusal(self, model: Any, args: Any, kwargs: Any) -> str:
         """Why the program does not serve a call."""
@@ -196,7 +214,10 @@ class Guards:
         self._children = [module._modules for module in modules]
         self._known = [child for children in self._children for child in children.values()]
         own = [vars(module)[name] for module in modules for name in HOOKS]
-        self._hooks: list[Any] = own or self._hooks_of(model, args, kwargs)
+        listed = set(map(id, own))
+        self._other_hooks = [held for held in self._hooks_of(model, args, kwargs) if id(held) not in listed]
+        """Those of modules that are none of the model's: a global, one that a function closes over."""
+        self._hooks: list[Any] = own + self._other_hooks
 
     def _no_hooks(self, model: Any, args: Any, kwargs: Any) -> bool:
         known = self._known

@@ -15,7 +15,7 @@ import torch
 from passprint.identity import Fingerprint
 from passprint.identity.tree import Part
 
-FORMAT = 3
+FORMAT = 4
 """Raised when what is stored for a program changes in a way that older entries do not follow."""
 
 

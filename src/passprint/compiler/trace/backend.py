@@ -16,6 +16,7 @@ from passprint.cache import open_store
 from passprint.cache.store import StoreSpec
 from passprint.compiler.artifacts.stitched import Stitched, choose
 from passprint.compiler.given_passes import as_manager
+from passprint.compiler.guards.overlap import overlapping
 from passprint.compiler.lowering import inductor
 from passprint.compiler.pieces import symbols
 from passprint.compiler.pieces.find import PieceCompiler
@@ -38,13 +39,15 @@ OPTIONS = ("passes", "cache", "split", "compile_sizes", "ranges")
 class Made:
     """The latest graph: its code, what it runs as, and the ``size`` that chooses among its variants.
 
-    ``rows``: once :meth:`Backend.finish` was called, its pieces with their files, for all sizes and for each variant.
+    ``writes``: whether the graph may write to an input. ``rows``: once :meth:`Backend.finish` was called, its pieces
+    with their files, for all sizes and for each variant.
     """
 
     stitched: Stitched
     run: Callable[..., Any]
     size: SizeOf | None
     ranges: Sequence[CompileRange]
+    writes: bool
     rows: Sequence[Sequence[tuple[PieceReport, Mapping[str, bytes | Path]]]] = ()
 
 
@@ -109,7 +112,9 @@ class Backend:
                 bounds = [(r.start, r.end) for r in ranges]
                 variants_run = [(*pair, other) for pair, other in zip(bounds, others, strict=True)]
                 run = choose(size.argument, size.dimension, run, variants_run)
-        made = Made(stitched, run, size, ranges)
+        if underway.writes:
+            run = self._unless_overlapping(run, gm)
+        made = Made(stitched, run, size, ranges, underway.writes)
         told = False
 
         def finish() -> None:
@@ -126,6 +131,30 @@ class Backend:
                 logger.info("%s", self.report)
 
         self.made, self._finish = made, finish
+
+    def _unless_overlapping(self, run: Callable[..., Any], gm: GraphModule) -> Callable[..., Any]:
+        """The graph, run by torch as it was traced where two inputs overlap in memory: Dynamo does not ask for that.
+
+        Where they did in the first call, which is the one that was traced, the code is made for that: nothing runs it.
+        """
+        serves, told = None, False
+
+        def checked(*inputs: Any) -> Any:
+            nonlocal serves, told
+            apart = overlapping(inputs) is None
+            if serves is None:
+                serves = apart
+            if apart and serves:
+                return run(*inputs)
+            if not told:
+                told = True
+                self.report.notes.append(OVERLAP)
+            return gm(*inputs)
+
+        return checked
+
+
+OVERLAP = "a call with tensors that overlap in memory was not run as compiled: the graph writes to an input"
 
 
 def passprint_backend(

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.fx import GraphModule, Node
+from torch.fx import Graph, GraphModule, Node
+from torch.fx.node import map_arg
 
 from passprint.compiler.trace.regions import BLOCK, NotRepeatable
 
@@ -50,7 +51,7 @@ def _inline(call: Node, body: Any, operands: Sequence[Any], leader: str) -> None
     users = list(call.users)
     with graph.inserting_before(call):
         for node in _live(body.graph, [returned[user.args[1]] for user in users]):
-            copy = copies[node] = graph.node_copy(node, copies.__getitem__)
+            copy = copies[node] = _copied(graph, node, copies)
             stack = node.meta.get("nn_module_stack")
             if stack:
                 copy.meta["nn_module_stack"] = {
@@ -63,6 +64,15 @@ def _inline(call: Node, body: Any, operands: Sequence[Any], leader: str) -> None
         user.replace_all_uses_with(output)
         graph.erase_node(user)
     graph.erase_node(call)
+
+
+def _copied(graph: Graph, node: Node, copies: dict[Node, Any]) -> Node:
+    """``Graph.node_copy`` without its search of the arguments for raw symbols, which takes most of its time."""
+    copy = graph.create_node(node.op, node.target, name=node.name, type_expr=node.type)
+    copy.args = map_arg(node.args, copies.__getitem__)
+    copy.kwargs = map_arg(node.kwargs, copies.__getitem__)
+    copy.meta = node.meta.copy()
+    return copy
 
 
 def _live(graph: Any, outputs: Sequence[Node]) -> list[Node]:

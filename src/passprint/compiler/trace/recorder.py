@@ -66,6 +66,7 @@ def record(
         calls=calls,
         size=None if made.size is None else (made.size.argument, made.size.dimension),
         variants=[(*pair, row) for pair, row in zip(bounds, others, strict=True)],
+        writes=made.writes,
         **known,
     )
     return manifest, files

@@ -13,12 +13,13 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
-from functools import cache, partial, wraps
+from functools import cache, wraps
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
+from passprint.compiler.trace.stamps import Moved, stamp
 from passprint.errors import PassprintError
 
 BLOCK = "passprint_block"
@@ -204,46 +205,13 @@ def _build_input_fingerprint(
     return fingerprint(list(zip(tags, leaves, strict=True)), sources, False, shape)
 
 
-class _Moved:
-    """Sources of the first block as sources of another one; shared parts are moved once."""
-
-    def __init__(self, cached: Any, fingerprint: Any) -> None:
-        from torch._dynamo.variables.invoke_subgraph import build_source_replacement
-
-        self._known: dict[Any, Any] = dict(
-            build_source_replacement(cached.arg_sources, fingerprint.arg_sources)
-        )
-
-    def __call__(self, source: Any) -> Any:
-        known = self._known.get(source)
-        if known is None:
-            parts = {name: getattr(source, name) for name in _field_names(source.__class__)}
-            changed = {n: self(p) for n, p in parts.items() if isinstance(p, _source_class())}
-            changed = {n: p for n, p in changed.items() if p is not parts[n]}
-            known = self._known[source] = dataclasses.replace(source, **changed) if changed else source
-        return known
-
-
-def _moved(repeats: Decisions, cached: Any, fingerprint: Any) -> _Moved:
+def _moved(repeats: Decisions, cached: Any, fingerprint: Any) -> Moved:
     """What moves the sources of ``cached`` to the block of ``fingerprint``: asked for by the check and by the stamp."""
     latest = repeats.latest_move
     if latest is None or latest[0] is not cached or latest[1] is not fingerprint:
-        latest = repeats.latest_move = (cached, fingerprint, _Moved(cached, fingerprint))
-    moved: _Moved = latest[2]
+        latest = repeats.latest_move = (cached, fingerprint, Moved(cached, fingerprint))
+    moved: Moved = latest[2]
     return moved
-
-
-@cache
-def _field_names(kind: type) -> list[str]:
-    """The names of a data class's fields: asking each time is a tenth of moving a source."""
-    return [field.name for field in dataclasses.fields(kind) if field.init]
-
-
-@cache
-def _source_class() -> type:
-    from torch._guards import Source
-
-    return Source
 
 
 def _is_reusable(
@@ -286,13 +254,20 @@ def _changes(tx: Any) -> Changes:
     Torch compares attributes that were set with what a block read; a list that was appended to is not among them, nor
     an attribute that was set before.
     """
+    from torch._dynamo.variables.base import AttributeMutationExisting
+    from torch._dynamo.variables.tensor import TensorVariable
+
     effects = tx.output.side_effects
+    attributes = effects.store_attr_mutations
     found: Changes = {}
     for key, vt in effects.id_to_variable.items():
+        plain = type(vt) is TensorVariable and type(vt.mutation_type) is AttributeMutationExisting
+        if plain and vt not in attributes:  # most of them; `is_modified` says the same at a higher price
+            continue
         if vt.source is None or not effects.is_modified(vt):
             continue
         held: list[Any] = [vt]
-        for name, value in effects.store_attr_mutations.get(vt, {}).items():
+        for name, value in attributes.get(vt, {}).items():
             held += [name, value]
         for part in (vt, getattr(vt, "_base_vt", None)):
             items = getattr(part, "items", None)
@@ -344,35 +319,11 @@ def _guards_hold(
     return True
 
 
-def _moved_check(check: Any, new_source: Callable[[Any], Any]) -> Any:
-    """A guard's function for another block: what compares two sources compares those of that block."""
-    if not isinstance(check, partial) or not any(
-        isinstance(v, _source_class()) for v in check.keywords.values()
-    ):
-        return check
-    named = {n: new_source(v) if isinstance(v, _source_class()) else v for n, v in check.keywords.items()}
-    return partial(check.func, *check.args, **named)
-
-
 def _stamp_out_subgraph(
     repeats: Decisions, original: Callable[..., Any], tx: Any, fingerprint: Any, cached: Any
 ) -> Any:
-    """Torch's stamp, and then the first block's guards for this one."""
-    from torch._dynamo.variables.builder import VariableBuilder
-
-    result = original(tx, fingerprint, cached)
     new_source = _moved(repeats, cached, fingerprint)
-    fresh: dict[str, Any] = dict.fromkeys(
-        ("guard_types", "code_list", "obj_weakref", "guarded_class_weakref", "_hash")
-    )
-    for guard in repeats.guards_of(cached, new_source, tx.output.guards):
-        moved = new_source(guard.originating_source)
-        if guard.create_fn_name() != "TENSOR_MATCH":  # that one holds the first block's tensor
-            check = _moved_check(guard.create_fn, new_source)
-            tx.output.guards.add(
-                dataclasses.replace(guard, originating_source=moved, create_fn=check, **fresh)
-            )
-        elif not tx.output.guards.get_guards_for_source(moved):
-            VariableBuilder(tx, moved)(tx.output.resolve_source_value(moved))
+    guards = repeats.guards_of(cached, new_source, tx.output.guards)
+    result = stamp(original, tx, fingerprint, cached, new_source, guards)
     repeats.stamped_out(fingerprint.flat_vts[0][1].value)
     return result

@@ -22,6 +22,7 @@ from torch import nn
 
 from passprint.compiler.trace import regions
 from passprint.compiler.trace.regions import NotRepeatable
+from passprint.compiler.trace.stamps import counted_guards
 
 _HOOKS = (
     "_forward_hooks",
@@ -257,9 +258,7 @@ class RepeatedBlocks:
     def guards_of(self, cached: Any, new_source: Callable[[Any], Any], guards: Any) -> list[Any]:
         """All guards on the first block and what is in it, those from before its trace as well."""
         if id(cached) not in self._guards:
-            self._guards[id(cached)] = [
-                g for g in guards if new_source(g.originating_source) != g.originating_source
-            ]
+            self._guards[id(cached)] = counted_guards(guards, new_source)
         return self._guards[id(cached)]
 
     def stamped_out(self, module: object) -> None:

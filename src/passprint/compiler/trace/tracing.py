@@ -6,17 +6,20 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from types import FunctionType
 from typing import Any, NoReturn
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 from passprint.cache import Miss, NoStore, Store
+from passprint.compiler.guards.overlap import overlapping
 from passprint.compiler.guards.refs import CannotRecordError, Refs
 from passprint.compiler.lowering import builds, inductor
 from passprint.compiler.pieces.sizes import SizePlan
 from passprint.compiler.record import CompileReport, GraphBreak
-from passprint.compiler.start.program import DoesNotServe, Guards, Program, bind
+from passprint.compiler.start.program import DoesNotServe, Guards, Overlaps, Program, bind
 from passprint.compiler.start.warm import Found, WarmStart, compiler_known
 from passprint.compiler.start.why import model_miss
 from passprint.compiler.trace.backend import Backend
@@ -51,7 +54,9 @@ class Cold:
         self._stores = not isinstance(store, NoStore)
         self._repeats = repeats
         self._dynamic = dynamic
-        self._tracer = Tracer(_Telling(self._backend, self._note_miss), dynamic, self._finished)
+        telling = _Telling(self._backend, self._note_miss)
+        self._new_tracer = partial(Tracer, telling, dynamic, self._finished)
+        self._tracer = self._new_tracer()
         self._in_parts: InParts | None = None
         self._fullgraph = fullgraph
         self._looked = 0.0
@@ -109,17 +114,28 @@ class Cold:
     def _run_whole(self, *call: Any) -> Any:
         """Trace repeated blocks once, and where that fails, all of them."""
         try:
+            tracer = self._tracer_of(*call)
             with self._repeats:
-                result = self._tracer(*call)
+                result = tracer(*call)
             self._report.notes.extend(self._repeats.take_notes())
             return result
         except Exception as error:
             own = inductor.own_cause(error)
             if (own and not isinstance(own, NotRepeatable)) or not self._repeats.give_up(error):
                 raise
-        result = self._tracer(*call)
+        result = tracer(*call)
         self._report.notes.append(f"every block was traced: {self._repeats.refused}")
         return result
+
+    def _tracer_of(self, model: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tracer:
+        """A tracer of their own for arguments that overlap in memory: Dynamo would run for them what others traced."""
+        if overlapping(tree_leaves((args, kwargs))) is None:
+            return self._tracer
+        return self._overlapping
+
+    @cached_property
+    def _overlapping(self) -> Tracer:
+        return self._new_tracer()
 
     def _take_apart(self, model: Callable[..., Any], found: GraphBreak) -> None:
         """Go on in the parts between graph breaks. What is between them is Python's, so no record can hold it all."""
@@ -160,6 +176,8 @@ class Cold:
                 run = bind(manifest, made.run)
         except CannotRecordError as error:
             self._cannot(str(error))
+        except Overlaps:  # the back end runs this call as it was traced, and says so; others can be compiled
+            return
         except DoesNotServe as error:
             self._cannot(f"its record does not hold for the call that was traced: {error}")
         else:
