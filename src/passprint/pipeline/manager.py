@@ -15,6 +15,7 @@ from passprint.passes import (
     BasePass,
     PassContext,
     PatternPass,
+    RewriteCounter,
     is_applicable_for_range,
 )
 from passprint.passes.naming import name_of
@@ -35,7 +36,14 @@ from passprint.pipeline.members import (
 )
 from passprint.pipeline.order import check_complete, check_order, declared_by
 from passprint.pipeline.overlap import following, warn_of_overlaps
-from passprint.pipeline.running import context_for, pipeline_run, run_pass, skip_pass
+from passprint.pipeline.running import (
+    context_for,
+    nobody_listens,
+    pipeline_run,
+    run_pass,
+    run_unheard,
+    skip_pass,
+)
 from passprint.pipeline.scheduler import cut_as_torch_does, run_partitioner, run_scheduler_pass
 from passprint.pipeline.selecting import reduced
 from passprint.pipeline.slots import InSlot, slot_for
@@ -82,7 +90,7 @@ class PassManager(CustomGraphPass):
         if len(hooks) == 1:
             self._named_hook = hooks[0]
         self._passes = tuple(self._adopted(member, at) for at, member in enumerate(members))
-        self._steps = tuple(as_graph_pass(member) for member in self._passes)
+        self._steps = _steps(self._passes)
         self._identity: PipelineIdentity | None = None
         self._following: dict[int, tuple[PatternPass, ...]] | None = None
         self._skipped: tuple[Any, ...] = ()
@@ -169,23 +177,36 @@ class PassManager(CustomGraphPass):
         pipeline, limit = self._selected(), environment_limit.for_graph() if is_limited() else None
         with context_for(is_inference) as context:
             outer, context.following = context.following, pipeline._pattern_passes()
+            unheard = RewriteCounter(graph)
             try:
-                pipeline._run(graph, context, limit)
+                pipeline._run(graph, context, limit, unheard)
             finally:
+                unheard.close()
                 context.following = outer
         alarm.graph_done(context)
         if context.overlaps:
             warn_of_overlaps(context)
 
-    def _run(self, graph: Graph, context: PassContext, limit: Limit | None) -> None:
+    def _run(self, graph: Graph, context: PassContext, limit: Limit | None, unheard: RewriteCounter) -> None:
+        if limit is None and nobody_listens(self._instruments):
+            self._run_unheard(graph, context, unheard)
+            return
         with self._listening(graph, context):
-            for pass_ in self._steps:
-                if isinstance(pass_, PassManager):
-                    pass_._run(graph, context, limit)
+            for pass_, name in self._steps:
+                if name is None:
+                    pass_._run(graph, context, limit, unheard)
                 elif is_applicable_for_range(pass_, context.compile_range):
                     run_pass(pass_, graph, context, limit)
                 else:
                     skip_pass(pass_, f"it does not apply to sizes {context.compile_range}")
+
+    def _run_unheard(self, graph: Graph, context: PassContext, counter: RewriteCounter) -> None:
+        sizes = context.compile_range
+        for pass_, name in self._steps:
+            if name is None:
+                pass_._run(graph, context, None, counter)
+            elif is_applicable_for_range(pass_, sizes):
+                run_unheard(pass_, name, graph, context, counter)
 
     def _pattern_passes(self) -> dict[int, tuple[PatternPass, ...]]:
         if self._following is None:
@@ -370,7 +391,7 @@ class PassManager(CustomGraphPass):
             other._adopted(member, at)
             for at, member in enumerate(self._passes if members is None else members)
         )
-        other._steps = tuple(as_graph_pass(member) for member in other._passes)
+        other._steps = _steps(other._passes)
         other._identity = other._following = None
         return other
 
@@ -386,3 +407,11 @@ class PassManager(CustomGraphPass):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_identity": None, "_following": None, "_reduced": {}, "_slots": {}}
+
+
+def _steps(members: Sequence[Any]) -> tuple[tuple[Any, str | None], ...]:
+    """The members as they are run, with their names; None for a manager."""
+    return tuple(
+        (member, None) if isinstance(member, PassManager) else (as_graph_pass(member), name_of(member))
+        for member in members
+    )
