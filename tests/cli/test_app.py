@@ -61,3 +61,9 @@ def test_the_installed_command() -> None:
     done = subprocess.run([command, "--help"], capture_output=True, text=True, check=True)
     for name in ("demo", "fingerprint", "diff", "passes", "cache"):
         assert f" {name} " in done.stdout
+
+
+def test_the_package_can_be_run() -> None:
+    command = [sys.executable, "-m", "passprint", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"passprint {passprint.__version__}\n"

@@ -16,10 +16,10 @@ aten = torch.ops.aten
 FOREIGN = Graph().placeholder("foreign")
 
 
-def start(random: Random) -> GraphModule:
+def start(random: Random, length: int = 8) -> GraphModule:
     graph = Graph()
     nodes = [graph.placeholder("x"), graph.placeholder("y")]
-    for _ in range(8):
+    for _ in range(length):
         nodes.append(graph.call_function(aten.add.Tensor, tuple(random.choices(nodes, k=2))))
     graph.output((nodes[-1], nodes[-2]))
     return GraphModule(torch.nn.Module(), graph)
@@ -86,6 +86,10 @@ class Edits:
     def call_nothing(self) -> None:
         self.inner().target = "no function"
 
+    def use_what_is_nowhere(self) -> None:
+        made = Node(self.graph, "loose", "call_function", aten.neg.default, (), {})
+        self.inner().update_arg(0, made)
+
     def name_an_attribute(self) -> None:
         place = self.inner()
         with self.graph.inserting_before(place):
@@ -100,6 +104,7 @@ UNSOUND = (
     Edits.rename,
     Edits.take_from_elsewhere,
     Edits.call_nothing,
+    Edits.use_what_is_nowhere,
     Edits.name_an_attribute,
 )
 
@@ -169,3 +174,49 @@ def test_two_watch_one_graph() -> None:
     assert (outer.rewrites, inner.rewrites, idle.rewrites) == (1, 1, 0)
     assert (outer.changed, inner.changed, idle.changed) == (True, True, False)
     assert type(graph._find_nodes_lookup_table).__name__ == "_FindNodesLookupTable"
+
+
+@pytest.mark.parametrize("owned", [True, False], ids=["owned", "bare"])
+@pytest.mark.parametrize("length", [8, 200])
+def test_one_counter_for_several_passes_says_what_one_for_each_says(length: int, owned: bool) -> None:
+    told: list[list[tuple[int, bool, bool]]] = []
+    for together in (True, False):
+        for seed in range(20):
+            random = Random(seed)
+            module = start(random, length)
+            if not owned:
+                module.graph.owning_module = None
+            edits, shared, said = Edits(module.graph, random), RewriteCounter(module.graph), []
+            for _ in range(6):
+                counter = shared if together else RewriteCounter(module.graph)
+                counter.begin()
+                for edit in random.choices(SOUND, k=random.randint(0, 3)):
+                    edit(edits)
+                assert counter.end() == counter.changed
+                said.append((counter.rewrites, counter.changed, counter.is_sound()))
+                if not together:
+                    counter.close()
+            shared.close()
+            assert module._replace_hooks == []
+            told.append(said)
+    assert told[:20] == told[20:]
+    assert {changed for said in told for _, changed, _ in said} == {True, False}
+
+
+def test_a_graph_that_gets_another_owner_is_still_heard() -> None:
+    first = start(Random(0))
+    graph, second = first.graph, GraphModule(torch.nn.Module(), Graph())
+    counter, found = RewriteCounter(graph), []
+    for owner in (first, second, second):
+        counter.begin()
+        graph.owning_module = owner
+        counter.end()
+        counter.begin()
+        node = next(node for node in graph.nodes if node.op == "call_function" and node.users)
+        node.replace_all_uses_with(node.args[0])
+        graph.erase_node(node)
+        counter.end()
+        found.append(counter.rewrites)
+    counter.close()
+    assert found == [1, 1, 1]
+    assert first._replace_hooks == second._replace_hooks == first._erase_node_hooks == []

@@ -139,3 +139,8 @@ def test_a_package_that_cannot_be_imported_is_left_out_with_a_warning(plugins: A
     with pytest.warns(UserWarning, match="pack-four offers the pass 'x'"):
         known = list_passes()
     assert "registry-sample" in known
+
+
+def test_a_word_that_a_name_begins_with_is_a_hint() -> None:
+    with pytest.raises(PipelineError, match=r"'dedupe'; did you mean 'dedupe-expressions'\?"):
+        PassManager.parse("dedupe")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from itertools import filterfalse
 from operator import attrgetter, is_
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -22,10 +23,6 @@ class _State(NamedTuple):
     kwargs: Any
     inputs: Collection[Node]
 
-    @classmethod
-    def of(cls, node: Node) -> _State:
-        return cls(node.name, node.target, node.args, node.kwargs, node.all_input_nodes)
-
     def is_same(self, node: Node) -> bool:
         return node.target is self.target and node.args is self.args and node.kwargs is self.kwargs
 
@@ -39,6 +36,9 @@ class RewriteCounter:
     count. A node replaced step by step counts once. Replacements in a row are seen through the owning GraphModule's
     hooks; without an owning module each run of replaced nodes counts once.
     ``on_replace`` is told of each node that is replaced through a hook, once, with the name of what replaces it.
+
+    For passes that follow one another with nothing in between, `begin` and `end` around each and `close` after the
+    last do the same, and look through the graph once for each pass.
     """
 
     def __init__(self, graph: Graph, on_replace: Callable[[Node, str], object] | None = None) -> None:
@@ -47,6 +47,13 @@ class RewriteCounter:
         self._graph = graph
         self._told = on_replace
         self._watched: Any = None
+        self._is_owned = False
+        self._nodes: list[Node] | None = None
+        self._is_ready = False
+        self._forget()
+
+    def _forget(self) -> None:
+        self.rewrites, self.changed = 0, False
         self._states: dict[Node, _State] = {}
         self._made: dict[Node, str] = {}
         self._replaced: dict[Node, None] = {}
@@ -54,40 +61,71 @@ class RewriteCounter:
         self._erased: dict[Node, None] = {}
         self._bereft: set[Node] = set()
         self._bare: tuple[list[Any], list[Any]] | None = None
-        self._nodes: list[Node] = []
         self._keeps_order = True
 
     def __enter__(self) -> RewriteCounter:
-        self._nodes = list(self._graph.nodes)
-        if not isinstance(self._graph.owning_module, GraphModule):
-            # nothing tells of replaced inputs then
-            self._bare = (list(map(_ARGS, self._nodes)), list(map(_KWARGS, self._nodes)))
-        self._watched = torch_door.watch(self._graph, self)
+        self.begin()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        torch_door.unwatch(self._graph, self, self._watched)
+        try:
+            self.end()
+        finally:
+            self.close()
+
+    def begin(self) -> None:
+        """A pass starts on the graph as the last one left it: count from nothing."""
+        if self._is_ready:
+            return
+        self._forget()
+        if self._watched is None or not torch_door.is_watched(self._graph, self._watched):
+            self._watch()
+        if self._nodes is None:
+            self._nodes = list(self._graph.nodes)
+        if not self._is_owned:
+            # nothing tells of replaced inputs then
+            self._bare = (list(map(_ARGS, self._nodes)), list(map(_KWARGS, self._nodes)))
+
+    def end(self) -> bool:
+        """The pass is through: `rewrites` and `changed` say what it did. Returns ``changed``."""
+        before, nodes = self._nodes or [], list(self._graph.nodes)
+        self._nodes = nodes
         if self._bare is not None:
-            self._find_rewired(*self._bare)
-        nodes = list(self._graph.nodes)
-        self.changed = nodes != self._nodes or not all(
-            state.is_same(node) for node, state in self._states.items()
-        )
+            self._find_rewired(before, *self._bare)
+        elif not self._states and nodes == before and torch_door.is_watched(self._graph, self._watched):
+            # most passes find nothing most of the time, and the next one can begin at once
+            self._is_ready = not self._made
+            return False
+        self._is_ready = False
+        self.changed = nodes != before or not all(state.is_same(node) for node, state in self._states.items())
         if self.changed:
-            alive = set(nodes)
-            self._keeps_order = [node for node in self._nodes if node in alive] == [
-                node for node in nodes if node not in self._made
-            ]
-            self.rewrites = self._count(alive)
+            gone = [node for node in self._states if torch_door.is_erased(node)]
+            new = [node for node in self._made if not torch_door.is_erased(node)]
+            self._keeps_order = _without(before, gone) == _without(nodes, new)
+            self.rewrites = self._count()
+        return self.changed
+
+    def close(self) -> None:
+        """Watch no longer."""
+        if self._watched is not None:
+            torch_door.unwatch(self._graph, self, self._watched)
+            self._watched = None
+        self._nodes, self._is_ready = None, False
+
+    def _watch(self) -> None:
+        if self._watched is not None:
+            torch_door.unwatch(self._graph, self, self._watched)
+        self._watched = torch_door.watch(self._graph, self)
+        self._is_owned = isinstance(self._graph.owning_module, GraphModule)
 
     # -- what FX tells meanwhile
 
     def on_touch(self, node: Node) -> None:
         """Something about a node is about to be set, or the node to be erased."""
         if node not in self._states and node not in self._made:
-            self._states[node] = _State.of(node)
+            self._states[node] = _State(node.name, node.target, node.args, node.kwargs, node.all_input_nodes)
 
     def on_insert(self, node: Node) -> None:
         """A node was made, or something about it was set."""
@@ -116,17 +154,14 @@ class RewriteCounter:
         """
         if not self._keeps_order:
             return False
-        names = {**{node: state.name for node, state in self._states.items()}, **self._made}
+        graph = self._graph
         return all(
-            torch_door.is_erased(node) or (node.name == name and torch_door.is_well_placed(node, self._graph))
-            for node, name in names.items()
-        )
+            torch_door.is_well_placed(node, state.name, graph) for node, state in self._states.items()
+        ) and all(torch_door.is_well_placed(node, name, graph) for node, name in self._made.items())
 
-    def _find_rewired(self, args: list[Any], kwargs: list[Any]) -> None:
-        same = all(map(is_, map(_ARGS, self._nodes), args)) and all(
-            map(is_, map(_KWARGS, self._nodes), kwargs)
-        )
-        for node, before, options in () if same else zip(self._nodes, args, kwargs, strict=True):
+    def _find_rewired(self, nodes: list[Node], args: list[Any], kwargs: list[Any]) -> None:
+        same = all(map(is_, map(_ARGS, nodes), args)) and all(map(is_, map(_KWARGS, nodes), kwargs))
+        for node, before, options in () if same else zip(nodes, args, kwargs, strict=True):
             known = self._states.get(node)
             if node.args is not before or node.kwargs is not options or known is not None:
                 target = node.target if known is None else known.target
@@ -138,27 +173,42 @@ class RewriteCounter:
                     _inputs(before, options),
                 )
 
-    def _count(self, alive: set[Node]) -> int:
+    def _count(self) -> int:
         counted = set(self._replaced)
-        edited: set[Node] = set()
         for node, (_, target, args, kwargs, inputs) in self._states.items():
-            if node not in alive:
+            if torch_door.is_erased(node):
                 self._bereft.update(inputs)
                 self._erased[node] = None
             elif node.target is not target:
-                edited.add(node)
+                counted.add(node)
             elif (node.args is not args or node.kwargs is not kwargs) and node not in self._rewired:
                 dropped = set(inputs).difference(node.all_input_nodes)
                 if dropped:
                     counted |= dropped
                 elif str((node.args, node.kwargs)) != str((args, kwargs)):
-                    edited.add(node)
-        counted |= edited
-        counted |= {node for node in self._erased if node not in self._bereft}
+                    counted.add(node)
+        counted.update(self._erased.keys() - self._bereft)
         return len(counted.difference(self._made))
 
 
 _ARGS, _KWARGS = attrgetter("args"), attrgetter("kwargs")
+
+#: Of so many nodes one may be looked up by its place; for more of them it is quicker to look through all.
+_FEW = 32
+
+
+def _without(nodes: list[Node], left_out: Collection[Node]) -> list[Node]:
+    """``nodes`` but for some of them; where nodes have changed places, some that were to go may stay."""
+    if not left_out:
+        return nodes
+    if len(left_out) * _FEW > len(nodes):
+        return list(filterfalse(set(left_out).__contains__, nodes))
+    kept = list(nodes)
+    for node in left_out:
+        at = torch_door.place_in(kept, node)
+        if at < len(kept) and kept[at] is node:
+            del kept[at]
+    return kept
 
 
 def _inputs(args: Any, kwargs: Any) -> set[Node]:

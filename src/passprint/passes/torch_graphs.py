@@ -5,11 +5,15 @@ Read against torch 2.11, 2.12 and 2.13 (run on 2.13).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any, Protocol
 
 import torch
+
+_SORT_KEY = attrgetter("_sort_key")
 
 
 class GraphWatcher(Protocol):
@@ -58,13 +62,19 @@ def watch(graph: torch.fx.Graph, watcher: GraphWatcher) -> Any:
         module._register_replace_node_hook(watcher.on_replace)
         module._register_erase_node_hook(watcher.on_erase)
     table = graph._find_nodes_lookup_table
-    graph._find_nodes_lookup_table = _WatchedTable(table, watcher)
-    return table, module
+    graph._find_nodes_lookup_table = watched = _WatchedTable(table, watcher)
+    return table, module, watched
+
+
+def is_watched(graph: torch.fx.Graph, watched: Any) -> bool:
+    """Whether what `watch` returned still holds: the graph has the same owner and the table that it was given."""
+    _, module, table = watched
+    return graph._owning_module is module and graph._find_nodes_lookup_table is table
 
 
 def unwatch(graph: torch.fx.Graph, watcher: GraphWatcher, watched: Any) -> None:
     """Tell ``watcher`` no more."""
-    graph._find_nodes_lookup_table, module = watched
+    graph._find_nodes_lookup_table, module, _ = watched
     if isinstance(module, torch.fx.GraphModule):
         module._unregister_replace_node_hook(watcher.on_replace)
         module._unregister_erase_node_hook(watcher.on_erase)
@@ -92,14 +102,25 @@ def is_erased(node: torch.fx.Node) -> bool:
     return bool(node._erased)
 
 
-def is_well_placed(node: torch.fx.Node, graph: torch.fx.Graph) -> bool:
-    """Whether a node of ``graph`` calls something, on nodes that stand in the graph and before it.
+def place_in(nodes: Sequence[torch.fx.Node], node: torch.fx.Node) -> int:
+    """Where ``node`` stands among ``nodes`` of one graph, which are in order; any number where they are not."""
+    return bisect_left(nodes, node._sort_key, key=_SORT_KEY)
 
-    False also for nodes that name a part of the module, which is not looked for here.
+
+def is_well_placed(node: torch.fx.Node, name: str, graph: torch.fx.Graph) -> bool:
+    """Whether a node is gone, or has this name and calls something, on nodes that stand in ``graph`` and before it.
+
+    False also for nodes that name a part of the module, which is not looked for here. A node that was made and
+    never put into a graph has no sort key.
     """
-    if node.op in ("get_attr", "call_module"):
+    if node._erased:
+        return True
+    op = node.op
+    if node.name != name or op in ("get_attr", "call_module"):
         return False
-    if not (callable(node.target) if node.op == "call_function" else isinstance(node.target, str)):
+    if not (callable(node.target) if op == "call_function" else isinstance(node.target, str)):
         return False
-    table = graph._find_nodes_lookup_table
-    return all(used.graph is graph and used in table and used < node for used in node.all_input_nodes)
+    for used in node._input_nodes:
+        if used.graph is not graph or used._erased or not used._sort_key or not used < node:
+            return False
+    return True

@@ -92,10 +92,12 @@ class _Alarm:
         if current is not None:
             current.add(context)
             return
-        alone = Compile()
-        alone.add(context)
-        self._warn(alone, "in this graph")
-        self._settled.update(key.partition("/")[0] for key, count in alone.matches.items() if count)
+        matched = {key.partition("/")[0] for key, count in context.matches.items() if count and "/" in key}
+        if any(key.partition("/")[0] not in self._settled for key in context.near_misses):
+            alone = Compile()
+            alone.add(context)
+            self._warn(alone, "in this graph")
+        self._settled |= matched
 
     def _warn(self, found: Compile, where: str) -> None:
         for name, (pattern, miss) in found.silent_passes().items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -17,33 +18,67 @@ from passprint.pipeline.snapshots import MISSING, Record, Snapshot
 
 @dataclass(frozen=True)
 class Effect:
-    """One effect. ``text`` says what is done to what, and is the same whatever nodes do it."""
+    """One effect. ``text`` says what is done to what, and is the same whatever nodes do it.
+
+    One that is ``only_if_used`` does not count where nothing uses the node.
+    """
 
     node: Node
     text: str
     subject: str
     is_write: bool
+    only_if_used: bool = False
 
 
-def effects_of(snapshot: Snapshot) -> list[Effect]:
-    """The effects of a graph, in order."""
-    roots = _Roots(snapshot)
-    return [effect for record in snapshot.records if (effect := _effect(record, roots)) is not None]
+class Effects:
+    """All effects of a graph. Each kind is looked for when it is asked for, once, in time linear in the graph."""
 
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._roots = _Roots(snapshot)
 
-def draws_of(snapshot: Snapshot) -> list[str]:
-    """Inductor's draws of random numbers with the seed of each, sorted: their order does not matter, the seeds do."""
-    records = {record.node: record for record in snapshot.records}
-    draws = []
-    for record in snapshot.records:
-        if _schema_name(record.target) not in _DRAWS:
-            continue
-        seeds = [
-            records[node] for node in _nodes(record) if node in records and _schema_name(node.target) == _SEED
-        ]
-        numbers = ", ".join(str(seed.args[1]) for seed in seeds)
-        draws.append(f"{target_text(record.target)} with seed {numbers}")
-    return sorted(draws)
+    def happening(self) -> list[Effect]:
+        """The effects in order, but for those of nodes whose result nothing uses now."""
+        return [effect for effect in self._all if not effect.only_if_used or effect.node.users]
+
+    @cached_property
+    def _all(self) -> list[Effect]:
+        found = (_effect(record, self._roots) for record in self._snapshot.records)
+        return [effect for effect in found if effect is not None]
+
+    @cached_property
+    def draws(self) -> list[str]:
+        """Inductor's draws of random numbers with the seed of each, sorted: the seeds matter, their order does not."""
+        drawn = [record for record in self._snapshot.records if _schema_name(record.target) in _DRAWS]
+        if not drawn:
+            return []
+        records = {record.node: record for record in self._snapshot.records}
+        draws = []
+        for record in drawn:
+            seeds = [
+                records[node]
+                for node in _nodes(record)
+                if node in records and _schema_name(node.target) == _SEED
+            ]
+            numbers = ", ".join(str(seed.args[1]) for seed in seeds)
+            draws.append(f"{target_text(record.target)} with seed {numbers}")
+        return sorted(draws)
+
+    @cached_property
+    def reads(self) -> dict[Node, tuple[tuple[str, int], ...]]:
+        """For each node that reads memory that the graph writes to: which memory, and after how many writes to it."""
+        roots, records = self._roots, self._snapshot.records
+        written = {root for record in records for root in roots.written_by(record)}
+        count = dict.fromkeys(written, 0)
+        reads: dict[Node, tuple[tuple[str, int], ...]] = {}
+        for record in records:
+            if record.node.op == "call_function":
+                touched = sorted({root for value in _nodes(record) for root in roots.of(value)} & written)
+                if touched:
+                    reads[record.node] = tuple((root, count[root]) for root in touched)
+            for root in roots.written_by(record):
+                count[root] += 1
+        return reads
 
 
 _DRAWS = frozenset({"prims::inductor_random", "prims::inductor_randint"})
@@ -52,22 +87,6 @@ _SEED = "prims::inductor_lookup_seed"
 
 def _schema_name(target: object) -> str:
     return target._schema.name if isinstance(target, torch._ops.OpOverload) else ""
-
-
-def reads_and_writes(snapshot: Snapshot) -> dict[Node, tuple[tuple[str, int], ...]]:
-    """For each node that reads memory that the graph writes to: which memory, and after how many writes to it."""
-    roots = _Roots(snapshot)
-    written = {root for record in snapshot.records for root in roots.written_by(record)}
-    count = dict.fromkeys(written, 0)
-    reads: dict[Node, tuple[tuple[str, int], ...]] = {}
-    for record in snapshot.records:
-        if record.node.op == "call_function":
-            touched = sorted({root for value in _nodes(record) for root in roots.of(value)} & written)
-            if touched:
-                reads[record.node] = tuple((root, count[root]) for root in touched)
-        for root in roots.written_by(record):
-            count[root] += 1
-    return reads
 
 
 def storage_of(value: Any) -> int | None:
@@ -107,14 +126,14 @@ class _Roots:
         self._names: dict[int, str] = {}
         inputs = 0
         for record in snapshot.records:
-            is_input = record.node.op in ("placeholder", "get_attr")
+            if record.node.op not in ("placeholder", "get_attr"):
+                continue
+            is_input = record.node.op == "placeholder"
             for leaf in _tensors(record.value):
                 storage = storage_of(leaf)
-                if is_input and storage is not None:
-                    self._names.setdefault(
-                        storage, f"input {inputs}" if record.node.op == "placeholder" else f"{record.target}"
-                    )
-            inputs += record.node.op == "placeholder"
+                if storage is not None:
+                    self._names.setdefault(storage, f"input {inputs}" if is_input else f"{record.target}")
+            inputs += is_input
         self._values = {record.node: record.value for record in snapshot.records}
 
     def of(self, node: Node) -> Iterator[str]:
@@ -143,7 +162,7 @@ def _effect(record: Record, roots: _Roots) -> Effect | None:
         return Effect(node, f"{target_text(record.target)} on {subject}", subject, True)
     if isinstance(record.target, torch._ops.OpOverload):
         if torch.Tag.nondeterministic_seeded in record.target.tags:
-            return Effect(node, target_text(record.target), "random numbers", False) if node.users else None
+            return Effect(node, target_text(record.target), "random numbers", False, only_if_used=True)
         if gives_nothing(node):
             return Effect(node, target_text(record.target), "a check", False)
     elif node.is_impure() and getattr(record.target, "__module__", "").startswith("torch._higher_order_ops"):
@@ -155,11 +174,19 @@ def _written(record: Record) -> Iterator[Node]:
     """The arguments to which an operator writes, by its schema."""
     if record.node.op != "call_function" or not isinstance(record.target, torch._ops.OpOverload):
         return
-    for index, argument in enumerate(record.target._schema.arguments):
-        if argument.alias_info is None or not argument.alias_info.is_write:
-            continue
-        given = record.args[index] if index < len(record.args) else record.kwargs.get(argument.name)
+    for index, name in _written_arguments(record.target):
+        given = record.args[index] if index < len(record.args) else record.kwargs.get(name)
         yield from (value for value in tree_leaves(given) if isinstance(value, Node))
+
+
+@lru_cache(maxsize=4096)
+def _written_arguments(target: torch._ops.OpOverload) -> tuple[tuple[int, str], ...]:
+    """The place and name of each argument that an operator writes to."""
+    return tuple(
+        (index, argument.name)
+        for index, argument in enumerate(target._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    )
 
 
 def _nodes(record: Record) -> Iterator[Node]:
@@ -167,4 +194,6 @@ def _nodes(record: Record) -> Iterator[Node]:
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        return [value]
     return [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]

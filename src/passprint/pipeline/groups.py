@@ -10,7 +10,7 @@ from typing import Any
 from torch.fx import Graph, Node
 
 from passprint.errors import PipelineError
-from passprint.passes import PassContext
+from passprint.passes import PassContext, RewriteCounter
 from passprint.pipeline.limits import Limit
 from passprint.pipeline.manager import PassManager
 from passprint.pipeline.members import Member
@@ -55,11 +55,11 @@ class FixedPoint(PassManager):
         """How many rounds there are at most."""
         return self._max
 
-    def _run(self, graph: Graph, context: PassContext, limit: Limit | None) -> None:
+    def _run(self, graph: Graph, context: PassContext, limit: Limit | None, unheard: RewriteCounter) -> None:
         rewrites: dict[str, int] = {}
         for _ in range(self._max):
             before, counted = GraphShape(graph), dict(context.matches)
-            super()._run(graph, context, limit)
+            super()._run(graph, context, limit, unheard)
             if before.is_same(GraphShape(graph)):
                 return
             rewrites = {

@@ -15,10 +15,11 @@ from passprint.passes import (
     BasePass,
     PassContext,
     PatternPass,
+    RewriteCounter,
     is_applicable_for_range,
 )
 from passprint.passes.naming import name_of
-from passprint.pipeline import mounting
+from passprint.pipeline import mounting, running
 from passprint.pipeline.alarm import alarm
 from passprint.pipeline.filters import Selection, current_selection, is_limited
 from passprint.pipeline.identity import PipelineIdentity
@@ -27,15 +28,14 @@ from passprint.pipeline.instruments.chosen import checked_instruments
 from passprint.pipeline.limits import Limit, environment_limit
 from passprint.pipeline.members import (
     Member,
-    as_graph_pass,
     as_members,
     check_member,
     check_partitioners,
+    steps_of,
     text_of,
 )
 from passprint.pipeline.order import check_complete, check_order, declared_by
 from passprint.pipeline.overlap import following, warn_of_overlaps
-from passprint.pipeline.running import context_for, pipeline_run, run_pass, skip_pass
 from passprint.pipeline.scheduler import cut_as_torch_does, run_partitioner, run_scheduler_pass
 from passprint.pipeline.selecting import reduced
 from passprint.pipeline.slots import InSlot, slot_for
@@ -82,7 +82,7 @@ class PassManager(CustomGraphPass):
         if len(hooks) == 1:
             self._named_hook = hooks[0]
         self._passes = tuple(self._adopted(member, at) for at, member in enumerate(members))
-        self._steps = tuple(as_graph_pass(member) for member in self._passes)
+        self._steps = steps_of(self._passes, PassManager)
         self._identity: PipelineIdentity | None = None
         self._following: dict[int, tuple[PatternPass, ...]] | None = None
         self._skipped: tuple[Any, ...] = ()
@@ -167,25 +167,38 @@ class PassManager(CustomGraphPass):
             )
         self._check_complete()
         pipeline, limit = self._selected(), environment_limit.for_graph() if is_limited() else None
-        with context_for(is_inference) as context:
+        with running.context_for(is_inference) as context:
             outer, context.following = context.following, pipeline._pattern_passes()
+            unheard = RewriteCounter(graph)
             try:
-                pipeline._run(graph, context, limit)
+                pipeline._run(graph, context, limit, unheard)
             finally:
+                unheard.close()
                 context.following = outer
         alarm.graph_done(context)
         if context.overlaps:
             warn_of_overlaps(context)
 
-    def _run(self, graph: Graph, context: PassContext, limit: Limit | None) -> None:
+    def _run(self, graph: Graph, context: PassContext, limit: Limit | None, unheard: RewriteCounter) -> None:
+        if limit is None and running.nobody_listens(self._instruments):
+            self._run_unheard(graph, context, unheard)
+            return
         with self._listening(graph, context):
-            for pass_ in self._steps:
-                if isinstance(pass_, PassManager):
-                    pass_._run(graph, context, limit)
+            for pass_, name in self._steps:
+                if name is None:
+                    pass_._run(graph, context, limit, unheard)
                 elif is_applicable_for_range(pass_, context.compile_range):
-                    run_pass(pass_, graph, context, limit)
+                    running.run_pass(pass_, graph, context, limit)
                 else:
-                    skip_pass(pass_, f"it does not apply to sizes {context.compile_range}")
+                    running.skip_pass(pass_, f"it does not apply to sizes {context.compile_range}")
+
+    def _run_unheard(self, graph: Graph, context: PassContext, counter: RewriteCounter) -> None:
+        sizes = context.compile_range
+        for pass_, name in self._steps:
+            if name is None:
+                pass_._run(graph, context, None, counter)
+            elif is_applicable_for_range(pass_, sizes):
+                running.run_unheard(pass_, name, graph, context, counter)
 
     def _pattern_passes(self) -> dict[int, tuple[PatternPass, ...]]:
         if self._following is None:
@@ -195,15 +208,15 @@ class PassManager(CustomGraphPass):
     @contextmanager
     def _listening(self, graph: Graph, context: PassContext) -> Iterator[None]:
         takes = "graph" if self._hook is None else self._hook.takes
-        with pipeline_run(self, self._instruments, graph, context, takes=takes):
+        with running.pipeline_run(self, self._instruments, graph, context, takes=takes):
             for left_out in self._skipped:
-                skip_pass(left_out, "it is not selected")
+                running.skip_pass(left_out, "it is not selected")
             yield
 
     def run_on_nodes(self, nodes: list[Any]) -> list[Any]:
         """Run a pipeline of one of the scheduler's hooks; returns the nodes as they are to go on. Raises PassError."""
         limit = environment_limit.for_graph() if is_limited() else None
-        with context_for(None) as context:
+        with running.context_for(None) as context:
             return self._selected()._run_on_nodes(nodes, lowered_graph(), context, limit)
 
     def _run_on_nodes(
@@ -223,7 +236,7 @@ class PassManager(CustomGraphPass):
         """Cut a joint graph into forward and backward with the pipeline's partitioner; with torch's if it has none."""
         limit = environment_limit.for_graph() if is_limited() else None
         pipeline = self._selected()
-        with context_for(None) as context, pipeline._listening(gm.graph, context):
+        with running.context_for(None) as context, pipeline._listening(gm.graph, context):
             for partitioner in pipeline.leaves():
                 return run_partitioner(partitioner, gm, joint_inputs, kwargs, context, limit)
             return cut_as_torch_does(gm, joint_inputs, kwargs)
@@ -370,7 +383,7 @@ class PassManager(CustomGraphPass):
             other._adopted(member, at)
             for at, member in enumerate(self._passes if members is None else members)
         )
-        other._steps = tuple(as_graph_pass(member) for member in other._passes)
+        other._steps = steps_of(other._passes, PassManager)
         other._identity = other._following = None
         return other
 

@@ -146,6 +146,14 @@ def as_graph_pass(pass_: Any) -> Any:
     return pass_
 
 
+def steps_of(members: Iterable[Any], manager: type) -> tuple[tuple[Any, str | None], ...]:
+    """The members as they are run on graphs, with their names; None for those of the class ``manager``."""
+    return tuple(
+        (member, None) if isinstance(member, manager) else (as_graph_pass(member), name_of(member))
+        for member in members
+    )
+
+
 def has_default_uuid(pass_: object) -> bool:
     """Whether the pass's uuid is its fingerprint."""
     return isinstance(pass_, BasePass) and type(pass_).uuid is BasePass.uuid

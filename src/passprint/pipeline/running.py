@@ -81,6 +81,11 @@ def pipeline_run(
         active.leave(token)
 
 
+def nobody_listens(instruments: Sequence[Instrument]) -> bool:
+    """Whether a pipeline with these instruments, which is given a graph, is listened to by none."""
+    return not instruments and active.get() is None and not from_environment.get()
+
+
 def _follows(instrument: Instrument, hook: str) -> bool:
     """Whether an instrument hears of passes that are given no graph; one that should and cannot says so."""
     if not instrument.beyond_graphs and instrument.graphs_only_because:
@@ -140,34 +145,52 @@ def run_pass(pass_: Any, graph: torch.fx.Graph, context: PassContext, limit: Lim
 
     Whoever listens is told. ``limit`` may leave the pass out, or some of its rewrites.
     """
-    session = active.get()
-    if session is None and limit is None:
-        _run(pass_, name_of(pass_), graph, context, None)
-        return
     if limit is not None and not _may_run(pass_, graph, context, limit):
         skip_for_limit(pass_)
         return
+    session = active.get()
     run = begun(pass_, graph, context, session, len(graph.nodes))
     watch = Watch(run, session, limit)
     outer, context.watch = context.watch, watch
     try:
         with heard(run, session):
-            _run(pass_, run.name, graph, context, watch)
+            _run_heard(pass_, run.name, graph, context, watch)
     finally:
         context.watch = outer
 
 
-def _run(pass_: Any, name: str, graph: torch.fx.Graph, context: PassContext, watch: Watch | None) -> None:
-    prefix = f"{name}/"
+def run_unheard(
+    pass_: Any, name: str, graph: torch.fx.Graph, context: PassContext, counter: RewriteCounter
+) -> None:
+    """As `run_pass`, where nobody listens and nothing is limited: with one counter for all passes of a pipeline."""
+    before = context.matches.copy()
+    counter.begin()
+    _call(pass_, name, graph)
+    if counter.end():
+        _check(pass_, name, graph, counter)
+        context.count(name, _matches(_patterns(name, context, before), counter))
+    else:
+        context.matches.setdefault(name, 0)
+
+
+def _run_heard(pass_: Any, name: str, graph: torch.fx.Graph, context: PassContext, watch: Watch) -> None:
     before = dict(context.matches)
-    if watch is not None:
-        watch.begin()
-    counter = RewriteCounter(graph, None if watch is None else watch.replaced)
-    start = perf_counter()
+    watch.begin()
+    with RewriteCounter(graph, watch.replaced) as counter:
+        start = perf_counter()
+        _call(pass_, name, graph)
+        seconds = perf_counter() - start
+    if counter.changed:
+        _check(pass_, name, graph, counter)
+    patterns = _patterns(name, context, before)
+    matches = _matches(patterns, counter)
+    context.count(name, matches)
+    watch.finish(counter, matches, patterns, seconds)
+
+
+def _call(pass_: Any, name: str, graph: torch.fx.Graph) -> None:
     try:
-        with counter:
-            result = pass_(graph)
-            seconds = perf_counter() - start
+        result = pass_(graph)
     except PassError:
         raise
     except Exception as error:
@@ -179,19 +202,26 @@ def _run(pass_: Any, name: str, graph: torch.fx.Graph, context: PassContext, wat
             "a pass must return nothing. Change the graph that was given, in place, and drop the return (torch would "
             "ignore it: a new graph would be lost)",
         )
-    if counter.changed:
-        faults.check_graph(name, graph, counter)
-        if getattr(pass_, "fill_meta", False):
-            faults.fill_annotations(name, graph)
-    patterns = {
+
+
+def _check(pass_: Any, name: str, graph: torch.fx.Graph, counter: RewriteCounter) -> None:
+    faults.check_graph(name, graph, counter)
+    if getattr(pass_, "fill_meta", False):
+        faults.fill_annotations(name, graph)
+
+
+def _patterns(name: str, context: PassContext, before: dict[str, int]) -> dict[str, int]:
+    """How often each pattern of a pass matched in this run of it."""
+    prefix = f"{name}/"
+    return {
         key.removeprefix(prefix): count - before.get(key, 0)
         for key, count in context.matches.items()
         if key.startswith(prefix)
     }
-    matches = sum(patterns.values()) if patterns else counter.rewrites
-    context.count(name, matches)
-    if watch is not None:
-        watch.finish(counter, matches, patterns, seconds)
+
+
+def _matches(patterns: dict[str, int], counter: RewriteCounter) -> int:
+    return sum(patterns.values()) if patterns else counter.rewrites
 
 
 def _may_run(pass_: Any, graph: torch.fx.Graph, context: PassContext, limit: Limit) -> bool:

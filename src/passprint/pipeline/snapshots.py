@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+from operator import attrgetter, is_
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +13,8 @@ from passprint.pipeline.graph_text import node_text
 
 #: Stands for an annotation that is not there.
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "missing"})()
+
+_TARGET, _ARGS, _KWARGS = attrgetter("target"), attrgetter("args"), attrgetter("kwargs")
 
 
 class Record(NamedTuple):
@@ -22,13 +26,9 @@ class Record(NamedTuple):
     kwargs: Any
     value: Any
 
-    @classmethod
-    def of(cls, node: Node) -> Record:
-        return cls(node, node.target, node.args, node.kwargs, node.meta.get("val", MISSING))
-
     def is_same(self, other: Record) -> bool:
         """Whether nothing was replaced."""
-        return all(ours is theirs for ours, theirs in zip(self, other, strict=True))
+        return all(map(is_, self, other))
 
     def text(self) -> str:
         """One line, as the node was."""
@@ -41,7 +41,17 @@ class Snapshot:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.records = [Record.of(node) for node in graph.nodes]
+        nodes = list(graph.nodes)
+        values = [node.meta.get("val", MISSING) for node in nodes]
+        self.records = list(
+            map(Record, nodes, map(_TARGET, nodes), map(_ARGS, nodes), map(_KWARGS, nodes), values)
+        )
+
+    def is_same(self, other: Snapshot) -> bool:
+        """Whether these are the same nodes in the same order, and nothing about any of them was replaced."""
+        return len(self.records) == len(other.records) and all(
+            map(is_, chain.from_iterable(self.records), chain.from_iterable(other.records))
+        )
 
     def text(self) -> str:
         """The graph as it was, as `graph_text` writes it."""

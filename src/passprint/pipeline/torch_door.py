@@ -14,6 +14,7 @@ Read against torch 2.11, 2.13 and 2.14 (run on 2.13). Where the versions differ:
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -153,7 +154,9 @@ def without_caches() -> Iterator[None]:
     """Compile as if nothing had ever been compiled, and keep nothing."""
     from torch._inductor import config
 
-    with config.patch(force_disable_caches=True):
+    with config.patch(force_disable_caches=True), warnings.catch_warnings():
+        # Dynamo says that it heeds the setting
+        warnings.filterwarnings("ignore", "dynamo_pgo force disabled")
         yield
 
 

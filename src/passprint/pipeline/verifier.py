@@ -16,9 +16,10 @@ from torch.fx import Graph, Node
 from torch.utils._pytree import tree_flatten, tree_leaves
 
 from passprint.passes import torch_door as passes_door
-from passprint.passes.annotations import CannotCompute, NotAnnotated, compute, mode_of
+from passprint.passes.annotations import CannotCompute, NotAnnotated, mode_of
 from passprint.pipeline import effects
 from passprint.pipeline.graph_text import target_text, value_text
+from passprint.pipeline.propagation import Given, Propagation, lie_together, tensors_of
 from passprint.pipeline.snapshots import MISSING, Record, Snapshot
 from passprint.pipeline.torch_door import same_size
 
@@ -46,6 +47,7 @@ class Checked:
     snapshot: Snapshot
     records: dict[Node, Record]
     values: dict[Node, str | None] = field(default_factory=dict)
+    propagation: Propagation = field(default_factory=Propagation)
 
     @cached_property
     def used(self) -> set[Node]:
@@ -57,11 +59,20 @@ class Checked:
             if isinstance(value, Node)
         }
 
+    @cached_property
+    def effects(self) -> effects.Effects:
+        """What it does beside computing values."""
+        return effects.Effects(self.snapshot)
+
 
 def look(graph: Graph, before: Checked | None) -> Checked:
     """Look at ``graph``; ``before`` is what was known of it."""
     snapshot = Snapshot(graph)
+    if before is not None and snapshot.is_same(before.snapshot):
+        return before
     now = Checked(snapshot, snapshot.by_node())
+    if before is not None:
+        now.propagation = before.propagation
     _check_values(now, before)
     return now
 
@@ -69,8 +80,10 @@ def look(graph: Graph, before: Checked | None) -> Checked:
 def faults(
     before: Checked, after: Checked, *, needs_values: bool = True, functional: bool = True
 ) -> Iterator[Fault]:
-    """Everything that a pass broke, most telling first."""
+    """Everything that a pass broke, most telling first. ``before`` is ``after`` where it replaced nothing."""
     yield from _uses(after)
+    if before is after:
+        return
     if needs_values:
         yield from _annotations(before, after)
     yield from _interface(before, after)
@@ -85,31 +98,33 @@ def _uses(after: Checked) -> Iterator[Fault]:
     """Topological order, and users on both sides of every edge."""
     advice = "Insert new nodes before their first use, and erase a node only after all its uses were replaced"
     seen: set[Node] = set()
+    edges = 0
     for node in after.records:
         for used in node.all_input_nodes:
-            if used not in after.records:
-                yield Fault(
-                    "dangling",
-                    node.name,
-                    f"'{node.name}' uses '{used.name}', which is not in the graph",
-                    advice,
-                )
-            elif used not in seen:
-                yield Fault(
-                    "order", node.name, f"'{node.name}' uses '{used.name}', which comes after it", advice
-                )
+            edges += 1
+            if used not in seen:
+                if used not in after.records:
+                    reason = f"'{node.name}' uses '{used.name}', which is not in the graph"
+                    yield Fault("dangling", node.name, reason, advice)
+                else:
+                    reason = f"'{node.name}' uses '{used.name}', which comes after it"
+                    yield Fault("order", node.name, reason, advice)
             if node not in used.users:
+                edges -= 1
                 reason = f"'{used.name}' does not know its user '{node.name}'"
                 yield Fault(
                     "dangling", node.name, reason, "Change arguments through FX, never a node's users"
                 )
+        seen.add(node)
+    if edges == sum(len(node.users) for node in after.records):
+        return  # each user is one that was seen to use the node
+    for node in after.records:
         for user in node.users:
             if user not in after.records or node not in user.all_input_nodes:
                 reason = (
                     f"'{node.name}' has the user '{user.name}', which does not use it or is not in the graph"
                 )
                 yield Fault("dangling", node.name, reason, "Erase nodes through graph.erase_node")
-        seen.add(node)
 
 
 def _interface(before: Checked, after: Checked) -> Iterator[Fault]:
@@ -197,7 +212,7 @@ def _check_values(now: Checked, before: Checked | None) -> None:
             if before is not None and _known(node, record, now, before):
                 now.values[node] = before.values[node]
             else:
-                now.values[node] = _problem(node, record, mode)
+                now.values[node] = _problem(node, record, now.propagation, mode)
 
 
 def _known(node: Node, record: Record, now: Checked, before: Checked) -> bool:
@@ -212,7 +227,7 @@ def _known(node: Node, record: Record, now: Checked, before: Checked) -> bool:
     return True
 
 
-def _problem(node: Node, record: Record, mode: Any) -> str | None:
+def _problem(node: Node, record: Record, propagation: Propagation, mode: Any) -> str | None:
     """What is wrong with an annotation, or None."""
     if record.value is MISSING:
         return None if effects.gives_nothing(node) else "missing"
@@ -221,36 +236,31 @@ def _problem(node: Node, record: Record, mode: Any) -> str | None:
     if effects.changes_layout(node):
         return None
     try:
-        fresh = compute(node, mode)
+        fresh = propagation.of(node, mode)
     except NotAnnotated:
         return None  # told of the argument
     except CannotCompute as error:
         if error.is_unknown:
             return None
         return f"refuses its arguments ({error})" if isinstance(node.target, torch._ops.OpOverload) else None
-    unlike = _unlike(record.value, fresh)
+    unlike = _unlike(record.value, fresh.value)
     if unlike:
         return (
             f"meta['val'] says {value_text(record.value)}, but {target_text(node.target)} gives "
-            f"{value_text(fresh)}: another {unlike}"
+            f"{value_text(fresh.value)}: another {unlike}"
         )
     return _memory(node, record.value, fresh)
 
 
-def _memory(node: Node, written: Any, fresh: Any) -> str | None:
+def _memory(node: Node, written: Any, fresh: Given) -> str | None:
     """Whether the annotation lies in the memory of the same arguments as the value does."""
-    if not isinstance(written, torch.Tensor) or not isinstance(fresh, torch.Tensor):
+    if not isinstance(written, torch.Tensor) or not isinstance(fresh.value, torch.Tensor):
         return None
-    for argument in node.all_input_nodes:
-        for leaf in tree_leaves(argument.meta.get("val")):
-            if isinstance(leaf, torch.Tensor) and _shares(written, leaf) != _shares(fresh, leaf):
-                says = "shares memory" if _shares(written, leaf) else "shares no memory"
-                return f"meta['val'] {says} with '{argument.name}', which is not what {target_text(node.target)} does"
+    for (argument, leaf), shares in zip(tensors_of(node), fresh.shares, strict=True):
+        if lie_together(written, leaf) != shares:
+            says = "shares no memory" if shares else "shares memory"
+            return f"meta['val'] {says} with '{argument.name}', which is not what {target_text(node.target)} does"
     return None
-
-
-def _shares(left: torch.Tensor, right: torch.Tensor) -> bool:
-    return effects.storage_of(left) is not None and effects.storage_of(left) == effects.storage_of(right)
 
 
 def _unlike(found: Any, expected: Any) -> str | None:
@@ -288,7 +298,7 @@ def _same_strides(found: torch.Tensor, expected: torch.Tensor) -> bool:
 
 def _writes(before: Checked, after: Checked, functional: bool) -> Iterator[Fault]:
     """The same effects on the same memory in the same order, and nothing read on the other side of a write."""
-    then, now = effects.effects_of(before.snapshot), effects.effects_of(after.snapshot)
+    then, now = before.effects.happening(), after.effects.happening()
     if functional:
         known = {effect.node for effect in then}
         for effect in now:
@@ -303,7 +313,7 @@ def _writes(before: Checked, after: Checked, functional: bool) -> Iterator[Fault
         reason = f"the effects were: {told[0]}; and are: {told[1]}"
         yield Fault("effect", where, reason, "Keep writes, random numbers and checks, and their order")
         return
-    old_draws, draws = effects.draws_of(before.snapshot), effects.draws_of(after.snapshot)
+    old_draws, draws = before.effects.draws, after.effects.draws
     if draws != old_draws:
         reason = f"the draws of random numbers were ({'; '.join(old_draws)}) and are ({'; '.join(draws)})"
         yield Fault("effect", None, reason, "Keep every draw, and give each the seed that it had")
@@ -315,7 +325,7 @@ def _reads(before: Checked, after: Checked, writes: list[effects.Effect]) -> Ite
     """What read memory before it was written to still does."""
     if not any(effect.is_write for effect in writes):
         return
-    then, now = effects.reads_and_writes(before.snapshot), effects.reads_and_writes(after.snapshot)
+    then, now = before.effects.reads, after.effects.reads
     for reader, version in now.items():
         same_memory = [root for root, _ in then.get(reader, ())] == [root for root, _ in version]
         if same_memory and after.records[reader].is_same(before.records[reader]) and then[reader] != version:

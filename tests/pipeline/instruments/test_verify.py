@@ -8,13 +8,15 @@ import pytest
 import torch
 from tests.pipeline.instruments.graphs import NegToSub, Nothing, ReluToClamp, aten, chain, traced
 from torch import Tensor
-from torch.fx import Graph
+from torch.fx import Graph, Node
 
 from passprint import InductorPass, PassError, PassManager
 from passprint.instruments import Verify
 from passprint.passes import PatternPass, graph_pass
 from passprint.passes.library import DropClones, NoopElimination
+from passprint.pipeline import propagation
 from passprint.pipeline.graph_text import graph_text
+from passprint.pipeline.propagation import Propagation
 
 
 def verified(*passes: InductorPass, graph: Graph) -> Graph:
@@ -167,22 +169,33 @@ def test_a_write_to_an_input_may_stay_and_no_other_may_come() -> None:
     )
 
 
-def test_only_what_changed_is_computed_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_changed_is_asked_for_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Verifying is linear in the graph, and each pass after the first in what it changed."""
-    from passprint.pipeline import verifier
+    asked: list[str] = []
+    ask = Propagation.of
 
+    def counting(self: Propagation, node: Node, mode: object) -> object:
+        asked.append(node.name)
+        return ask(self, node, mode)
+
+    monkeypatch.setattr(Propagation, "of", counting)
+    counts = []
+    for length in (10, 100):
+        asked.clear()
+        PassManager([Nothing(), NegToSub(), Nothing()], instruments=[Verify()])(chain(length))
+        counts.append(len(asked))
+    # every node once, the new one, and the one that uses it
+    assert counts == [10 + 1 + 2, 100 + 1 + 2]
+
+
+def test_nodes_that_are_alike_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     computed: list[str] = []
-    compute = verifier.compute
+    compute = propagation.compute
 
     def counting(node, *rest):  # type: ignore[no-untyped-def]
         computed.append(node.name)
         return compute(node, *rest)
 
-    monkeypatch.setattr(verifier, "compute", counting)
-    counts = []
-    for length in (10, 100):
-        computed.clear()
-        PassManager([Nothing(), NegToSub(), Nothing()], instruments=[Verify()])(chain(length))
-        counts.append(len(computed))
-    # every node once, the new one, and the one that uses it
-    assert counts == [10 + 1 + 2, 100 + 1 + 2]
+    monkeypatch.setattr(propagation, "compute", counting)
+    PassManager([Nothing()], instruments=[Verify()])(chain(100))
+    assert len(computed) < 10

@@ -93,14 +93,18 @@ class _FromEnvironment:
     """The instruments that the environment asks for: made once per text, closed when the process ends."""
 
     # Who listens is no part of what a pass does.
-    __fingerprint_ignore__ = ("_text", "_instruments", "_lock")
+    __fingerprint_ignore__ = ("_raw", "_key", "_text", "_instruments", "_lock")
 
     def __init__(self) -> None:
+        # every run of a pipeline asks, so nothing is decoded where nothing is asked for
+        self._raw, self._key = vars(os.environ)["_data"], vars(os.environ)["encodekey"](VARIABLE)
         self._text = ""
         self._instruments: tuple[Instrument, ...] = ()
         self._lock = Lock()
 
     def get(self) -> tuple[Instrument, ...]:
+        if not self._text and self._key not in self._raw:
+            return ()
         text = os.environ.get(VARIABLE, "")
         if text != self._text:
             with self._lock:
