@@ -37,14 +37,16 @@ class Effects:
         self._snapshot = snapshot
         self._roots = _Roots(snapshot)
 
-    def happening(self) -> list[Effect]:
-        """The effects in order, but for those of nodes whose result nothing uses now."""
-        return [effect for effect in self._all if not effect.only_if_used or effect.node.users]
-
     @cached_property
-    def _all(self) -> list[Effect]:
-        found = (_effect(record, self._roots) for record in self._snapshot.records)
-        return [effect for effect in found if effect is not None]
+    def happening(self) -> list[Effect]:
+        """The effects in order, but for those of nodes whose result nothing used then."""
+        records = self._snapshot.records
+        found = [effect for record in records if (effect := _effect(record, self._roots)) is not None]
+        if any(effect.only_if_used for effect in found):
+            # Not by the node's own users: those of a node that was erased since are gone.
+            used = {node for record in records for node in _nodes(record)}
+            found = [effect for effect in found if not effect.only_if_used or effect.node in used]
+        return found
 
     @cached_property
     def draws(self) -> list[str]:

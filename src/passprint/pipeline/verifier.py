@@ -298,7 +298,7 @@ def _same_strides(found: torch.Tensor, expected: torch.Tensor) -> bool:
 
 def _writes(before: Checked, after: Checked, functional: bool) -> Iterator[Fault]:
     """The same effects on the same memory in the same order, and nothing read on the other side of a write."""
-    then, now = before.effects.happening(), after.effects.happening()
+    then, now = before.effects.happening, after.effects.happening
     if functional:
         known = {effect.node for effect in then}
         for effect in now:

@@ -199,3 +199,31 @@ def test_nodes_that_are_alike_are_computed_once(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(propagation, "compute", counting)
     PassManager([Nothing()], instruments=[Verify()])(chain(100))
     assert len(computed) < 10
+
+
+@graph_pass
+def half_in_place_of_random(graph: Graph) -> None:
+    for node in graph.find_nodes(op="call_function", target=aten.rand_like.default):
+        if node.users:
+            with graph.inserting_before(node):
+                new = graph.call_function(aten.full_like.default, (node.args[0], 0.5))
+            new.meta["val"] = node.meta["val"]
+            node.replace_all_uses_with(new)
+        graph.erase_node(node)
+
+
+def test_random_numbers_that_were_used_and_are_erased() -> None:
+    graph = traced(lambda x: x + torch.rand_like(x), torch.ones(3))
+    error = error_of(half_in_place_of_random, graph=graph)
+    assert error.pass_name == "half-in-place-of-random"
+    assert "rand_like" in error.reason
+
+
+def test_random_numbers_that_nothing_used_may_go() -> None:
+    def fn(x: Tensor) -> Tensor:
+        torch.rand_like(x)
+        return x + 1
+
+    graph = traced(fn, torch.ones(3))
+    assert graph.find_nodes(op="call_function", target=aten.rand_like.default)
+    verified(half_in_place_of_random, graph=graph)
