@@ -18,6 +18,8 @@ FILE_MODE: Final = 0o600
 TEMPORARY: Final = ".tmp-"
 
 _CHUNK: Final = 1 << 16
+_TRIES: Final = 200
+_PAUSE: Final = 0.001
 
 _READ: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
@@ -225,3 +227,14 @@ def remove_unused(path: str) -> bool:
     finally:
         os.close(fd)
     return True
+
+
+def open_locked(path: str) -> int | None:
+    """Open a file and hold it with others; None when it is being removed all the time that we try."""
+    for _ in range(_TRIES):
+        fd = open_file(path)
+        if try_lock(fd, exclusive=False) and os.fstat(fd).st_nlink > 0:
+            return fd
+        os.close(fd)  # replaced or removed at this moment: look at what is there now
+        time.sleep(_PAUSE)
+    return None

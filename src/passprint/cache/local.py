@@ -33,9 +33,8 @@ from passprint.cache.files import (
     FILE_MODE,
     DamagedError,
     locked,
-    open_file,
+    open_locked,
     read_fd,
-    try_lock,
 )
 from passprint.cache.folder import check_digest, default_root, prepare, revive, sharded, warn
 from passprint.cache.limits import SWEEP, size_limit
@@ -50,8 +49,6 @@ if TYPE_CHECKING:
     from passprint.cache import maintenance
     from passprint.cache.miss import Journal, Miss
 
-_LOCK_TRIES: Final = 200
-_LOCK_PAUSE: Final = 0.001
 _SWEEP_WAIT: Final = 30.0
 _OWN_SWEEP_WAIT: Final = (
     1.0  # a store that is due for a sweep does not wait long: the next one is due as well
@@ -322,7 +319,7 @@ class LocalStore:
         """The entry, locked and checked, or why there is none."""
         path = sharded(self._entries, digest)
         try:
-            fd = _open_locked(path)
+            fd = open_locked(path)
         except FileNotFoundError:
             return _NO_ENTRY
         except DamagedError as error:
@@ -383,17 +380,6 @@ class LocalStore:
         if message not in self._warned:
             self._warned.add(message)
             warn(message)
-
-
-def _open_locked(path: str) -> int | None:
-    """Open a record and hold it; None when it is being removed all the time that we try."""
-    for _ in range(_LOCK_TRIES):
-        fd = open_file(path)
-        if try_lock(fd, exclusive=False) and os.fstat(fd).st_nlink > 0:
-            return fd
-        os.close(fd)  # replaced or removed at this moment: look at what is there now
-        time.sleep(_LOCK_PAUSE)
-    return None
 
 
 def _content(name: str, payload: Payload) -> bytes:

@@ -193,11 +193,10 @@ class PassManager(CustomGraphPass):
                     running.skip_pass(pass_, f"it does not apply to sizes {context.compile_range}")
 
     def _run_unheard(self, graph: Graph, context: PassContext, counter: RewriteCounter) -> None:
-        sizes = context.compile_range
         for pass_, name in self._steps:
             if name is None:
                 pass_._run(graph, context, None, counter)
-            elif is_applicable_for_range(pass_, sizes):
+            elif is_applicable_for_range(pass_, context.compile_range):
                 running.run_unheard(pass_, name, graph, context, counter)
 
     def _pattern_passes(self) -> dict[int, tuple[PatternPass, ...]]:
