@@ -20,7 +20,7 @@ from passprint.identity.components import settle_digests
 from passprint.identity.known import Known
 from passprint.identity.node import Component, Node
 from passprint.identity.origin import Origins
-from passprint.identity.slots import EQUAL, MAPPING, SAME
+from passprint.identity.slots import MAPPING, SAME
 from passprint.identity.walk import Walk
 
 pytestmark = pytest.mark.skipif(fast.Walker is Walk, reason="the C module was not built")
@@ -55,8 +55,6 @@ def _row(kind: str, row: tuple[Any, ...]) -> tuple[Any, ...]:
     for part in parts:
         if type(part) is list:
             shown.append(list(map(id, part)))
-        elif part is row[-1] and row[0] == EQUAL:
-            shown.append(repr(part))  # read anew by each walk
         elif part is row[-1] and type(part) is dict:
             shown.append([(id(key), id(value)) for key, value in part.items()])
         elif type(part) is tuple:

@@ -17,7 +17,7 @@ from passprint.identity.walk import COMPUTED, Walk, by_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
 ENVIRON = os.environ
@@ -27,6 +27,8 @@ PLACES = (f"{PYTHON} os.environ", f"{PYTHON} os.getenv")
 
 ENVIRON_BYTES = by_name(PYTHON, "os", "environ")
 
+_RAW: dict[Any, Any] = vars(os.environ)["_data"]
+_ENCODE: Callable[[str], Any] = vars(os.environ)["encodekey"]
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
@@ -51,15 +53,15 @@ def add_environment(walk: Walk, node: Node, function: FunctionType) -> None:
     if not names:
         node.add("→", "os.environ[…]", walk.opaque(object(), COMPUTED))
         return
-    values = _read(names)
-    walk.slots.computed(_read, names, values)
-    for name, value in zip(names, values, strict=True):
-        if value is not None:
-            node.add("→", f"os.environ[{name!r}]", walk.child(value), value)
-
-
-def _read(names: tuple[str, ...]) -> tuple[str | None, ...]:
-    return tuple([ENVIRON.get(name) for name in names])
+    for name in names:
+        # Rows about the dict below: comparing those decodes nothing.
+        key = _ENCODE(name)
+        if key not in _RAW:
+            walk.slots.missing(_RAW, key)
+            continue
+        walk.slots.name(_RAW, key, _RAW[key])
+        value = ENVIRON[name]
+        node.add("→", f"os.environ[{name!r}]", walk.child(value), value)
 
 
 def _is_filled(cell: Any) -> bool:

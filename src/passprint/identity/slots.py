@@ -118,8 +118,8 @@ class Slots:
         read = getter if len(names) > 1 else (lambda obj: (getter(obj),))
         self.rows.append((SAME, self._held(owner), read, values))
 
-    def computed(self, read: Callable[[Any], object], owner: Any, expected: object) -> None:
-        """Content that only reading it again can compare: a tensor's, an environment variable's."""
+    def computed(self, read: Callable[[Any], bytes], owner: Any, expected: bytes) -> None:
+        """Content that only reading it again can compare: a tensor's."""
         self.rows.append((EQUAL, self._held(owner), read, expected))
 
     def never(self) -> None:

@@ -54,7 +54,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """The advice that ends an error about an unknown name."""
     names = sorted(known)
     begun = [one for one in names if name and one.startswith(f"{name}-")]
-    close = difflib.get_close_matches(name, names, n=1) or begun[:1]
+    close = begun[:1] or difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"{hint} Known: {', '.join(names)}." if hint else f"; known: {', '.join(names) or 'none'}"
 
