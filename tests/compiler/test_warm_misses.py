@@ -243,6 +243,15 @@ def test_an_edit_is_never_stale_and_is_kept_beside_the_first(
     assert Project(cold / "first").run(cache, ask=True)["why"] is None
 
 
+def test_the_program_that_is_told_of_is_the_nearest(cold_with_passes: Path, project: Project) -> None:
+    """One with the same passes and another function, and not one with other passes that was looked at later."""
+    project.edit("project/helpers.py", "return inner(x) * 1.5", "return inner(x) * 2.5")
+    why = project.run(cold_with_passes / "cache", ask=True)["why"]
+    assert why is not None
+    assert "passes" not in why
+    assert "shift" in why
+
+
 def test_a_damaged_program_is_a_miss(cold: Path, project: Project, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     shutil.copytree(cold / "cache", cache)

@@ -33,7 +33,14 @@ class Files(Protocol):
 
 
 class DoesNotServe(Exception):
-    """A stored program cannot serve this call; the message says why. Internal: a miss."""
+    """A stored program cannot serve this call; the message says why. Internal: a miss.
+
+    ``is_near``: it was made in the same surroundings and for the same passes.
+    """
+
+    def __init__(self, reason: str, *, is_near: bool = True) -> None:
+        super().__init__(reason)
+        self.is_near = is_near
 
 
 class Overlaps(DoesNotServe):

@@ -89,7 +89,7 @@ class Found:
 
     ``request`` is None where nothing may be stored; ``known`` is what a new manifest records of the surroundings.
     ``place`` is the number of the candidate that a new one becomes; ``refused`` are the entries that do not serve,
-    each with the reason.
+    each with the reason, the ``near`` last of them for nothing but the model's code or the call.
     """
 
     program: Program | None = None
@@ -99,6 +99,14 @@ class Found:
     passes: PassesFound = field(default_factory=PassesFound)
     place: int = 0
     refused: list[tuple[Entry, str]] = field(default_factory=list)
+    near: int = 0
+
+    def refuse(self, entry: Entry, reason: str, *, is_near: bool) -> None:
+        """Note a program that does not serve. Those that differ least stand last: a miss is explained with the last."""
+        at = len(self.refused) if is_near else len(self.refused) - self.near
+        self.near += is_near
+        self.reasons.insert(at, reason)
+        self.refused.insert(at, (entry, reason))
 
 
 @dataclass(eq=False, repr=False)
@@ -138,10 +146,9 @@ class WarmStart:
                 found.program = self._load(entry, found, model, args, kwargs)
                 return found
             except DoesNotServe as error:
-                found.reasons.append(str(error))
+                found.refuse(entry, str(error), is_near=error.is_near)
             except (CacheError, OSError, ImportError) as error:
-                found.reasons.append(f"a stored program could not be loaded: {error}")
-            found.refused.append((entry, found.reasons[-1]))
+                found.refuse(entry, f"a stored program could not be loaded: {error}", is_near=False)
             entry.close()
         return found
 
@@ -155,7 +162,7 @@ class WarmStart:
                 or surroundings.compiler_difference(*manifest.compiler)
             )
             if reason is not None:
-                raise DoesNotServe(reason)
+                raise DoesNotServe(reason, is_near=False)
         with report.phase("identity"):
             refs = Refs()
             reason = check_dependencies(manifest, model, refs)
