@@ -93,21 +93,21 @@ def test_an_entry_replaced_between_opening_and_locking(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The old record was opened, but not yet held: its objects are gone, and the new one is read."""
-    from passprint.cache import local
+    from passprint.cache import files
 
     put(store, "a", 1)
-    real, other = local.open_file, LocalStore(store.root)
+    real, other = files.open_file, LocalStore(store.root)
 
     def open_and_be_late(path: str) -> int:
         fd = real(path)
         with monkeypatch.context() as patch:
-            patch.setattr(local, "open_file", real)
+            patch.setattr(files, "open_file", real)
             if other.counters.here["store", ""] == 0:
                 put(other, "a", 2)
                 other.gc()
         return fd
 
-    monkeypatch.setattr(local, "open_file", open_and_be_late)
+    monkeypatch.setattr(files, "open_file", open_and_be_late)
     assert found(store, "a").meta["variant"] == 2
 
 
