@@ -10,6 +10,8 @@ import argparse
 import contextlib
 import importlib
 import io
+import multiprocessing
+import os
 import pkgutil
 import random
 import signal
@@ -18,6 +20,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
@@ -52,6 +55,13 @@ class Result:
     reasons: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     slowest: tuple[float, str] = (0.0, "")
+
+    def add(self, other: Result) -> None:
+        """Count what another process found."""
+        self.outcomes.update(other.outcomes)
+        self.reasons.update(other.reasons)
+        self.failures += other.failures
+        self.slowest = max(self.slowest, other.slowest)
 
 
 def _modules(package: str) -> Iterator[Any]:
@@ -94,16 +104,49 @@ def _home(name: str, obj: Any) -> str:
     return module if isinstance(module, str) else name.partition(":")[0]
 
 
-def fuzz(packages: tuple[str, ...], count: int, seed: int, by_content: bool, limit: int = 60) -> Result:
+def fuzz(
+    packages: tuple[str, ...], count: int, seed: int, by_content: bool, limit: int = 60, workers: int = 1
+) -> Result:
     """Fingerprint ``count`` objects drawn at random, each once, module by module.
 
-    ``limit``: seconds of processor time for one object; more counts as a hang.
+    ``limit``: seconds of processor time for one object; more counts as a hang. ``workers``: processes.
     """
     warnings.simplefilter("ignore")
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         pool = objects(packages)
     drawn = random.Random(seed).sample(pool, min(count, len(pool)))
     drawn.sort(key=lambda pair: _home(*pair))
+    if workers == 1:
+        return _try(drawn, by_content, limit)
+    shares = [range(start, min(start + _SHARE, len(drawn))) for start in range(0, len(drawn), _SHARE)]
+    result = Result()
+    # The objects are not sent: a fork has them.
+    with ProcessPoolExecutor(
+        workers, multiprocessing.get_context("fork"), _keep, (drawn, by_content, limit)
+    ) as processes:
+        for share, part in zip(shares, processes.map(_try_share, shares), strict=True):
+            result.add(part)
+            if share.stop % (50 * _SHARE) == 0:
+                print(f"{share.stop:,} of {len(drawn):,}", file=sys.stderr, flush=True)
+    return result
+
+
+_SHARE = 25
+_kept: tuple[list[tuple[str, Any]], bool, int] = ([], True, 60)
+
+
+def _keep(*given: Any) -> None:
+    global _kept
+    _kept = given  # type: ignore[assignment]
+
+
+def _try_share(share: range) -> Result:
+    drawn, by_content, limit = _kept
+    return _try(drawn[share.start : share.stop], by_content, limit)
+
+
+def _try(drawn: list[tuple[str, Any]], by_content: bool, limit: int) -> Result:
+    """Fingerprint some objects in this process."""
     memo, asked_for = Memo(), ""
     result = Result()
 
@@ -143,10 +186,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--packages", nargs="*", default=list(PACKAGES))
     parser.add_argument("--by-version", action="store_true", help="third-party code by version, as keys do")
     options = parser.parse_args()
-    result = fuzz(tuple(options.packages), options.count, options.seed, not options.by_version)
+    packages = tuple(options.packages)
+    result = fuzz(packages, options.count, options.seed, not options.by_version, workers=options.workers)
     print(sum(result.outcomes.values()), "objects:", dict(result.outcomes), "slowest", result.slowest)
     print("opaque because of:", result.reasons.most_common(12))
     for line in result.failures:

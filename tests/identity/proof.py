@@ -7,10 +7,12 @@ edited module put in the place of its file. Prints a table by kind, and every mi
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
 import importlib
 import importlib.util
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -147,54 +149,87 @@ def _modules(folder: Path, name: str) -> dict[str, Path]:
     return found
 
 
-def _check(tally: Tally, folder: Path, module: str, edit: Edit, before: dict[str, str], must: bool) -> None:
-    after = digests(folder, module, list(edit.observers), {module: edit.text})
+@dataclass(frozen=True)
+class _Case:
+    """One edit, with the digests that its observers had before it."""
+
+    folder: Path
+    module: str
+    edit: Edit
+    before: dict[str, str]
+    must: bool
+
+
+def _try(case: _Case) -> list[tuple[str, bool, str]] | None:
+    """For each observer: the kind of edit, whether the answer was wrong, and where; None if the edit broke it."""
+    edit = case.edit
+    after = digests(case.folder, case.module, list(edit.observers), {case.module: edit.text})
     if after is None:
+        return None
+    answers = []
+    for observer in edit.observers:
+        if observer in case.before:
+            itself = observer == edit.owner or not case.must
+            kind = edit.kind if itself else f"{edit.kind}, seen from a user of it"
+            is_wrong = (case.before[observer] != after.get(observer)) != case.must
+            answers.append(
+                (kind, is_wrong, f"{case.module}:{observer} {edit.kind} in {edit.owner} {edit.where}")
+            )
+    return answers
+
+
+def _count(tally: Tally, case: _Case, answers: list[tuple[str, bool, str]] | None) -> None:
+    if answers is None:
         tally.broken += 1
         return
-    kinds = tally.changing if must else tally.neutral
-    for observer in edit.observers:
-        if observer not in before:
-            continue
-        kind = edit.kind if observer == edit.owner or not must else f"{edit.kind}, seen from a user of it"
+    kinds, wrong = (tally.changing, tally.missed) if case.must else (tally.neutral, tally.needless)
+    for kind, is_wrong, line in answers:
         kinds[kind] += 1
-        changed = before[observer] != after.get(observer)
-        if changed != must:
-            line = f"{module}:{observer} {edit.kind} in {edit.owner} {edit.where}"
-            (tally.missed if must else tally.needless).append(line)
+        if is_wrong:
+            wrong.append(line)
 
 
-def prove(package: str, changing: int, neutral: int, seed: int) -> Tally:
-    """Edit a package's modules in turn until there are enough edits of each sort."""
-    import ast
+def _cases(package: str, folder: Path, changing: int, neutral: int, seed: int) -> list[_Case]:
+    """Edits of all modules of a package, each module by the share that it has of the text."""
+    subject = _copy_package(package, folder)
+    plans = []
+    for module, file in _modules(folder, subject).items():
+        source = file.read_text()
+        names = list(definitions(ast.parse(source)))
+        plain = digests(folder, module, names, {})
+        if not plain:
+            continue
+        rewritten = ast.unparse(ast.parse(source))
+        base = digests(folder, module, names, {module: rewritten}) or {}
+        plans.append((module, plain, base, source))
+    weight = sum([len(source) for *_, source in plans]) or 1
+    ignored: frozenset[str] = frozenset().union(*[declared_ignored(source) for *_, source in plans])
+    cases = []
+    for index, (module, plain, base, source) in enumerate(plans):
+        share = len(source) / weight
+        with leaving_out(ignored):
+            edits = behaviour_edits(source, seed + index, round(changing * share) + 1)
+        cases += [_Case(folder, module, edit, base, True) for edit in edits]
+        edits = neutral_edits(source, seed + index, round(neutral * share) + 1)
+        cases += [_Case(folder, module, edit, plain, False) for edit in edits]
+    return cases
 
+
+def prove(package: str, changing: int, neutral: int, seed: int, workers: int = 1) -> Tally:
+    """Edit a package's modules in turn until there are enough edits of each sort; ``workers``: processes."""
     tally = Tally(package)
     if package == "passprint":
         with contextlib.suppress(ImportError):  # here once, and not in every process again
             importlib.import_module("torch._inductor.pattern_matcher")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        subject = _copy_package(package, folder)
-        plans = []
-        for module, file in _modules(folder, subject).items():
-            source = file.read_text()
-            names = list(definitions(ast.parse(source)))
-            plain = digests(folder, module, names, {})
-            if not plain:
-                continue
-            rewritten = ast.unparse(ast.parse(source))
-            base = digests(folder, module, names, {module: rewritten}) or {}
-            plans.append((module, plain, base, source))
-        weight = sum([len(source) for *_, source in plans]) or 1
-        ignored: frozenset[str] = frozenset().union(*[declared_ignored(source) for *_, source in plans])
-        for index, (module, plain, base, source) in enumerate(plans):
-            share = len(source) / weight
-            with leaving_out(ignored):
-                edits = behaviour_edits(source, seed + index, round(changing * share) + 1)
-            for edit in edits:
-                _check(tally, folder, module, edit, base, True)
-            for edit in neutral_edits(source, seed + index, round(neutral * share) + 1):
-                _check(tally, folder, module, edit, plain, False)
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        cases = _cases(package, Path(name), changing, neutral, seed)
+        if workers > 1:
+            pool = stack.enter_context(multiprocessing.get_context("fork").Pool(workers))
+            answers = pool.imap(_try, cases, chunksize=4)
+        else:
+            answers = map(_try, cases)
+        for case, answer in zip(cases, answers, strict=True):
+            _count(tally, case, answer)
     return tally
 
 
@@ -205,11 +240,12 @@ def main() -> None:
     parser.add_argument("--changing", type=int, default=700, help="behaviour-changing edits per package")
     parser.add_argument("--neutral", type=int, default=350, help="neutral edits per package")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     tallies = []
     for package in options.packages:
-        tally = prove(package, options.changing, options.neutral, options.seed)
+        tally = prove(package, options.changing, options.neutral, options.seed, options.workers)
         tallies.append(tally)
         changed, left = sum(tally.changing.values()), sum(tally.neutral.values())
         print(
