@@ -265,11 +265,12 @@ def behaviour_edits(source: str, seed: int, limit: int) -> list[Edit]:
         elif _constant_assignment(statement) is not None:
             candidates.append((position, 0, "global"))
     random.Random(seed).shuffle(candidates)
+    texts = [ast.unparse(statement) for statement in tree.body]
     edits: list[Edit] = []
     for position, index, how in candidates:
         if len(edits) >= limit:
             break
-        edit = _apply(tree, position, index, how, uses)
+        edit = _apply(tree.body, texts, position, index, how, uses)
         if edit is not None:
             edits.append(edit)
     return edits
@@ -283,9 +284,11 @@ def _constant_assignment(statement: ast.stmt) -> str | None:
     return None
 
 
-def _apply(tree: ast.Module, position: int, index: int, how: str, uses: dict[str, set[str]]) -> Edit | None:
-    edited = copy.deepcopy(tree)
-    statement = edited.body[position]
+def _apply(
+    body: list[ast.stmt], texts: list[str], position: int, index: int, how: str, uses: dict[str, set[str]]
+) -> Edit | None:
+    """The text with one statement of a module's body edited, if that can be; ``texts``: of each as it is."""
+    statement = copy.deepcopy(body[position])
     line = getattr(statement, "lineno", 0)
     if how == "global":
         owner = _constant_assignment(statement)
@@ -310,8 +313,9 @@ def _apply(tree: ast.Module, position: int, index: int, how: str, uses: dict[str
         observers = (str(owner), *callers[:2])
     if kind is None or not observers:
         return None
-    ast.fix_missing_locations(edited)
-    return Edit(kind, str(owner), f"line {line}", ast.unparse(edited), observers)
+    edited = ast.unparse(ast.fix_missing_locations(statement))
+    text = "\n".join([*texts[:position], edited, *texts[position + 1 :]])
+    return Edit(kind, str(owner), f"line {line}", text, observers)
 
 
 def neutral_edits(source: str, seed: int, limit: int) -> list[Edit]:
@@ -325,7 +329,7 @@ def neutral_edits(source: str, seed: int, limit: int) -> list[Edit]:
         if len(edits) >= limit or not names:
             break
         owner = names[turn % len(names)]
-        maker = makers[(turn // len(names) + turn) % len(makers)]
+        maker = makers[(turn // len(names) + turn + seed) % len(makers)]
         text = maker(source, owner, chance)
         if text is not None and text != source:
             edits.append(Edit(maker.__name__.strip("_").replace("_", " "), owner, "", text, (owner,)))
