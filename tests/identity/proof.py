@@ -20,6 +20,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
@@ -189,29 +190,40 @@ def _count(tally: Tally, case: _Case, answers: list[tuple[str, bool, str]] | Non
             wrong.append(line)
 
 
-def _cases(package: str, folder: Path, changing: int, neutral: int, seed: int) -> list[_Case]:
+@dataclass(frozen=True)
+class _Plan:
+    """A module, and the digests of its definitions: as it is, and written anew from its tree, as edits are."""
+
+    module: str
+    source: str
+    plain: dict[str, str]
+    rewritten: dict[str, str]
+
+
+def _plan(where: tuple[Path, str, Path]) -> _Plan | None:
+    """None for a module that does not import, or defines nothing."""
+    folder, module, file = where
+    source = file.read_text()
+    names = list(definitions(ast.parse(source)))
+    plain = digests(folder, module, names, {})
+    if not plain:
+        return None
+    rewritten = digests(folder, module, names, {module: ast.unparse(ast.parse(source))}) or {}
+    return _Plan(module, source, plain, rewritten)
+
+
+def _cases(plans: list[_Plan], folder: Path, changing: int, neutral: int, seed: int) -> list[_Case]:
     """Edits of all modules of a package, each module by the share that it has of the text."""
-    subject = _copy_package(package, folder)
-    plans = []
-    for module, file in _modules(folder, subject).items():
-        source = file.read_text()
-        names = list(definitions(ast.parse(source)))
-        plain = digests(folder, module, names, {})
-        if not plain:
-            continue
-        rewritten = ast.unparse(ast.parse(source))
-        base = digests(folder, module, names, {module: rewritten}) or {}
-        plans.append((module, plain, base, source))
-    weight = sum([len(source) for *_, source in plans]) or 1
-    ignored: frozenset[str] = frozenset().union(*[declared_ignored(source) for *_, source in plans])
+    weight = sum([len(plan.source) for plan in plans]) or 1
+    ignored: frozenset[str] = frozenset().union(*[declared_ignored(plan.source) for plan in plans])
     cases = []
-    for index, (module, plain, base, source) in enumerate(plans):
-        share = len(source) / weight
+    for index, plan in enumerate(plans):
+        share = len(plan.source) / weight
         with leaving_out(ignored):
-            edits = behaviour_edits(source, seed + index, round(changing * share) + 1)
-        cases += [_Case(folder, module, edit, base, True) for edit in edits]
-        edits = neutral_edits(source, seed + index, round(neutral * share) + 1)
-        cases += [_Case(folder, module, edit, plain, False) for edit in edits]
+            edits = behaviour_edits(plan.source, seed + index, round(changing * share) + 1)
+        cases += [_Case(folder, plan.module, edit, plan.rewritten, True) for edit in edits]
+        edits = neutral_edits(plan.source, seed + index, round(neutral * share) + 1)
+        cases += [_Case(folder, plan.module, edit, plan.plain, False) for edit in edits]
     return cases
 
 
@@ -222,14 +234,16 @@ def prove(package: str, changing: int, neutral: int, seed: int, workers: int = 1
         with contextlib.suppress(ImportError):  # here once, and not in every process again
             importlib.import_module("torch._inductor.pattern_matcher")
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
-        cases = _cases(package, Path(name), changing, neutral, seed)
+        folder = Path(name)
+        subject = _copy_package(package, folder)
+        each: Callable[..., Iterable[Any]] = map
         if workers > 1:
-            pool = stack.enter_context(multiprocessing.get_context("fork").Pool(workers))
-            answers = pool.imap(_try, cases, chunksize=4)
-        else:
-            answers = map(_try, cases)
-        for case, answer in zip(cases, answers, strict=True):
-            _count(tally, case, answer)
+            each = stack.enter_context(multiprocessing.get_context("fork").Pool(workers)).imap
+        modules = [(folder, module, file) for module, file in _modules(folder, subject).items()]
+        plans = [plan for plan in each(_plan, modules) if plan is not None]
+        cases = _cases(plans, folder, changing, neutral, seed)
+        for case, answers in zip(cases, each(_try, cases), strict=True):
+            _count(tally, case, answers)
     return tally
 
 

@@ -9,6 +9,71 @@ from passprint.identity import Memo, fingerprint
 
 ROWS = [
     pair(
+        "an instance that took a function's name and documentation",
+        """
+        import functools
+        class Wrapped:
+            def __init__(self, function): functools.update_wrapper(self, function); self.function = function
+            def __call__(self): return self.function()
+        @Wrapped
+        def target():
+            'Doc.'
+            return 1
+        """,
+        changed=(
+            """
+            import functools
+            class Wrapped:
+                def __init__(self, function): functools.update_wrapper(self, function); self.function = function
+                def __call__(self): return self.function()
+            @Wrapped
+            def target():
+                'Doc.'
+                return 2
+            """,
+        ),
+        same=(
+            """
+            import functools
+            class Wrapped:
+                def __init__(self, function): functools.update_wrapper(self, function); self.function = function
+                def __call__(self): return self.function()
+            @Wrapped
+            def target():
+                'Another.'
+                return 1
+            """,
+        ),
+    ),
+    pair(
+        "a partial that took a function's documentation",
+        """
+        import functools
+        def f(a):
+            'Doc.'
+            return a
+        target = functools.update_wrapper(functools.partial(f, 1), f)
+        """,
+        changed=(
+            """
+            import functools
+            def f(a):
+                'Doc.'
+                return a
+            target = functools.update_wrapper(functools.partial(f, 2), f)
+            """,
+        ),
+        same=(
+            """
+            import functools
+            def f(a):
+                'Another.'
+                return a
+            target = functools.update_wrapper(functools.partial(f, 1), f)
+            """,
+        ),
+    ),
+    pair(
         "what a defaultdict makes",
         "import collections\nD = collections.defaultdict(lambda: 1, a=2)\ndef target(k): return D[k]",
         changed=(

@@ -125,11 +125,12 @@ def _add_cell(walk: Walk, node: Node, label: str, cell: CellType) -> None:
 
 
 def add_attributes(walk: Walk, node: Node, attributes: dict[str, Any]) -> None:
-    """What a function's or a partial's dict holds."""
+    """What a function's or a partial's dict holds, less the documentation of what it wraps."""
     walk.slots.mapping(attributes, dict(attributes))
     for label in sorted(attributes):
-        value = attributes[label]
-        node.add(".", label, walk.child(value), value)
+        if label != "__doc__":
+            value = attributes[label]
+            node.add(".", label, walk.child(value), value)
 
 
 def _expand_singledispatch(walk: Walk, function: FunctionType, node: Node) -> None:
@@ -183,9 +184,7 @@ def _expand_partial(walk: Walk, partial: Any, node: Node) -> None:
 def _expand_cached(walk: Walk, cached: Any, node: Node) -> None:
     """An ``lru_cache``: the function and the limits; what it has cached so far is left out."""
     node.head = frame(b"p", ascii(sorted(cached.cache_parameters().items())).encode())
-    attributes = {
-        name: value for name, value in cached.__dict__.items() if name not in ("cache_parameters", "__doc__")
-    }
+    attributes = {name: value for name, value in cached.__dict__.items() if name != "cache_parameters"}
     walk.slots.refer(cached.__dict__)
     add_attributes(walk, node, attributes)
 

@@ -102,10 +102,13 @@ def _slot_names(cls: type) -> list[str]:
     return names
 
 
+_DOCUMENTATION = frozenset({"__doc__"})
+
+
 def _add_state(walk: Walk, value: Any, node: Node) -> None:
-    """An instance's ``__dict__`` and slots, less what its class leaves out."""
+    """An instance's ``__dict__`` and slots, less what its class leaves out and documentation that it took over."""
     cls = type(value)
-    ignored = ignored_names(cls)
+    ignored = ignored_names(cls) | _DOCUMENTATION
     content: dict[str, Any] = {}
     attributes = own_attribute(value, "__dict__")
     if isinstance(attributes, dict):
