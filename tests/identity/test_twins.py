@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import abc
 import enum
 import functools
+import hashlib
 import importlib
 import inspect
+import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType
@@ -413,3 +416,64 @@ def test_what_c_is_given_is_checked() -> None:
     with pytest.raises(KeyError):
         _walk.setup({})
     assert _compare(ping) > 2  # what was set up stands
+
+
+@given(st.binary(max_size=300), st.binary(max_size=1000), st.integers(0, 3))
+def test_the_hash_is_that_of_hashlib(before: bytes, data: bytes, times: int) -> None:
+    mark = importlib.import_module("passprint.identity._walk").mark
+    for data in (data, data * times, data[:128], bytes(128 * times)):  # noqa: B020  (about a block's length as well)
+        assert mark(before, data) == b"@" + hashlib.blake2b(before + data, digest_size=32).digest()
+
+
+def test_the_hash_takes_bytes() -> None:
+    mark = importlib.import_module("passprint.identity._walk").mark
+    with pytest.raises(TypeError, match="bytes twice"):
+        mark("text", b"")
+    with pytest.raises(TypeError, match="2 arguments"):
+        mark(b"")
+
+
+class _Meta(type):
+    def __getattr__(cls, name: str) -> Any:
+        if name == "__args__":
+            return (int,)
+        raise AttributeError(name)
+
+
+class _Generic(metaclass=_Meta):
+    """A class that makes its arguments when it is asked for them."""
+
+
+HINTS = [
+    typing.Any,
+    typing.Union,
+    typing.Optional,
+    typing.Union[int, typing.Optional[str]],  # noqa: UP007, UP045
+    typing.Literal["a", 1],
+    typing.ClassVar[int],
+    typing.Callable[[int], str],
+    typing.Callable[..., None],
+    typing.TypeVar("T"),
+    typing.NewType("New", int),
+    typing.ForwardRef("Name"),
+    typing.Annotated[int, 3],
+    abc.ABC,
+    enum.Enum,
+    list[dict[str, int]],
+    int | None,
+    type,
+    type[int],
+    [int, str],
+    3,
+    _Generic,
+    list[_Generic],
+]
+
+
+@pytest.mark.parametrize("hint", HINTS, ids=str)
+def test_hints_are_written_alike(hint: Any) -> None:
+    def target(value: Any) -> None:
+        """A hint is put in."""
+
+    target.__annotations__ = {"value": hint, "again": hint}
+    _compare(target)

@@ -2,15 +2,31 @@
 
 static int put_hint(Out *out, PyObject *hint);
 
-/* An attribute, or NULL without an error where there is none. Classes are asked most, and raise when they have none. */
+/* An attribute, or NULL without an error where there is none. Classes are asked most, and (3.11) raise when they
+   have none. */
 static PyObject *
 attribute_of_hint(PyObject *hint, PyObject *name)
 {
-    if (PyType_CheckExact(hint) && _PyType_Lookup((PyTypeObject *)hint, name) == NULL &&
-        _PyType_Lookup(&PyType_Type, name) == NULL) {
+    if (PyType_Check(hint) && Py_TYPE(hint)->tp_getattro == PyType_Type.tp_getattro &&
+        _PyType_Lookup((PyTypeObject *)hint, name) == NULL && _PyType_Lookup(Py_TYPE(hint), name) == NULL) {
         return NULL;
     }
     return attribute_or_null(hint, name);
+}
+
+/* Whether a hint is one of typing's own words (`Union`, `Optional`): an object that looks its name up in Python. */
+static int
+is_special_form(PyObject *hint)
+{
+    static PyTypeObject *special; /* kept as long as the process runs, as typing is */
+    PyTypeObject *kind = Py_TYPE(hint);
+    if (special == NULL && strcmp(kind->tp_name, "_SpecialForm") == 0) {
+        PyObject *module = _PyType_Lookup(kind, text_module);
+        if (module != NULL && PyUnicode_Check(module) && PyUnicode_CompareWithASCIIString(module, "typing") == 0) {
+            special = (PyTypeObject *)Py_NewRef(kind);
+        }
+    }
+    return kind == special;
 }
 
 /* Hints in brackets. */
@@ -75,7 +91,18 @@ put_hint(Out *out, PyObject *hint)
     if (hint == Py_None || hint == Py_Ellipsis) {
         return hint == Py_None ? put_bytes(out, "None", 4) : put_bytes(out, "Ellipsis", 8);
     }
-    PyObject *found = attribute_of_hint(hint, text_args);
+    PyObject *found = NULL;
+    if (is_special_form(hint)) {
+        found = PyObject_GenericGetAttr(hint, text_underscore_name);
+        int is_named = found != NULL && PyUnicode_CheckExact(found) && PyUnicode_GET_LENGTH(found) > 0;
+        int result = is_named ? put_text_of(out, found) : -1;
+        Py_XDECREF(found);
+        if (is_named) {
+            return result;
+        }
+        PyErr_Clear();
+    }
+    found = attribute_of_hint(hint, text_args);
     if (found == NULL && PyErr_Occurred()) {
         return -1;
     }

@@ -8,28 +8,22 @@ is_node(PyObject *object)
 
 /* ---- hashing ---- */
 
-/* `@` and the digest of bytes, after those that a hash has taken in already. */
+/* `@` and the digest of bytes, with other bytes (or NULL) before them. */
 static PyObject *
-mark_of(PyObject *begun, const char *data, Py_ssize_t size)
+mark_of(PyObject *before, const char *data, Py_ssize_t size)
 {
-    PyObject *mark = NULL, *digest = NULL, *done = NULL;
-    PyObject *hash = PyObject_CallMethodNoArgs(begun, text_copy);
-    PyObject *bytes = hash == NULL ? NULL : PyBytes_FromStringAndSize(data, size);
-    if (bytes != NULL) {
-        done = PyObject_CallMethodOneArg(hash, text_update, bytes);
-        digest = done == NULL ? NULL : PyObject_CallMethodNoArgs(hash, text_digest);
+    PyObject *mark = PyBytes_FromStringAndSize(NULL, 1 + DIGEST);
+    if (mark == NULL) {
+        return NULL;
     }
-    if (digest != NULL && PyBytes_CheckExact(digest) && PyBytes_GET_SIZE(digest) == 32) {
-        mark = PyBytes_FromStringAndSize(NULL, 33);
+    Blake2b hash;
+    blake2b_begin(&hash);
+    if (before != NULL) {
+        blake2b_take(&hash, PyBytes_AS_STRING(before), (size_t)PyBytes_GET_SIZE(before));
     }
-    if (mark != NULL) {
-        PyBytes_AS_STRING(mark)[0] = '@';
-        memcpy(PyBytes_AS_STRING(mark) + 1, PyBytes_AS_STRING(digest), 32);
-    }
-    Py_XDECREF(done);
-    Py_XDECREF(digest);
-    Py_XDECREF(bytes);
-    Py_XDECREF(hash);
+    blake2b_take(&hash, data, (size_t)size);
+    PyBytes_AS_STRING(mark)[0] = '@';
+    blake2b_end(&hash, (uint8_t *)PyBytes_AS_STRING(mark) + 1);
     return mark;
 }
 
@@ -206,7 +200,7 @@ digest_of_bodies(PyObject *bodies, Py_ssize_t rounds)
             PyObject *framed = PyList_GET_ITEM(sorted, at);
             failed = put_bytes(&out, PyBytes_AS_STRING(framed), PyBytes_GET_SIZE(framed)) < 0;
         }
-        digest = failed ? NULL : mark_of(nothing_hashed, out.data, out.size);
+        digest = failed ? NULL : mark_of(NULL, out.data, out.size);
         finish(&out);
     }
     Py_XDECREF(sorted);
@@ -224,7 +218,7 @@ first_colours(PyObject *members)
         Out out;
         start(&out);
         int failed = put_own_bytes(&out, PyList_GET_ITEM(members, at)) < 0;
-        PyObject *mark = failed ? NULL : mark_of(seed_hashed, out.data, out.size);
+        PyObject *mark = failed ? NULL : mark_of(seed, out.data, out.size);
         finish(&out);
         if (mark == NULL) {
             Py_CLEAR(colours);
@@ -243,7 +237,7 @@ next_colours(PyObject *bodies)
     PyObject *colours = bodies == NULL ? NULL : PyList_New(count);
     for (Py_ssize_t at = 0; colours != NULL && at < count; at++) {
         PyObject *body = PyList_GET_ITEM(bodies, at);
-        PyObject *mark = mark_of(nothing_hashed, PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body));
+        PyObject *mark = mark_of(NULL, PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body));
         if (mark == NULL) {
             Py_CLEAR(colours);
             break;
@@ -287,7 +281,7 @@ colour(PyObject *members, PyObject *links, PyObject *component)
         memcpy(bytes, "member ", 7);
         memcpy(bytes + 7, PyBytes_AS_STRING(PyList_GET_ITEM(colours, at)), 33);
         memcpy(bytes + 40, PyBytes_AS_STRING(whole) + 1, 32);
-        PyObject *mark = mark_of(nothing_hashed, bytes, sizeof(bytes));
+        PyObject *mark = mark_of(NULL, bytes, sizeof(bytes));
         failed = mark == NULL;
         if (!failed) {
             put(&FIELD(node, Node, mark), mark);
@@ -381,7 +375,7 @@ settle_one(PyObject *members)
         result = put_marks(&out, node, marks);
     }
     if (result == 0) {
-        PyObject *mark = mark_of(seed_hashed, out.data, out.size);
+        PyObject *mark = mark_of(seed, out.data, out.size);
         PyObject *component = mark == NULL ? NULL : component_of(members, FIELD(node, Node, rows), children);
         if (component == NULL) {
             Py_XDECREF(mark);

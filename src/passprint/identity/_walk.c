@@ -13,6 +13,7 @@
 #include <marshal.h>
 #include <structmember.h>
 
+#include "_blake2b.h"
 #include "_bytes.h"
 
 #ifdef Py_GIL_DISABLED
@@ -29,7 +30,7 @@
     X(code_facts) X(class_leaf) X(builtin_leaf) X(tuple_leaf) X(descriptor_leaf) X(atom_encoder)                   \
     X(identifies_itself) X(held_hints) X(lazy_hints) X(gather) X(seed) X(named_classes)                             \
     X(enum_type) X(uncounted_names) X(ignored_names) X(expand_class) X(expand_field) X(expand_wrapping)            \
-    X(expand_property) X(expand_dict) X(list_leaf) X(seed_hashed) X(nothing_hashed)                                \
+    X(expand_property) X(expand_dict) X(list_leaf)                                                               \
     X(os_environ) X(environ_bytes) X(environ_place) X(os_getenv) X(getenv_place) X(add_environment)
 
 #define DECLARE(name) static PyObject *name;
@@ -57,8 +58,8 @@ static PyTypeObject *walk_class;
 static Py_ssize_t *template_fields[2], template_counts[2]; /* of nodes and of components */
 
 static PyObject *text_arrow, *text_argument, *text_repr_running, *text_name, *text_none_bytes, *text_args, *text_origin;
-static PyObject *true_bytes, *false_bytes, *zero, *refers, *mapping_kind, *name_kind, *text_copy, *text_update;
-static PyObject *text_digest, *text_of_module, *text_enter, *text_take_over, *text_dict, *text_module, *text_qualname;
+static PyObject *true_bytes, *false_bytes, *zero, *refers, *mapping_kind, *name_kind;
+static PyObject *text_of_module, *text_enter, *text_take_over, *text_dict, *text_module, *text_qualname;
 static PyObject *text_functools, *text_underscore_name, *text_member, *text_bases, *text_mro;
 static PyObject *text_flags, *text_annotations, *text_annotations_cache, *text_params, *text_fields, *text_type;
 static PyObject *text_ignore, *text_empty, *text_func, *text_function, *text_fget, *text_fset, *text_fdel;
@@ -80,14 +81,16 @@ put_flag(PyObject **field, int value)
     put(field, Py_NewRef(value ? Py_True : Py_False));
 }
 
-/* An attribute, or NULL without an error where there is none. */
+/* An attribute, or NULL without an error where there is none. The usual ways of looking do not even make an error. */
 static PyObject *
 attribute_or_null(PyObject *object, PyObject *name)
 {
-    PyObject *found = PyObject_GetAttr(object, name);
-    if (found == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
-        PyErr_Clear();
-    }
+    PyObject *found = NULL;
+#if PY_VERSION_HEX >= 0x030D0000
+    (void)PyObject_GetOptionalAttr(object, name, &found);
+#else
+    (void)_PyObject_LookupAttr(object, name, &found);
+#endif
     return found;
 }
 
@@ -658,6 +661,19 @@ call_settle(PyObject *module, PyObject *root)
 }
 
 static PyObject *
+call_mark(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
+{
+    if (!takes("mark", count, 2)) {
+        return NULL;
+    }
+    if (!PyBytes_Check(arguments[0]) || !PyBytes_Check(arguments[1])) {
+        PyErr_SetString(PyExc_TypeError, "mark takes bytes twice");
+        return NULL;
+    }
+    return mark_of(arguments[0], PyBytes_AS_STRING(arguments[1]), PyBytes_GET_SIZE(arguments[1]));
+}
+
+static PyObject *
 call_learn(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
 {
     if (!takes("learn", count, 3)) {
@@ -788,7 +804,6 @@ make_constants(PyObject *module)
     TEXT(text_dict, "__dict__")
     TEXT(text_module, "__module__")
     TEXT(text_qualname, "__qualname__")
-    TEXT(text_digest, "digest")
     TEXT(text_of_module, "of_module")
     TEXT(text_enter, "enter")
     TEXT(text_take_over, "take_over")
@@ -797,8 +812,6 @@ make_constants(PyObject *module)
     TEXT(text_origin, "__origin__")
     TEXT(text_underscore_name, "_name")
     TEXT(text_member, ".")
-    TEXT(text_copy, "copy")
-    TEXT(text_update, "update")
     TEXT(text_bases, "__bases__")
     TEXT(text_mro, "__mro__")
     TEXT(text_flags, "__flags__")
@@ -854,6 +867,8 @@ static PyMethodDef module_methods[] = {
      "child(walk, object): the bytes of a plain value, or the node of anything else."},
     {"expand_all", call_expand_all, METH_O, "expand_all(walk): expands what is to be done, and all below."},
     {"settle", call_settle, METH_O, "settle(root): the digests of a node and of all below it."},
+    {"mark", (PyCFunction)(void (*)(void))call_mark, METH_FASTCALL,
+     "mark(before, data): an @ and the BLAKE2b of both, one after the other, in 32 bytes."},
     {"learn", (PyCFunction)(void (*)(void))call_learn, METH_FASTCALL,
      "learn(walked, kept, limit): adds to the kept nodes those of a walk that last; gives the dict of them."},
     {"add_members", (PyCFunction)(void (*)(void))call_add_members, METH_FASTCALL,

@@ -8,7 +8,6 @@ no variable's name is none that is set, mostly), and none too few. Where there i
 from __future__ import annotations
 
 import os
-import re
 from types import CodeType, FunctionType
 
 from passprint.identity.node import Node
@@ -17,7 +16,7 @@ from passprint.identity.walk import COMPUTED, Walk, by_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
 ENVIRON = os.environ
@@ -29,7 +28,6 @@ ENVIRON_BYTES = by_name(PYTHON, "os", "environ")
 
 _RAW: dict[Any, Any] = vars(os.environ)["_data"]
 _ENCODE: Callable[[str], Any] = vars(os.environ)["encodekey"]
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
 def reads_environment(node: Node) -> bool:
@@ -45,11 +43,7 @@ def add_environment(walk: Walk, node: Node, function: FunctionType) -> None:
     held = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
     reached = [value for _, _, _, value in node.edges]
     given = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-    names = tuple(
-        sorted(
-            {text for text in _texts([function.__code__, *reached, *given, *held]) if _NAME.fullmatch(text)}
-        )
-    )
+    names = sorted(_names([function.__code__, *reached, *given, *held]))
     if not names:
         node.add("→", "os.environ[…]", walk.opaque(object(), COMPUTED))
         return
@@ -72,15 +66,18 @@ def _is_filled(cell: Any) -> bool:
     return True
 
 
-def _texts(values: Iterable[Any]) -> Iterator[str]:
-    """The texts among values, in tuples and in code as well."""
-    for value in values:
+def _names(values: list[Any]) -> set[str]:
+    """The texts among values that can name a variable; those in tuples and in code are among them as well."""
+    found: set[str] = set()
+    for value in values:  # which grows meanwhile
         kind = type(value)  # not isinstance: a stranger's object may answer for another class, or raise
         if kind is str:
-            yield value
-        elif kind is bytes:
-            yield value.decode("latin-1")
+            if value.isidentifier() and value.isascii():
+                found.add(value)
         elif kind is tuple or kind is frozenset:
-            yield from _texts(value)
+            values.extend(value)
         elif kind is CodeType:
-            yield from _texts(value.co_consts)
+            values.extend(value.co_consts)
+        elif kind is bytes:
+            values.append(value.decode("latin-1"))
+    return found

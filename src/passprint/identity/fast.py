@@ -13,7 +13,6 @@ from enum import EnumType
 
 from passprint.identity import bytecode, components, environment, hints, reach
 from passprint.identity.canonical import ATOMS, atom_encoder
-from passprint.identity.digests import blake2b
 from passprint.identity.kinds import class_kinds, code_kinds, value_kinds  # imports all kinds
 from passprint.identity.node import EMPTY_CELL, UNBOUND, Component, Node
 from passprint.identity.origin import SEED, Origin, Origins
@@ -78,8 +77,6 @@ else:
             "lazy_hints": hints.lazy_hints,
             "gather": gc.get_referents,
             "seed": SEED,
-            "seed_hashed": blake2b(SEED, digest_size=32),
-            "nothing_hashed": blake2b(digest_size=32),
             "named_classes": {
                 "CodeFacts": bytecode.CodeFacts,
                 "Component": Component,

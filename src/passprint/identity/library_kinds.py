@@ -140,6 +140,14 @@ _REGEX = Handler("regex", _nothing, lambda walk, value: canonical(value))
 
 
 def _find_library(kind: type) -> Handler | None:
+    """By the name of the type; remembered for those that are Python's own."""
+    handler = _by_name(kind)
+    if handler is not None and getattr(sys.modules.get(kind.__module__), kind.__name__, None) is kind:
+        HANDLERS[kind] = handler
+    return handler
+
+
+def _by_name(kind: type) -> Handler | None:
     module, name = kind.__module__, kind.__qualname__
     if f"{module}.{name}" in _BY_TYPE:
         return _TYPE_ONLY

@@ -44,11 +44,16 @@ FINDERS: list[Callable[[type], Handler | None]] = []
 """Asked in turn for the handler of a type that has none yet."""
 
 
+_IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: nothing can be assigned to the type
+
+
 def find_handler(kind: type) -> Handler:
     """The handler of a type, remembered where it can never change."""
     for finder in FINDERS:
         handler = finder(kind)
         if handler is not None:
+            if kind.__flags__ & _IMMUTABLE:
+                HANDLERS[kind] = handler
             return handler
     raise AssertionError(f"no finder took {kind!r}")  # the last finder takes everything
 
