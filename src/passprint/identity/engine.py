@@ -31,20 +31,31 @@ if TYPE_CHECKING:
 __all__ = ["Known", "check_together", "make_fingerprint", "name_of", "walk_object"]
 
 
+class _Uncollected:
+    """A block in which garbage is not collected.
+
+    A walk makes thousands of objects and drops few: looking through them for garbage again and again is for nothing.
+    """
+
+    __slots__ = ("_collects",)
+
+    def __enter__(self) -> None:
+        self._collects = gc.isenabled()
+        if self._collects:
+            gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        if self._collects:
+            gc.enable()
+
+
 def walk_object(obj: Any, origins: Origins, known: Known) -> tuple[Walk, Node]:
     """Walk an object and settle the digests of all that it reaches."""
-    # A walk makes thousands of objects and drops few: looking through them for garbage again and again is for nothing.
-    collects = gc.isenabled()
-    if collects:
-        gc.disable()
-    try:
+    with _Uncollected():
         walk = Walker(origins, known, obj)
         root = walk.run(obj)
         settle(root)
         known.learn(walk)
-    finally:
-        if collects:
-            gc.enable()
     return walk, root
 
 
@@ -61,4 +72,5 @@ def check_together(components: Sequence[Component]) -> Check:
 
 def make_fingerprint(root: Node) -> Fingerprint:
     """The fingerprint of a finished graph."""
-    return Fingerprint(root.digest, part_of(root, root.name, set()), opaque_paths(root))
+    with _Uncollected():
+        return Fingerprint(root.digest, part_of(root, root.name, set()), opaque_paths(root))
