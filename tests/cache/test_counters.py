@@ -31,6 +31,20 @@ def test_hits_misses_stores_and_bypasses_with_reasons(tmp_path: Path) -> None:
     assert stats.to_dict()["reasons"]["bypass"] == stats.counts["bypass"]
 
 
+def test_a_look_up_of_several_entries_counts_once(tmp_path: Path) -> None:
+    """Whoever asks uncounted says what came of it: an entry that was found and does not serve is no hit."""
+    store = LocalStore(tmp_path / "cache")
+    put(store, "a", 1)
+    for name in ("a", "b"):
+        store.get(key_of(name).digest, counted=False)
+    store.looked_up("stored, but a guard does not hold")
+    store.get(key_of("a").digest, counted=False)
+    store.looked_up()
+    stats = LocalStore(store.root).stats()
+    assert (stats.hits, stats.misses) == (1, 1)
+    assert stats.counts["miss"] == {"stored, but a guard does not hold": 1}
+
+
 def test_no_event_is_lost_while_the_file_is_added_up(tmp_path: Path) -> None:
     path = tmp_path / "counts"
     program = (

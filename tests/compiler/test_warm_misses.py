@@ -12,6 +12,8 @@ import pytest
 import torch
 from tests.compiler.warm_project import Project
 
+from passprint.cache import LocalStore
+
 OWN = "[First(limit=2), Second()]"
 
 
@@ -250,6 +252,19 @@ def test_the_program_that_is_told_of_is_the_nearest(cold_with_passes: Path, proj
     assert why is not None
     assert "passes" not in why
     assert "shift" in why
+
+
+def test_a_program_that_is_refused_counts_as_a_miss(cold: Path, project: Project, tmp_path: Path) -> None:
+    """One look-up is one hit or one miss, however many candidates were looked at; the miss has its reason."""
+    store = LocalStore(shutil.copytree(cold / "cache", tmp_path / "cache"))
+    store.counters.reset()
+    assert project.run(store.root, ask=True)["why"] is None
+    assert (store.stats().hits, store.stats().misses) == (1, 0)
+    project.edit("project/helpers.py", "return inner(x) * 1.5", "return inner(x) * 2.5")
+    assert project.run(store.root, ask=True)["why"] is not None
+    stats = store.stats()
+    assert (stats.hits, stats.misses) == (1, 1)
+    assert [reason for reason in stats.counts["miss"] if "helpers.shift" in reason]
 
 
 def test_a_damaged_program_is_a_miss(cold: Path, project: Project, tmp_path: Path) -> None:

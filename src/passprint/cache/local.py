@@ -97,18 +97,27 @@ class LocalStore:
 
         return Journal(f"{self.root}/misses")
 
-    def get(self, digest: str) -> Entry | None:
+    def get(self, digest: str, *, counted: bool = True) -> Entry | None:
         """The entry of the key with this digest, or None.
 
         Lengths and checksums of all its files are right, or it is a miss: a damaged entry is removed with one
-        warning. Close the entry when its files are no longer needed (see ``Entry``).
+        warning. Close the entry when its files are no longer needed (see ``Entry``). Without ``counted``, it is
+        neither a hit nor a miss until :meth:`looked_up` says so.
         """
         found = self._find(check_digest(digest))
         if isinstance(found, Entry):
-            self.counters.add("hit")
+            if counted:
+                self.counters.add("hit")
             return found
-        self._not_found(digest, found)
+        self._not_found(digest, found, counted=counted)
         return None
+
+    def looked_up(self, refused: str | None = None) -> None:
+        """Count one look-up whose entries were asked for uncounted: a hit, or a miss with the reason ``refused``."""
+        if refused is None:
+            self.counters.add("hit")
+        else:
+            self.counters.add("miss", refused)
 
     def get_but_for(
         self, key: Key, ignored: Collection[str], serves: Callable[[Mapping[str, Any]], bool] | None = None
@@ -211,8 +220,9 @@ class LocalStore:
         """Why this process found an entry of this key but could not use it (damaged, another format), or None."""
         return self._unusable.get(digest)
 
-    def _not_found(self, digest: str, miss: _Miss) -> None:
-        self.counters.add("miss", miss)
+    def _not_found(self, digest: str, miss: _Miss, *, counted: bool = True) -> None:
+        if counted:
+            self.counters.add("miss", miss)
         if miss != _NO_ENTRY:
             self._unusable[digest] = str(miss)
 

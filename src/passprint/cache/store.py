@@ -38,12 +38,12 @@ class Stats(NamedTuple):
 
     @property
     def hits(self) -> int:
-        """How often an entry was found."""
+        """How often an entry was found that serves."""
         return total(self.counts, "hit")
 
     @property
     def misses(self) -> int:
-        """How often none was found, or one that could not be used."""
+        """How often none was found, or one that could not be used or does not serve."""
         return total(self.counts, "miss")
 
     @property
@@ -115,8 +115,14 @@ class Imported(NamedTuple):
 class Store(Protocol):
     """Where artifacts are kept. Nothing here raises for what a cache can meet: that is a miss or a False."""
 
-    def get(self, digest: str) -> Entry | None:
-        """The entry of the key with this digest, whole and checked, or None (counted as a miss)."""
+    def get(self, digest: str, *, counted: bool = True) -> Entry | None:
+        """The entry of the key with this digest, whole and checked, or None (counted as a miss).
+
+        Without ``counted``, the caller says with :meth:`looked_up` what came of it.
+        """
+
+    def looked_up(self, refused: str | None = None) -> None:
+        """Count one look-up whose entries were asked for uncounted: a hit, or a miss with the reason ``refused``."""
 
     def get_but_for(
         self, key: Key, ignored: Collection[str], serves: Callable[[Mapping[str, Any]], bool] | None = None
@@ -156,10 +162,15 @@ class NoStore:
     def __init__(self) -> None:
         self._bypassed: Counter[str] = Counter()
 
-    def get(self, digest: str) -> Entry | None:
+    def get(self, digest: str, *, counted: bool = True) -> Entry | None:
         """Always None."""
-        self.bypass(self._REASON)
+        if counted:
+            self.bypass(self._REASON)
         return None
+
+    def looked_up(self, refused: str | None = None) -> None:
+        """Counted as a bypass."""
+        self.bypass(self._REASON)
 
     def get_but_for(
         self, key: Key, ignored: Collection[str], serves: Callable[[Mapping[str, Any]], bool] | None = None

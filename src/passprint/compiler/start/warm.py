@@ -133,10 +133,22 @@ class WarmStart:
         except CannotRecordError as error:
             return Found(reasons=[str(error)])
         found = Found(request=asked, known=known, passes=passes)
+        self._look_through(found, asked, model, args, kwargs)
+        self.store.looked_up(None if found.program is not None else self._why_none(found, asked))
+        return found
+
+    def _why_none(self, found: Found, asked: Request) -> str:
+        """Why a look-up is a miss, as the store counts it."""
+        if found.reasons:
+            return f"a stored program does not serve: {found.reasons[-1]}"
+        return self.store.why_not(asked.candidate(0)) or "no entry"
+
+    def _look_through(self, found: Found, asked: Request, model: Any, args: Any, kwargs: Any) -> None:
+        """Load the first candidate that serves; of the others, note why they do not. All together are one look-up."""
         oldest = math.inf
         for number in range(CANDIDATES):
             with self.report.phase("lookup"):
-                entry = self.store.get(asked.candidate(number))
+                entry = self.store.get(asked.candidate(number), counted=False)
             if entry is None:
                 found.place = number
                 break
@@ -144,13 +156,12 @@ class WarmStart:
                 oldest, found.place = entry.created, number
             try:
                 found.program = self._load(entry, found, model, args, kwargs)
-                return found
+                return
             except DoesNotServe as error:
                 found.refuse(entry, str(error), is_near=error.is_near)
             except (CacheError, OSError, ImportError) as error:
                 found.refuse(entry, f"a stored program could not be loaded: {error}", is_near=False)
             entry.close()
-        return found
 
     def _load(self, entry: Entry, found: Found, model: Any, args: Any, kwargs: Any) -> Program:
         report = self.report

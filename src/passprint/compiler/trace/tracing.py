@@ -199,7 +199,9 @@ class Cold:
         self.must_trace = True
         model = self._scope["model"]
         label = getattr(model, "__qualname__", type(model).__qualname__)
-        self._missed(Miss("bypass", "", label, f"warm start must trace: {reason}"))
+        said = f"warm start must trace: {reason}"
+        self._store.bypass(said)
+        self._missed(Miss("bypass", "", label, said))
 
     def _missed(self, miss: Miss) -> None:
         self._report.misses.append(miss)
