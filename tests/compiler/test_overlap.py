@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 
 import passprint
 from passprint.compiler.guards.overlap import overlapping
+from passprint.compiler.trace.backend import OVERLAP
 
 
 class Writes(nn.Module):
@@ -163,6 +165,39 @@ def test_through_torchs_own_door() -> None:
     with torch.no_grad():
         for make in (_apart, _shifted, _of_numpy):
             check(model, compiled, make)
+
+
+class Breaks(nn.Module):
+    """Writes to views that were made before a graph break, and reads what they share memory with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("held", torch.zeros(4))
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        left, right = x[:3], x[1:]
+        torch._dynamo.graph_break()
+        left.mul_(2)
+        torch._dynamo.graph_break()
+        right.add_(1)
+        self.held.add_(x)
+        return torch.sin(left) + right, y * 2
+
+
+@pytest.mark.parametrize("backwards", [False, True], ids=["apart first", "apart last"])
+def test_a_model_with_graph_breaks(tmp_path: Path, backwards: bool) -> None:
+    """Each part asks for itself, also for views that an earlier part made; no part is left unfinished."""
+    torch._dynamo.reset()
+    model = Breaks()
+    compiled: Any = passprint.compile(model, cache=tmp_path / "cache", passes="", dynamic=False)
+    calls = [_apart, *OVERLAPPING.values(), _neighbours]
+    with torch.no_grad():
+        for make in reversed(calls) if backwards else calls:
+            check(model, compiled, make)
+    assert compiled.report.graph_breaks
+    assert compiled.report.notes.count(OVERLAP) == 1
+    for path in (tmp_path / "cache" / "locks").glob("*.lock"):
+        FileLock(path).acquire(timeout=0).lock.release()  # another process need not wait for this one
 
 
 def test_overlap_is_told_exactly() -> None:
