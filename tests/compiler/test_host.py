@@ -12,8 +12,10 @@ from tests.compiler.models import inputs
 
 import passprint
 from passprint.cache import LocalStore
+from passprint.cache.miss import change_text
 from passprint.compiler.lowering import host
 from passprint.compiler.start.surroundings import differences, surroundings
+from passprint.identity import Change
 
 
 def test_features_that_torch_does_not_list_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,6 +72,16 @@ def test_who_runs_what(built: tuple[str, str], here: tuple[str, str], said: str 
     assert (reason is None) if said is None else (reason is not None and said in reason)
     same = surroundings()
     assert differences({**same, **cpu(*built)}, {**same, **cpu(*here)}) == reason
+
+
+def test_a_miss_for_passprints_own_code_shows_a_few_digits() -> None:
+    """Of a checkout, files count by content; a person needs to know that they differ, not both digests in full."""
+    before, now = ({"passprint": f"checkout {digits * 32}"} for digits in ("ab", "cd"))
+    assert surroundings().keys() >= before.keys()
+    said = differences(before, now)
+    assert said == "passprint was checkout abababababab and is checkout cdcdcdcdcdcd"
+    change = Change("piece → passprint → code → value", "changed", f"0.1.0+{'ab' * 32}", f"0.1.0+{'cd' * 32}")
+    assert change_text(change) == "passprint → code → value: 0.1.0+abababababab → 0.1.0+cdcdcdcdcdcd"
 
 
 def test_an_entry_that_does_not_say_what_it_needs_is_not_run() -> None:

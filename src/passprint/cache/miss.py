@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -21,6 +22,7 @@ _MOST_CHANGES: Final = 12
 _LONGEST_TEXT: Final = 300
 _MOST_LINES: Final = 40
 _TOLD: Final = 3
+_LONG_DIGEST: Final = re.compile(r"\b[0-9a-f]{40,}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,13 @@ def change_text(change: Change) -> str:
     _, _, path = change.path.partition(" → ")  # all are of one key: its name says nothing
     detail: str = change.kind
     if change.kind == "changed" and change.before != change.after and not change.lines:
-        detail = f"{_cut(change.before, 100)} → {_cut(change.after, 100)}"
+        detail = f"{_cut(short_digests(change.before), 100)} → {_cut(short_digests(change.after), 100)}"
     return f"{path or change.path}: {detail}"
+
+
+def short_digests(text: str | None) -> str:
+    """A text in which only the first digits of long digests are left: that they differ is all they tell a person."""
+    return _LONG_DIGEST.sub(lambda found: found[0][:12], text or "")
 
 
 class Journal:

@@ -57,7 +57,7 @@ def surroundings() -> dict[str, str]:
     found = {
         "torch": f"{torch.__version__} {torch.version.git_version}",
         "Python": f"{sys.implementation.cache_tag} {MAGIC_NUMBER.hex()}",
-        "passprint": _own_code(),
+        **_own_code(),
         **host.cpu(),
         "float32 matmul precision": torch.get_float32_matmul_precision(),
         "mkldnn": str(torch.backends.mkldnn.enabled),
@@ -86,8 +86,14 @@ def differences(recorded: Mapping[str, str], present: Mapping[str, str]) -> str 
             if reason is None:  # this host has more
                 continue
             return reason
-        return f"{name} was {before or 'not set'} and is {now or 'not set'}"
+        return f"{name} was {_shown(before)} and is {_shown(now)}"
     return None
+
+
+def _shown(value: str | None) -> str:
+    from passprint.cache.miss import short_digests  # only a miss needs it
+
+    return short_digests(value) if value else "not set"
 
 
 def _deterministic() -> Any:
@@ -131,7 +137,7 @@ def _text(name: str, value: object) -> str:
 
 
 @cache
-def _own_code() -> str:
+def _own_code() -> dict[str, str]:
     """Passprint itself: an installed one counts by its version, a checkout by the text of its files."""
     import passprint
 
@@ -139,11 +145,12 @@ def _own_code() -> str:
     if label is None:
         raise CannotRecordError("passprint's own files were changed since they were imported")
     if not label.startswith("passprint checkout"):
-        return label
+        return {"passprint": label.removeprefix("passprint ")}
     library = sha256()
     for path in sorted((Path(passprint.__file__).parent / "passes" / "library").glob("*.py")):
         library.update(path.read_bytes())
-    return f"{label} {library.hexdigest()}"
+    code = label.removeprefix("passprint ")
+    return {"passprint": code, "passprint's library of passes": f"a checkout's {library.hexdigest()}"}
 
 
 # ---- the C++ compiler -----------------------------------------------------------------------------------
