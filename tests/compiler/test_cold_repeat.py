@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -416,6 +416,53 @@ def test_side_effects_and_other_results_are_traced_in_full(kind: str) -> None:
         torch.testing.assert_close(mine, other)
     told = [note for note in compiled.report.notes if note.startswith("every block was traced")]
     assert bool(told) == (kind != "Mutating"), compiled.report.notes
+
+
+class Factor:
+    """A value that torch hands to a custom operator as an input of the graph (an opaque value, hoisted)."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Factor) and other.value == self.value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __fx_repr__(self) -> tuple[str, dict[str, type]]:
+        return f"Factor({self.value!r})", {"Factor": Factor}
+
+
+class Making(Block):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        made: Any = torch.ops.passprint_tests.times(self.inner(x), Factor(self.inner.scale))
+        return torch.tanh(made)
+
+
+@pytest.fixture
+def times() -> Iterator[None]:
+    """An operator that takes a :class:`Factor`."""
+    from torch._library import opaque_object as opaque  # not in every torch that runs the other files
+
+    opaque.register_opaque_type(Factor, typ="value", hoist=True, members={})
+    library = torch.library.Library("passprint_tests", "FRAGMENT")
+    library.define(f"times(Tensor x, {opaque.get_opaque_type_name(Factor)} factor) -> Tensor")
+    library.impl("times", lambda x, factor: x * factor.value, "CompositeExplicitAutograd")
+    torch.library.register_fake("passprint_tests::times", lambda x, factor: torch.empty_like(x), lib=library)
+    yield
+    library._destroy()
+
+
+@pytest.mark.usefixtures("times")
+def test_a_block_that_makes_an_input_of_the_graph_is_traced_in_full() -> None:
+    torch._dynamo.reset()
+    subject = Chain(*(Making(i) for i in range(3))).eval()
+    compiled = passprint.compile(subject, cache=False, passes="")
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(inputs()), subject(inputs()))
+    (told,) = [note for note in compiled.report.notes if note.startswith("every block was traced")]
+    assert "makes an object" in told
 
 
 # ---- guards of blocks that were stamped out -------------------------------------------------------------

@@ -223,8 +223,10 @@ def _is_reusable(
     cached: Any,
 ) -> bool:
     """Equal state, nothing changed since, guards that hold, and then torch's comparison of the arguments."""
-    from torch._dynamo.variables.invoke_subgraph import LiftedBoundSymbol
+    from torch._dynamo.variables.invoke_subgraph import LiftedBoundSymbol, LiftedSyntheticObject
 
+    if any(isinstance(lifted, LiftedSyntheticObject) for lifted in cached.subgraph_input_mapping):
+        raise NotRepeatable("a block makes an object that becomes an input of its graph")
     first, other = tx.output.resolve_source_value(cached.arg_sources[0]), fingerprint.flat_vts[0][1].value
     read = repeats.read_by(condition, cached.arg_sources[0].name, tx.output.guards)
     if not repeats.may_stand_for(first, other, read):

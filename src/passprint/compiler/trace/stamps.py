@@ -102,13 +102,11 @@ def stamp(
 
 
 def _moved_input(lifted: Any, new_source: Callable[[Any], Any]) -> Any:
-    from torch._dynamo.variables.invoke_subgraph import LiftedCapturedSource, LiftedSyntheticObject
+    from torch._dynamo.variables.invoke_subgraph import LiftedCapturedSource
 
     if isinstance(lifted, LiftedCapturedSource):
         source = new_source(lifted.source)
         return lifted if source is lifted.source else LiftedCapturedSource(source)
-    if isinstance(lifted, LiftedSyntheticObject) and lifted.ctor_arg_sources:
-        raise NotImplementedError("a synthetic object among a block's inputs")
     return lifted
 
 
