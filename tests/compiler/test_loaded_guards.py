@@ -167,3 +167,24 @@ def test_a_hook_on_a_module_that_the_model_does_not_own(tmp_path: Path) -> None:
                 assert compiled.why_trace(x) is not None
             finally:
                 handle.remove()
+
+
+def test_a_hook_on_all_modules(tmp_path: Path) -> None:
+    """By a program that is in use, and by one that is looked up; a start with one traces and gives eager's result."""
+    x, _ = arguments()
+    torch._dynamo.reset()
+    model = nn.Tanh()
+    compiled: Any = passprint.compile(model, cache=tmp_path / "cache", passes="")
+    register = nn.modules.module.register_module_forward_hook
+    with torch.no_grad():
+        compiled(x)
+        handle = register(lambda module, given, result: result + 1)
+        try:
+            assert "hooks for all modules" in compiled.why_trace(x)
+            torch._dynamo.reset()
+            other: Any = passprint.compile(model, cache=tmp_path / "cache", passes="")
+            torch.testing.assert_close(other(x), model(x))
+            assert (other.report.traced, other.report.loaded) == (1, 0)
+        finally:
+            handle.remove()
+        assert compiled.why_trace(x) is None

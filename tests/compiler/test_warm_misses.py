@@ -89,6 +89,21 @@ MISSES: dict[str, Case] = {
         lambda p: p.spec.update(change=["model.blocks[1].norm.register_forward_pre_hook(lambda m, a: a)"]),
         "hook",
     ),
+    "a hook on every module": (
+        lambda p: p.spec.update(
+            change=["torch.nn.modules.module.register_module_forward_hook(lambda m, a, r: r + 1)"]
+        ),
+        "hooks for all modules",
+    ),
+    "a rank among processes": (
+        lambda p: p.spec.update(
+            change=[
+                "import torch.distributed as d; "
+                "d.init_process_group('gloo', store=d.HashStore(), rank=0, world_size=1)"
+            ]
+        ),
+        "rank 0 of 1",
+    ),
     "a method that hides one of a base class": (
         lambda p: p.edit(
             "project/net.py",

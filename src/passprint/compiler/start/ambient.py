@@ -1,7 +1,8 @@
 """What surrounds a call and is no argument: modes of autograd, autocast, determinism, threads, stacks of modes.
 
 ``torch._C._dynamo.guards.GlobalStateGuard`` (read against torch 2.11 to 2.13) is torch's own C++ check of these; it is
-part of torch's binary and needs nothing of ``torch._dynamo``.
+part of torch's binary and needs nothing of ``torch._dynamo``. ``torch.nn.modules.module._has_any_global_hook`` is what
+a module asks before it is called.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from typing import Any
 
 import torch
 import torch.autograd.forward_ad
+import torch.distributed
 import torch.utils._device
 
 _C: Any = torch._C
+_module: Any = torch.nn.modules.module
 
 
 def snapshot() -> dict[str, str]:
@@ -23,7 +26,18 @@ def snapshot() -> dict[str, str]:
     modes = {name: json.dumps(value, sort_keys=True) for name, value in sorted(state.items())}
     modes["inference mode"] = str(torch.is_inference_mode_enabled())
     modes["default dtype"] = str(torch.get_default_dtype())
+    rank = _rank()
+    if rank is not None:
+        modes["distributed"] = rank
     return modes
+
+
+def _rank() -> str | None:
+    """Which of how many processes this is: Dynamo takes both for constants. None where there is no process group."""
+    distributed = torch.distributed
+    if not distributed.is_available() or not distributed.is_initialized():
+        return None
+    return f"rank {distributed.get_rank()} of {distributed.get_world_size()}"
 
 
 def unusual() -> str | None:
@@ -40,6 +54,8 @@ def unusual() -> str | None:
         return "a default device is set"
     if _C._autograd._top_saved_tensors_default_hooks(True) is not None:
         return "hooks for saved tensors are active"
+    if _module._has_any_global_hook():
+        return "hooks for all modules are registered"
     return None
 
 
