@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch.fx import GraphModule
 
+from passprint.compiler.lowering import operators
 from passprint.compiler.lowering.strides import plain_strides
 from passprint.errors import PassprintError
 
@@ -73,7 +74,7 @@ def compile_graph(
         # torch 2.11 lowers a backward graph only when it is first needed, which is too late to store it.
         functorch = functorch_config.patch("force_non_lazy_backward_lowering", True)
         kept = nullcontext() if serializable else _nothing_to_save()
-        with _tracing_of(fake_mode), functorch, plain_strides(), kept, _tagged(inputs):
+        with _tracing_of(fake_mode), functorch, plain_strides(), kept, _tagged(gm, inputs):
             artifact = standalone_compile(
                 gm, inputs, dynamic_shapes="from_tracing_context", options={}, aot=serializable, **donate
             )
@@ -85,15 +86,17 @@ def compile_graph(
     return Artifact(artifact, payload, reused=_cache_hits() > hits, writes=_writes(payload))
 
 
-def _tagged(inputs: Sequence[object]) -> AbstractContextManager[Any]:
-    """Put into the keys of torch's own caches which inputs share a storage.
+def _tagged(gm: GraphModule, inputs: Sequence[object]) -> AbstractContextManager[Any]:
+    """Put into the keys of torch's own caches which inputs share a storage, and what custom operators are made of.
 
-    They leave it out, and give what was compiled for two views of one storage to two tensors of their own.
+    They leave out both, and give what was compiled for two views of one storage to two tensors of their own, and what
+    was compiled with a composite operator to one that was edited.
     """
     tensors = [value for value in inputs if isinstance(value, torch.Tensor) and value.layout is torch.strided]
     storages = [tensor.untyped_storage()._cdata for tensor in tensors]
     shared = [storages.index(storage) for storage in storages]
     words = ["inputs", *map(str, shared)] if len(set(shared)) < len(shared) else ["inputs apart"]
+    words += map(operators.tag, operators.operators_in(gm))
     config: Any = torch.compiler.config
     patch: AbstractContextManager[Any] = config.patch(
         cache_key_tag=f"{config.cache_key_tag} passprint {' '.join(words)}"

@@ -17,8 +17,10 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx import GraphModule, Node
 
+from passprint.compiler.lowering.operators import identity, operator_of
 from passprint.compiler.pieces.partition import Piece, is_attribute
 from passprint.compiler.pieces.symbols import SymbolFacts
+from passprint.errors import OpaqueError
 from passprint.identity import default_memo
 
 # Their functions count by name: the key holds torch's version, and Python's through every fingerprint.
@@ -164,6 +166,13 @@ class _Writer:
         text = self._named(target)
         if text is None:
             return self._identified(target)  # says what is opaque each time
+        operator = operator_of(target)
+        if operator is not None:
+            try:
+                text = f"{text} {identity(operator)}"
+            except OpaqueError as error:
+                self.opaque.append(str(error))
+                return text
         self.texts.targets[target] = text
         return text
 

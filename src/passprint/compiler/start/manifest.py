@@ -37,7 +37,8 @@ class Manifest(NamedTuple):
 
     ``surroundings``, ``compiler`` (a mark of the file, its version) and ``passes`` are what was compiled with;
     ``modes`` what was active; ``distributions`` the version of each installed package whose code was inlined, by top
-    package; ``functions`` the inlined code: module, path, reference or stamp. ``globals`` says how each global of
+    package; ``functions`` the inlined code: module, path, reference or stamp; ``operators`` the Python of each custom
+    operator that was traced. ``globals`` says how each global of
     ``bytecode`` is found; ``calls`` lists ``(number of the piece, label, nodes, matches)`` in the order of the graph.
     ``size`` is the argument and the dimension that choose among ``variants``: first size, last size, and calls of its
     own for each. ``writes``: the graph may write to an input, so no two tensors may overlap in memory.
@@ -49,6 +50,7 @@ class Manifest(NamedTuple):
     modes: Mapping[str, str]
     distributions: Mapping[str, str]
     functions: Sequence[tuple[Any, ...]]
+    operators: Mapping[str, str]
     guards: CodeType
     refs: Sequence[tuple[Any, ...]]
     names: Sequence[str]

@@ -17,8 +17,10 @@ from passprint.compiler.guards import code as guard_code
 from passprint.compiler.guards.overlap import overlapping
 from passprint.compiler.guards.refs import CannotRecordError, Refs, code_stamp, find, unwrapped
 from passprint.compiler.guards.snapshot import HOOKS, Snapshots, ordered
+from passprint.compiler.lowering import operators
 from passprint.compiler.start import ambient, shims
 from passprint.compiler.start.manifest import Manifest, StoredPiece
+from passprint.errors import OpaqueError
 
 # What an expression of a guard may raise where something that it goes through is gone.
 _GONE = (AttributeError, KeyError, IndexError, TypeError, ValueError, ImportError)
@@ -71,6 +73,12 @@ def check_dependencies(manifest: Manifest, model: Any, refs: Refs) -> str | None
         reason = _function_difference(function, model, refs)
         if reason is not None:
             return reason
+    for name, text in manifest.operators.items():
+        try:
+            if operators.identity(name) != text:
+                return f"the operator {name}, which was traced, has changed"
+        except OpaqueError as error:
+            return f"the operator {name}, which was traced, cannot be identified any more: {error}"
     return None
 
 

@@ -15,7 +15,7 @@ import torch
 from passprint.identity import Fingerprint
 from passprint.identity.tree import Part
 
-FORMAT = 4
+FORMAT = 5
 """Raised when what is stored for a program changes in a way that older entries do not follow."""
 
 

@@ -18,6 +18,7 @@ from passprint.compiler.artifacts.stitched import Stitched, choose
 from passprint.compiler.given_passes import as_manager
 from passprint.compiler.guards.overlap import overlapping
 from passprint.compiler.lowering import inductor
+from passprint.compiler.lowering.operators import operators_in
 from passprint.compiler.pieces import symbols
 from passprint.compiler.pieces.find import PieceCompiler
 from passprint.compiler.pieces.job import Variant
@@ -39,8 +40,8 @@ OPTIONS = ("passes", "cache", "split", "compile_sizes", "ranges")
 class Made:
     """The latest graph: its code, what it runs as, and the ``size`` that chooses among its variants.
 
-    ``writes``: whether the graph may write to an input. ``rows``: once :meth:`Backend.finish` was called, its pieces
-    with their files, for all sizes and for each variant.
+    ``writes``: whether the graph may write to an input. ``operators``: the custom ones that it calls. ``rows``: once
+    :meth:`Backend.finish` was called, its pieces with their files, for all sizes and for each variant.
     """
 
     stitched: Stitched
@@ -48,6 +49,7 @@ class Made:
     size: SizeOf | None
     ranges: Sequence[CompileRange]
     writes: bool
+    operators: Sequence[str]
     rows: Sequence[Sequence[tuple[PieceReport, Mapping[str, bytes | Path]]]] = ()
 
 
@@ -114,7 +116,7 @@ class Backend:
                 run = choose(size.argument, size.dimension, run, variants_run)
         if underway.writes:
             run = self._unless_overlapping(run, gm)
-        made = Made(stitched, run, size, ranges, underway.writes)
+        made = Made(stitched, run, size, ranges, underway.writes, operators_in(gm))
         told = False
 
         def finish() -> None:

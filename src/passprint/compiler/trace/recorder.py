@@ -16,6 +16,7 @@ import torch
 from passprint.compiler.artifacts.artifact import WRAPPER
 from passprint.compiler.guards.refs import CannotRecordError, Refs, code_stamp, find, unwrapped
 from passprint.compiler.guards.writer import GuardWriter
+from passprint.compiler.lowering.operators import identity
 from passprint.compiler.record import PieceReport
 from passprint.compiler.start.manifest import Manifest, StoredCall, StoredPiece
 from passprint.compiler.trace.backend import Made
@@ -51,6 +52,7 @@ def record(
     manifest = Manifest(
         distributions=distributions,
         functions=functions,
+        operators={name: identity(name) for name in made.operators},
         guards=guards.code,
         refs=guards.refs,
         names=guards.names,

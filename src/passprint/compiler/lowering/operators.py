@@ -1,0 +1,129 @@
+"""What a custom operator brings into compiled code besides its kernel: Python of the user's that a trace goes through.
+
+A graph names an operator (``torch.ops.mine.gate``) and no function. Its kernel is called when the graph runs; but its
+fake implementation says which sizes and strides the code is made for, and its backward becomes part of the code, as a
+composite implementation does. What of that is Python is found here and counts by content. C++ behind an operator is
+not looked at.
+
+Reached here, and why there is no public way: ``torch.library._impls`` (for which keys Python was registered),
+``torch._library.custom_ops.OPDEFS`` and ``torch._library.simple_registry.singleton`` (the functions behind them). Read
+against torch 2.11 to 2.13.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch.fx import GraphModule, Node
+
+from passprint.errors import OpaqueError
+from passprint.identity import default_memo
+
+_OF_TORCH = frozenset(
+    {"_c10d_functional", "_c10d_functional_autograd", "_dtensor", "_inductor_test", "_native", "_quantized"}
+    | {"aten", "c10d", "c10d_functional", "debug_mode_ops", "debugprims", "export", "flex_lib", "fsdp"}
+    | {"higher_order", "inductor", "mkl", "mkldnn", "onednn", "onnx", "onnx_symbolic", "prim", "prims"}
+    | {"profiler", "quantized", "quantized_decomposed", "rngprims", "streams", "symm_mem"}
+)
+"""Namespaces that count by torch's version."""
+
+# Python for these keys runs when the graph does; no trace goes through it.
+_RUN_LATER = frozenset(
+    {"CompositeExplicitAutograd", "CompositeExplicitAutogradNonFunctional", "BackendSelect"}
+    | {"CPU", "CUDA", "HPU", "IPU", "Lazy", "MAIA", "MPS", "MTIA", "PrivateUse1", "Vulkan", "XLA", "XPU"}
+)
+_OF_DEFINITIONS = ("_abstract_fn", "_setup_context_fn", "_backward_fn", "_vmap_fn", "_autocast_dtype")
+
+
+def operator_of(target: object) -> str | None:
+    """The name of a custom operator (``mine::gate``), or None for anything else and for torch's own."""
+    if isinstance(target, torch._ops.OpOverload):
+        name = target._schema.name
+    elif isinstance(target, torch._ops.OpOverloadPacket):
+        name = target._qualified_op_name
+    else:
+        return None
+    return None if name.partition("::")[0] in _OF_TORCH else name
+
+
+def operators_in(gm: GraphModule) -> list[str]:
+    """The custom operators that a graph and the graphs in it call, in order."""
+    nodes: Iterable[Node] = (
+        node for module in gm.modules() if isinstance(module, GraphModule) for node in module.graph.nodes
+    )
+    names = [operator_of(node.target) for node in nodes if node.op == "call_function"]
+    return sorted({name for name in names if name is not None})
+
+
+def identity(name: str) -> str:
+    """A text for all Python of an operator that a trace goes through; the same wherever that is the same.
+
+    Raises :class:`OpaqueError` where there is some that cannot be had, or that has no identity.
+    """
+    digests = []
+    for role, value in _python_of(name).items():
+        digest = default_memo().digest(value)
+        if digest is None:
+            raise OpaqueError(f"the {role} of the operator {name}")
+        digests.append(f"{role} {digest}")
+    return ", ".join(digests)
+
+
+def tag(name: str) -> str:
+    """The same for a key: of an operator without an identity one that nothing else has, now or later."""
+    try:
+        return f"{name} {identity(name)}"
+    except OpaqueError:
+        return f"{name} {uuid.uuid4()}"
+
+
+def _python_of(name: str) -> dict[str, object]:
+    from torch._library.custom_ops import OPDEFS
+    from torch._library.simple_registry import singleton
+
+    found: dict[str, object] = {}
+    unknown = _registered(name) - _RUN_LATER
+    data: dict[str, Any] = singleton._data
+    for overload, entry in data.items():
+        if overload.partition(".")[0] != name:
+            continue
+        if entry.fake_impl.kernel is not None:
+            found[f"fake implementation {overload}"] = _users(entry.fake_impl.kernel.func)
+            unknown -= {"Meta"}
+        for mode, function in entry.torch_dispatch_rules._data.items():
+            found[f"implementation {overload} for {mode.__name__}"] = function
+    definition: Any = OPDEFS.get(name)
+    if definition is not None:  # it registers for all keys itself, and keeps the functions
+        for attribute in _OF_DEFINITIONS:
+            value = getattr(definition, attribute, None)
+            if value:
+                found[attribute.strip("_").removesuffix("_fn")] = value
+        if definition._abstract_fn is not None:
+            found.pop(f"fake implementation {name}", None)  # a function of torch's around it
+        unknown = set()
+    if unknown:
+        raise OpaqueError(f"Python that the operator {name} has for {', '.join(sorted(unknown))}")
+    return found
+
+
+def _users(function: Any) -> Any:
+    """The function that torch put its own around (``torch.library._check_pystubs_once``), which remembers a call."""
+    code = getattr(function, "__code__", None)
+    if code is None or function.__module__ != "torch.library" or "func" not in code.co_freevars:
+        return function
+    return function.__closure__[code.co_freevars.index("func")].cell_contents
+
+
+def _registered(name: str) -> set[str]:
+    """The dispatch keys for which Python was registered, whatever the overload."""
+    namespace, _, operator = name.partition("::")
+    library: Any = torch.library
+    found = set()
+    for entry in library._impls:
+        of, registered, key = entry.split("/")
+        if of == namespace and registered.partition(".")[0] == operator:
+            found.add(key)
+    return found
