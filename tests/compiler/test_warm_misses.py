@@ -95,6 +95,19 @@ MISSES: dict[str, Case] = {
         ),
         "hooks for all modules",
     ),
+    "a method of tensors that somebody replaced": (
+        lambda p: p.spec.update(change=["torch.Tensor.relu = lambda x: x + 1"]),
+        "torch.Tensor.relu",
+    ),
+    "a lowering that somebody replaced": (
+        lambda p: p.spec.update(
+            change=[
+                "import torch._inductor.lowering as l; "
+                "l.lowerings[torch.ops.aten.relu.default] = lambda x: x + 1"
+            ]
+        ),
+        "lowerings[aten.relu.default]",
+    ),
     "a rank among processes": (
         lambda p: p.spec.update(
             change=[

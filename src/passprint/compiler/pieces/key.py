@@ -9,8 +9,9 @@ from functools import cache
 from pathlib import Path
 
 from passprint.compiler.lowering import host, inductor, toolchain
+from passprint.compiler.lowering.replaced import replaced
 from passprint.compiler.pieces.structure import Structure
-from passprint.errors import PipelineError
+from passprint.errors import OpaqueError, PipelineError
 from passprint.identity import Fingerprint, canonical, compose, default_memo
 from passprint.pipeline import PassManager
 
@@ -49,10 +50,15 @@ def environment(manager: PassManager, device_types: Sequence[str]) -> Environmen
             opaque.append(f"the pass that another library put into {slot} cannot be identified")
         else:
             mounted[slot] = digest
+    try:
+        others: dict[str, object] = dict(replaced())
+    except OpaqueError as error:
+        others = {}
+        opaque.append(str(error))
     parts = {
         "passes": passes,
         "passes of others": compose("passes of others", mounted),
-        "torch": compose("torch", inductor.torch_settings()),
+        "torch": compose("torch", inductor.torch_settings() | ({"replaced": others} if others else {})),
         "host": compose("host", toolchain.host_capabilities(device_types)),
         CPU: compose(CPU, _cpu() if "cpu" in device_types else {}),
         COMPILER: compose(COMPILER, toolchain.cpp_compiler() if "cpu" in device_types else {}),

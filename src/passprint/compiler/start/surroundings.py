@@ -22,6 +22,7 @@ import torch
 
 from passprint.compiler.guards.refs import CannotRecordError
 from passprint.compiler.lowering import host
+from passprint.compiler.lowering.replaced import replaced
 from passprint.errors import OpaqueError
 from passprint.identity import canonical, default_memo
 
@@ -69,6 +70,10 @@ def surroundings() -> dict[str, str]:
     for name, value in sorted(os.environ.items()):
         if name.startswith(_ENVIRONMENT) and name not in _PLACES and name != _COMPILER:
             found[f"environment variable {name}"] = value
+    try:
+        found |= {f"what somebody put into {name}": digest for name, digest in replaced().items()}
+    except OpaqueError as error:
+        raise CannotRecordError(f"{error} cannot be identified") from error
     for module in _SETTINGS:
         for name, value in _changed_settings(module).items():
             found[f"setting {module}.{name}"] = value
