@@ -12,6 +12,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from passprint import PipelineError
 from passprint.passes import CompileRange, Pattern, PatternPass, pass_context
+from passprint.testing import capture_graphs
 
 aten = torch.ops.aten
 
@@ -192,3 +193,36 @@ def test_both_functions_are_part_of_the_identity(monkeypatch: pytest.MonkeyPatch
             # only_wide belongs to another pass
             assert (made.uuid() == before) == (name == "only_wide")
     assert made.uuid() == before
+
+
+def halves(x: torch.Tensor) -> torch.Tensor:
+    return torch.relu(x.reshape(2, -1)).sum(-1)
+
+
+def halves_at_once(x: torch.Tensor) -> torch.Tensor:
+    return torch.clamp(x.reshape(2, -1), min=0).sum(-1)
+
+
+class Halves(PatternPass):
+    def patterns(self) -> Sequence[Pattern]:
+        return [Pattern("halves", halves, halves_at_once, inputs(1))]
+
+
+@pytest.mark.parametrize(
+    ("hook", "reshape"), [("joint_pre", aten.view.default), ("post_grad_post", aten.reshape.default)]
+)
+@pytest.mark.parametrize("dynamic", [None, {0: (1,)}])
+def test_a_reshape_in_a_pattern_is_what_the_hook_calls_it(hook: str, reshape: Any, dynamic: Any) -> None:
+    """Autograd writes a view, and Inductor a reshape in its place behind the joint graph."""
+    found: list[Any] = []
+
+    def pipeline(graph: torch.fx.Graph) -> None:
+        assert Halves().apply(graph) == {"halves": 1}
+        found.extend(node.target for node in graph.nodes)
+
+    result = capture_graphs(
+        halves, (torch.randn(4, 8),), hook=hook, dynamic=dynamic, pipeline=pipeline
+    ).result
+    assert reshape in found
+    assert aten.relu.default not in found
+    assert result.shape == (2,)

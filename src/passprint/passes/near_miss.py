@@ -40,12 +40,15 @@ def nearest_miss(matcher: Matcher, graph: Graph, rejections: Sequence[Rejection]
 
     None where torch did not show what it looks for. Reads the graph only; takes time in proportion to the pattern.
     """
-    if matcher.search is None:
+    searches = [[node for node in search.nodes if _is_operator(node)] for search in matcher.searches]
+    if not searches:
         return None
-    operators = [node for node in matcher.search.nodes if _is_operator(node)]
     if rejections:
-        return _rejected(rejections[0], matcher, len(operators))
-    return _structural(operators, graph, matcher.scalars)
+        return _rejected(rejections[0], matcher, len(searches[0]))
+    return max(
+        (_structural(operators, graph, matcher.scalars) for operators in searches),
+        key=lambda miss: miss.matched,
+    )
 
 
 def _rejected(rejection: Rejection, matcher: Matcher, total: int) -> NearMiss:

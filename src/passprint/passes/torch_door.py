@@ -6,6 +6,7 @@ with the name that moved when a newer torch no longer has what stands here.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -133,7 +134,8 @@ def propagating(mode: FakeTensorMode) -> Iterator[None]:
 class Matcher:
     """One pattern on Inductor's pattern matcher, by itself, so that its matches count apart.
 
-    Build it inside `fake_tracing`. ``search`` is what it looks for, as a graph whose placeholders are the arguments.
+    Build it inside `fake_tracing`. ``searches`` is what it looks for, as graphs whose placeholders are the arguments:
+    two where the pattern has a view in it, which Inductor calls a reshape from the post-grad passes on.
     """
 
     def __init__(
@@ -152,24 +154,33 @@ class Matcher:
         self._check = check
         self._attempt: ContextVar[Attempt | None] = ContextVar("passprint_attempt", default=None)
         self._matcher = pattern_matcher.PatternMatcherPass(pass_name=name)
-        first = Attempt(None)
-        token = self._attempt.set(first)
-        try:
-            pattern_matcher.register_replacement(
-                search,
-                replace,
-                list(example_inputs),
-                self._trace,
-                self._matcher,
-                extra_check=self._accept,
-                scalar_workaround=self.scalars or None,
-            )
-        finally:
-            self._attempt.reset(token)
-        self.search: torch.fx.Graph | None = first.traced[0] if first.traced else None
+        register = functools.partial(
+            pattern_matcher.register_replacement,
+            search,
+            replace,
+            list(example_inputs),
+            pass_dicts=self._matcher,
+            extra_check=self._accept,
+            scalar_workaround=self.scalars or None,
+        )
+        self.searches = self._searched_for(register, self._trace)
+        if any(map(_views, self.searches)):
+            self.searches += self._searched_for(register, self._trace_with_reshapes)
         for entries in self._matcher.patterns.values():
             for entry in entries:
                 self._follow(entry)
+
+    def _searched_for(
+        self, register: Callable[..., object], trace: Callable[..., torch.fx.GraphModule]
+    ) -> list[torch.fx.Graph]:
+        """Register the pattern as ``trace`` writes it; what torch then looks for, or nothing if it did not show it."""
+        first = Attempt(None)
+        token = self._attempt.set(first)
+        try:
+            register(trace_fn=trace)
+        finally:
+            self._attempt.reset(token)
+        return first.traced[:1]
 
     def apply(
         self,
@@ -211,7 +222,7 @@ class Matcher:
         theirs = set(taken.nodes)
         token = self._attempt.set(Attempt(None))
         try:
-            for node in _downstream(taken.nodes, len(self.search.nodes) if self.search is not None else 1):
+            for node in _downstream(taken.nodes, len(self.searches[0].nodes) if self.searches else 1):
                 for entry in self._matcher.patterns.get((node.op, node.target), ()):
                     match = entry.pattern.match(node)
                     if not is_match(match) or theirs.isdisjoint(match.nodes):
@@ -229,6 +240,14 @@ class Matcher:
         attempt = self._attempt.get()
         if attempt is not None:
             attempt.traced.append(module.graph)
+        return module
+
+    def _trace_with_reshapes(
+        self, fn: Callable[..., Any], args: Sequence[Any], **options: Any
+    ) -> torch.fx.GraphModule:
+        module = self._trace(fn, args, **options)
+        for node in _views(module.graph):
+            node.target = torch.ops.aten.reshape.default
         return module
 
     def _accept(self, match: Match) -> bool:
@@ -311,6 +330,11 @@ class Attempt:
         self.traced: list[torch.fx.Graph] = []
         self.checked = False
         self.fits = False
+
+
+def _views(graph: torch.fx.Graph) -> tuple[torch.fx.Node, ...]:
+    """What Inductor makes a reshape where it starts on the post-grad passes, as a view may not fit another layout."""
+    return tuple(graph.find_nodes(op="call_function", target=torch.ops.aten.view.default))
 
 
 def _downstream(nodes: Sequence[torch.fx.Node], steps: int) -> Iterator[torch.fx.Node]:
