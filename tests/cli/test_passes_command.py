@@ -175,6 +175,53 @@ def test_run_tells_what_is_wrong(graphs: list[str], capfd: pytest.CaptureFixture
     assert "nothing called 'nothing'" in capfd.readouterr().err
 
 
+TOGETHER = """
+import torch
+from passprint import Pattern, PatternPass
+def neg_exp(x):
+    return torch.neg(torch.exp(x))
+def sin_neg_exp(x):
+    return torch.sin(torch.neg(torch.exp(x)))
+class ShownNegExp(PatternPass):
+    def patterns(self):
+        return [Pattern("p", neg_exp, torch.cos, [torch.empty(4)])]
+class ShownSinNegExp(PatternPass):
+    def patterns(self):
+        return [Pattern("p", sin_neg_exp, torch.tan, [torch.empty(4)])]
+graph = sin_neg_exp, (torch.randn(4),)
+"""
+
+
+@pytest.fixture
+def together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    (tmp_path / "my_shown_file.py").write_text(TOGETHER)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield "my_shown_file.py:graph"
+    sys.modules.pop("my_shown_file", None)
+    gc.collect()
+
+
+def test_run_knows_the_passes_of_the_file_of_the_graph(
+    together: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shown = output(capfd, "run", "shown-sin-neg-exp", together)
+    assert "rewrites: shown-sin-neg-exp 1" in shown
+
+
+def test_run_tells_of_overlaps_of_what_runs_only(
+    together: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pipeline = "shown-neg-exp,shown-sin-neg-exp"
+    arguments = ["passes", "run", pipeline, together, "-m", "my_shown_file"]
+    assert run([*arguments, "--only", "shown-sin-neg-exp"]) == 0
+    shown = capfd.readouterr()
+    assert "shown-sin-neg-exp 1" in shown.out
+    assert "match the same nodes" not in shown.err
+    assert run(arguments) == 0
+    assert "match the same nodes" in capfd.readouterr().err
+
+
 def test_show_tells_the_hooks_and_the_declared_order(
     graphs: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:

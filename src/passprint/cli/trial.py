@@ -60,8 +60,8 @@ def run_command(
     from passprint.pipeline import PassManager, selected
     from passprint.pipeline.trial import load_subject, try_pipeline
 
+    subject = load_subject(graph)  # first: a file of graphs may define passes as well
     manager = PassManager.parse(pipeline, hook=hook)
-    subject = load_subject(graph)
     with ExitStack() as stack:
         if only is not None or skip is not None:
             left_out = [f"-{name.strip()}" for name in (skip or "").split(",") if name.strip()]

@@ -134,7 +134,7 @@ def _compiled(manager: PassManager, fn: Callable[..., Any], inputs: Sequence[Any
 def _on_graph(
     stage: PassManager, hook: str, graph: Graph, context: PassContext, run: Callable[[], None]
 ) -> Trial:
-    overlaps = tuple(find_overlaps(stage, graph))
+    overlaps = tuple(find_overlaps(stage._selected(), graph))
     before = graph_text(graph)
     with _counted(context) as matches:
         run()
@@ -210,7 +210,10 @@ def _module(where: str) -> Any:
     path = Path(where)
     if not path.is_file():
         raise PipelineError(f"there is no file {path}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    known = sys.modules.get(path.stem)
+    if known is not None and getattr(known, "__file__", None) == str(path.resolve()):
+        return known  # run again, the file would define its classes twice
+    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
     if spec is None or spec.loader is None:
         raise PipelineError(f"{path} cannot be imported")
     module = importlib.util.module_from_spec(spec)
