@@ -209,9 +209,7 @@ def test_run_knows_the_passes_of_the_file_of_the_graph(
     assert "rewrites: shown-sin-neg-exp 1" in shown
 
 
-def test_run_tells_of_overlaps_of_what_runs_only(
-    together: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_run_tells_of_overlaps_of_what_runs_only(together: str, capfd: pytest.CaptureFixture[str]) -> None:
     pipeline = "shown-neg-exp,shown-sin-neg-exp"
     arguments = ["passes", "run", pipeline, together, "-m", "my_shown_file"]
     assert run([*arguments, "--only", "shown-sin-neg-exp"]) == 0

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 import weakref
 
 from passprint.identity import fingerprint
+from passprint.warned import warn
 
 
 class OpaqueWarning(UserWarning):
@@ -35,10 +35,9 @@ def warn_opaque(pass_: object) -> None:
     if not paths:
         return
     others = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""
-    warnings.warn(
+    warn(
         f"{type(pass_).__qualname__} cannot be identified, so what is compiled with it is not cached: "
         f"{paths[0]} is opaque{others}. Replace it by plain data, a function or a class, or give the pass its "
         "own uuid().",
         OpaqueWarning,
-        stacklevel=3,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,6 +10,7 @@ from typing import Any
 
 from passprint.passes import PassContext
 from passprint.passes.near_miss import NearMiss
+from passprint.warned import warn
 
 
 class ZeroMatchWarning(UserWarning):
@@ -104,10 +104,9 @@ class _Alarm:
             if name in self._settled and where == "in this graph":
                 continue
             self._settled.add(name)
-            warnings.warn(
+            warn(
                 f"the pass '{name}' matched nothing {where}. Its pattern '{pattern}' came nearest: {miss}",
                 ZeroMatchWarning,
-                stacklevel=4,
             )
 
 

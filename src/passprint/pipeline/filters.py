@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 
 from passprint.errors import PipelineError
 from passprint.pipeline.limits import VARIABLE as LIMIT_VARIABLE
+from passprint.warned import warn
 
 PASSES_VARIABLE = "PASSPRINT_PASSES"
 
@@ -150,9 +150,8 @@ def _warn_of_unknown(selection: Selection, members: tuple[str, ...]) -> None:
     known = {*members, *pass_names()}
     for chosen in (*selection.only, *selection.skip):
         if chosen.name not in known:
-            warnings.warn(
+            warn(
                 f"the selection of passes names {chosen.name!r}, and there is no such pass"
                 f"{nearest(chosen.name, known)}",
                 SelectionWarning,
-                stacklevel=3,
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from operator import is_
 from typing import Any
@@ -14,6 +13,7 @@ from passprint.passes import PassContext, RewriteCounter
 from passprint.pipeline.limits import Limit
 from passprint.pipeline.manager import PassManager
 from passprint.pipeline.members import Member
+from passprint.warned import warn
 
 DEFAULT_MAX = 10
 
@@ -69,13 +69,12 @@ class FixedPoint(PassManager):
             }
         if self._max > 1:
             at_work = ", ".join(f"'{name}' ({count})" for name, count in rewrites.items())
-            warnings.warn(
+            warn(
                 f"{self._own_text()} had not settled after {self._max} rounds; in the last one there were "
                 f"rewrites by {at_work or 'passes that only moved nodes'}. The graph stays as it is then. "
                 "Raise max, or see "
                 "whether these passes undo each other's work",
                 FixedPointWarning,
-                stacklevel=2,
             )
 
     def _extra_identity(self) -> dict[str, object]:

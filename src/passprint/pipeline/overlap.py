@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from passprint.passes.torch_door import Matcher, sort_topologically
 from passprint.pipeline.faults import named
 from passprint.pipeline.members import as_graph_pass
 from passprint.pipeline.snapshots import copy_graph
+from passprint.warned import warn
 
 ADVICE = 'Put the one that should have them first (before = ("…",) in its class says so)'
 
@@ -65,11 +65,10 @@ def warn_of_overlaps(context: PassContext) -> None:
     """Warn of patterns of different passes that wanted the same nodes while they ran; once for each pair."""
     for (first, second), nodes in context.overlaps.items():
         if told.is_new(first, second):
-            warnings.warn(
+            warn(
                 f"the patterns '{first}' and '{second}' match the same nodes, first at {', '.join(nodes)}: the first "
                 f"one takes them. {ADVICE}",
                 OverlapWarning,
-                stacklevel=4,
             )
 
 

@@ -8,13 +8,13 @@ import gc
 import importlib
 import inspect
 import pkgutil
-import warnings
 from collections.abc import Iterable, Iterator
 from importlib.metadata import entry_points
 
 from passprint.errors import PipelineError
 from passprint.passes import BasePass, CallableInductorPass
 from passprint.pipeline.torch_door import HOOKS
+from passprint.warned import warn
 
 #: Installed packages name their pass classes in this entry point group.
 ENTRY_POINTS = "passprint.passes"
@@ -125,19 +125,17 @@ def _load_everything() -> dict[str, str]:
         try:
             found = entry.load()
         except (ImportError, AttributeError) as error:
-            warnings.warn(
+            warn(
                 f"{owner} offers the pass {entry.name!r} as {entry.value!r}, which cannot be imported "
                 f"({error}); it is left out",
-                stacklevel=5,
             )
             continue
         if isinstance(found, type) and issubclass(found, BasePass):
             offered[f"{found.__module__}.{found.__qualname__}"] = owner
         else:
-            warnings.warn(
+            warn(
                 f"{owner} offers {entry.value!r} as the pass {entry.name!r}, which is a "
                 f"{type(found).__name__} and not a pass "
                 "class (a subclass of passprint.InductorPass); it is left out",
-                stacklevel=5,
             )
     return offered

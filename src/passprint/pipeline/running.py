@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
@@ -20,6 +19,7 @@ from passprint.pipeline.instruments.session import Session, active
 from passprint.pipeline.limits import Limit, limit_text
 from passprint.pipeline.snapshots import copy_graph
 from passprint.pipeline.watching import Watch
+from passprint.warned import warn
 
 
 @contextmanager
@@ -89,11 +89,10 @@ def nobody_listens(instruments: Sequence[Instrument]) -> bool:
 def _follows(instrument: Instrument, hook: str) -> bool:
     """Whether an instrument hears of passes that are given no graph; one that should and cannot says so."""
     if not instrument.beyond_graphs and instrument.graphs_only_because:
-        warnings.warn(
+        warn(
             f"the instrument '{instrument.name}' does not follow the passes at {hook}: "
             f"{instrument.graphs_only_because}",
             NotFollowedWarning,
-            stacklevel=2,
         )
     return instrument.beyond_graphs
 

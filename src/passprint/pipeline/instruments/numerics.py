@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -18,6 +17,7 @@ from passprint.pipeline.execution import (
     sample_inputs,
 )
 from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun
+from passprint.warned import warn
 
 
 class NumericsWarning(UserWarning):
@@ -61,11 +61,10 @@ class Numerics(Instrument):
             self._runs[run] = self._first_run(run)
         except CannotRun as error:
             self.skipped[run.graph_id] = str(error)
-            warnings.warn(
+            warn(
                 f"graph {run.graph_id} cannot be run on sample inputs ({error}), so the passes on it are not compared; "
                 "give Numerics(inputs=...) real ones",
                 NumericsWarning,
-                stacklevel=2,
             )
 
     def inputs_of(self, run: PassRun) -> list[Any] | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-
 from passprint.pipeline.instruments.base import Instrument, PipelineRun
 from passprint.pipeline.overlap import Overlap, OverlapWarning, find_overlaps
+from passprint.warned import warn
 
 
 class Overlaps(Instrument):
@@ -26,4 +25,4 @@ class Overlaps(Instrument):
             self.found.append((run.graph_id, overlap))
             if (overlap.first, overlap.second) not in self._told:
                 self._told.add((overlap.first, overlap.second))
-                warnings.warn(str(overlap), OverlapWarning, stacklevel=2)
+                warn(str(overlap), OverlapWarning)

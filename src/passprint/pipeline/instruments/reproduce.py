@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import warnings
 from pathlib import Path
 from typing import ClassVar, TextIO
 
@@ -15,6 +14,7 @@ from passprint.pipeline.instruments.numerics import Numerics
 from passprint.pipeline.instruments.session import active
 from passprint.pipeline.reproducer import Failure, GivenInputs, kind_of, place_of, write
 from passprint.pipeline.snapshots import Snapshot
+from passprint.warned import warn
 
 #: Instruments that stop a pipeline, which therefore belong to a failure.
 _CHECKS = ("verify", "numerics")
@@ -62,7 +62,7 @@ class Reproduce(Instrument):
         try:
             folder = self._write(run, before, error)
         except (PassprintError, OSError) as problem:
-            warnings.warn(f"the failure of '{run.name}' could not be written down: {problem}", stacklevel=2)
+            warn(f"the failure of '{run.name}' could not be written down: {problem}")
             return
         self.written.append(folder)
         stream = self._stream if self._stream is not None else sys.stderr
