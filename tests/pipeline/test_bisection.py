@@ -135,9 +135,22 @@ def test_in_this_process() -> None:
 
     culprit = bisect(check)
     assert (culprit.pass_name, culprit.pattern, culprit.rewrite) == ("tanh", "wrong", 4)
+    assert culprit.graph == 0, "of the check, whatever this process compiled before"
     assert culprit.node is not None
     assert "aten.tanh.default(exp)" in culprit.node
     assert manager.uuid() is not None
+
+
+def test_a_check_that_compiles_once_is_told_so() -> None:
+    x, results = torch.randn(2, 3), []
+
+    def check() -> None:
+        if not results:
+            results.append(capture_graphs(fn, (x,), pipeline=PassManager([Tanh()])).result)
+        torch.testing.assert_close(results[0], fn(x))
+
+    with pytest.raises(PipelineError, match="compile anew each time"):
+        bisect(check)
 
 
 @pytest.mark.parametrize("limit", ["passes=3", "passes=3,rewrites=1"])

@@ -22,16 +22,18 @@ _ALL = 10**9
 
 @dataclass(frozen=True)
 class Trial:
-    """One run under a limit: whether it was good, and what passes did in it, in order."""
+    """One run under a limit: whether it was good, and what passes did in it, in order; on how many graphs if known."""
 
     good: bool
     passes: Sequence[Mapping[str, Any]]
     rewrites: Sequence[Mapping[str, Any]]
+    graphs: int | None = None
 
 
 @dataclass(frozen=True)
 class Culprit:
-    """``pass_name``, the ``position`` of its run among all (from 1), on which graph; and the rewrite, if one was found.
+    """``pass_name``, the ``position`` of its run among all (from 1), on which ``graph`` of the run (from 0); and the
+    rewrite, if one was found.
 
     ``rewrite``: its number in that run (from 1), ``pattern`` and ``node`` (as text) of it. None where the pass makes
     its changes as one: only patterns, and passes that ask `may_rewrite`, can be stopped in between.
@@ -85,8 +87,14 @@ class Bisection:
             raise PipelineError(
                 "no pass ran, so none is to blame. Is a passprint pipeline mounted, and does the run compile the model?"
             )
-        if not self._try("passes=0", "no pass").good:
-            raise PipelineError("it fails without any pass as well, so none is to blame")
+        without = self._try("passes=0", "no pass")
+        if not without.good:
+            raise PipelineError(
+                "it fails without any pass as well, but nothing was compiled in that run, as if it used what an "
+                "earlier run had compiled. Let the check compile anew each time"
+                if whole.graphs and without.graphs == 0
+                else "it fails without any pass as well, so none is to blame"
+            )
         position = self._first_bad(total, lambda count: f"passes={count}", f"of {total} pass runs")
         trial = self._trials.get(f"passes={position}", whole)
         ran = trial.passes[position - 1] if position <= len(trial.passes) else whole.passes[position - 1]
@@ -222,6 +230,7 @@ def _read(trail: Path, *, good: bool) -> Trial:
     entries = [json.loads(line) for line in lines]
     return Trial(
         good,
-        [entry for entry in entries if "rewrite" not in entry],
+        [entry for entry in entries if "rewrites" in entry],
         [entry for entry in entries if "rewrite" in entry],
+        sum(entry.keys() == {"graph"} for entry in entries),
     )
