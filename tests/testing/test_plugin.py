@@ -40,7 +40,7 @@ _ENTRY_POINTS = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").rea
 ]
 
 
-def run_pytest(folder: Path, *options: str, **variables: str) -> str:
+def run_pytest(folder: Path, *options: str, status: int = 0, **variables: str) -> str:
     """A pytest of its own over ``folder``, as where passprint is installed; what it wrote."""
     installed = folder / "installed"
     metadata = installed / "passprint_as_installed-0.dist-info"
@@ -52,7 +52,7 @@ def run_pytest(folder: Path, *options: str, **variables: str) -> str:
     environment |= {"PYTHONPATH": os.pathsep.join([str(installed), *sys.path]), **variables}
     command = [sys.executable, "-m", "pytest", "-q", *options, "-p", "no:cacheprovider", "test_it.py"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == status, done.stdout + done.stderr
     return done.stdout
 
 
@@ -79,3 +79,53 @@ def test_it(request):
 """
     )
     assert "1 passed" in run_pytest(tmp_path, *options)
+
+
+_FAILING = """
+import torch
+from passprint import InductorPass
+
+class SinToCos(InductorPass):
+    def __call__(self, graph):
+        for node in graph.find_nodes(op="call_function", target=torch.ops.aten.sin.default):
+            node.target = torch.ops.aten.cos.default
+
+class Raises(InductorPass):
+    def __call__(self, graph):
+        raise ValueError("on purpose")
+
+class Grows(InductorPass):
+    def __call__(self, graph):
+        for node in graph.find_nodes(op="call_function", target=torch.ops.aten.sin.default):
+            with graph.inserting_after(node):
+                copy = graph.call_function(torch.ops.aten.clone.default, (node,))
+            copy.meta["val"] = node.meta["val"].clone()
+            node.replace_all_uses_with(copy, lambda user: user is not copy)
+
+def test_results(check_pass):
+    check_pass(SinToCos(), torch.sin, (torch.ones(3),))
+
+def test_rewrites(check_pass):
+    check_pass(SinToCos(), torch.cos, (torch.ones(3),), rewrites=1)
+
+def test_raises(check_pass):
+    check_pass(Raises(), torch.cos, (torch.ones(3),))
+
+def test_idempotent(check_pass):
+    check_pass(Grows(), torch.sin, (torch.ones(3),))
+"""
+
+
+def test_a_failure_shows_the_test_and_the_pass_and_nothing_between(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(_FAILING)
+    shown = run_pytest(tmp_path, "--show-capture=no", status=1)
+    assert "4 failed" in shown
+    for said in (
+        "numerics: the pass 'sin-to-cos' changed the results",
+        "rewrites: 1 expected",
+        "idempotent: a",
+    ):
+        assert said in shown
+    assert '>       raise ValueError("on purpose")' in shown
+    for between in ("_dynamo", "kit.py", "plugin.py"):
+        assert between not in shown.partition("warnings summary")[0]

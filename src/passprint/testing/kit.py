@@ -71,6 +71,7 @@ def check_pass(
     and absolute by dtype, over the defaults. Raises CheckFailed (an AssertionError) with the check's name, and
     TypeError for a ``golden`` that is no path.
     """
+    __tracebackhide__ = True  # pytest then shows the test's own line alone
     if isinstance(golden, bool):
         raise TypeError(
             f"golden={golden} was given to the function check_pass, which takes a path. `True` needs to know the test: "
@@ -110,15 +111,17 @@ def check_pass(
 
 
 def _compiled(fn: Any, inputs: Any, hook: str, dynamic: Any, hooked: Callable[[Graph], None]) -> Any:
+    __tracebackhide__ = True
     try:
         return capture_graphs(fn, inputs, hook=hook, dynamic=dynamic, pipeline=hooked).result
     except Exception as error:
         ours = _own_cause(error)
         if isinstance(ours, CheckFailed):
-            raise ours from error
+            raise ours.with_traceback(None) from None
         if isinstance(ours, PassError):
             check = "numerics" if "results" in str(ours) or "cannot be run" in str(ours) else "verify"
-            raise CheckFailed(check, str(ours)) from error
+            # torch's frames say nothing of the pass; what the pass itself raised does
+            raise CheckFailed(check, str(ours)) from ours.__cause__
         raise
 
 
@@ -144,6 +147,7 @@ def _check_idempotent(pass_: Any, graph: Graph) -> None:
 
 
 def _check_result(found: Any, expected: Any, allowed: Mapping[torch.dtype, tuple[float, float]]) -> None:
+    __tracebackhide__ = True
     ours, theirs = tree_leaves(expected), tree_leaves(found)
     if len(ours) != len(theirs):
         raise CheckFailed("numerics", f"the function gives {len(ours)} results, compiled {len(theirs)}")
@@ -157,6 +161,7 @@ def _check_result(found: Any, expected: Any, allowed: Mapping[torch.dtype, tuple
 
 
 def _check_identity(pass_: Any, different: Any | None) -> None:
+    __tracebackhide__ = True
     uuid = pass_.uuid()
     if not uuid:
         raise CheckFailed("identity", f"{pass_!r} has no uuid(), so nothing compiled with it is cached")

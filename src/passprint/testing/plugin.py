@@ -46,6 +46,7 @@ def check_pass(request: pytest.FixtureRequest) -> Callable[..., Any]:
     from passprint.testing import check_pass as check
 
     def checked(*args: Any, golden: bool | str | Path | None = None, **options: Any) -> Any:
+        __tracebackhide__ = True
         path: str | Path | None
         if golden is True:
             name = re.sub(r"[^A-Za-z0-9_.-]+", "-", request.node.name).strip("-")

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from passprint.errors import PassError
 from passprint.passes import pass_context
 from passprint.pipeline.beyond_graphs import cut_faults, scheduling_faults
+from passprint.pipeline.faults import named
 from passprint.pipeline.graph_text import difference, nodes_text, structure_text
 from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun
 from passprint.pipeline.snapshots import copy_graph
@@ -51,7 +52,7 @@ class Verify(Instrument):
         self._before[run] = look(run.graph, self._known.get(run.within[0]))
         if self._repeat:
             copy = copy_graph(run.graph)
-            with pass_context(run.context.compile_range) as inner:
+            with named(run.name), pass_context(run.context.compile_range) as inner:
                 inner.is_inference = run.context.is_inference
                 run.pass_(copy)
             self._second[run] = structure_text(copy)
