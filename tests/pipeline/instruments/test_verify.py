@@ -45,15 +45,6 @@ def test_a_pass_that_raises_on_the_copy_is_named() -> None:
     assert error_of(Nothing(), raises, graph=chain()).pass_name == "raises"
 
 
-@graph_pass
-def raises(graph: Graph) -> None:
-    raise ValueError("on purpose")
-
-
-def test_a_pass_that_raises_on_the_copy_is_named() -> None:
-    assert error_of(Nothing(), raises, graph=chain()).pass_name == "raises"
-
-
 def test_a_violation_names_pass_node_and_expectation_and_shows_the_diff() -> None:
     error = error_of(Nothing(), NegToSub(), stale, NegToSub(), graph=chain())
     assert (error.pass_name, error.node) == ("stale", "relu")
