@@ -158,8 +158,9 @@ def test_golden_by_the_tests_name_needs_the_fixture() -> None:
 
 
 @pytest.mark.parametrize("hook", ["pre_grad", "joint_pre", "joint_post", "post_grad_pre", "post_grad_post"])
-def test_graphs_of_every_hook(hook: str) -> None:
+def test_graphs_of_every_hook(hook: str, caplog: pytest.LogCaptureFixture) -> None:
     captured = capture_graphs(norm, (X, W), hook=hook)
+    assert [one.getMessage() for one in caplog.records if one.levelname == "WARNING"] == []
     assert captured.graphs
     assert torch.allclose(captured.result, norm(X, W))
 

@@ -191,7 +191,7 @@ def _awkward() -> Graph:
 
 def test_what_graphviz_would_take_for_its_own_is_escaped() -> None:
     line = next(line for line in dot_text(_awkward()).splitlines() if line.startswith('  "x" ['))
-    assert line == r"""  "x" [label="x: x\na \"quote\", a back\\slash\\, a\nline"];"""
+    assert line == r"""  "x" [label="x: placeholder\na \"quote\", a back\\slash\\, a\nline"];"""
 
 
 @pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torch.fx import Graph
+from torch.fx import Graph, Node
 
 from passprint.errors import PipelineError
 from passprint.passes.naming import name_of
@@ -164,13 +164,19 @@ def dot_text(graph: Graph) -> str:
     """The graph in Graphviz's language: operators as boxes, with what each is annotated with."""
     lines = ["digraph {", '  node [shape=box, fontname="sans-serif", fontsize=10];']
     for node in graph.nodes:
-        lines_of_label = [node.op if node.op == "output" else f"{node.name}: {target_text(node.target)}"]
+        lines_of_label = [_title(node)]
         if "val" in node.meta:
             lines_of_label.append(value_text(node.meta["val"]))
         label = "\\n".join(map(_escaped, lines_of_label))
         lines.append(f'  "{node.name}" [label="{label}"];')
         lines += [f'  "{used.name}" -> "{node.name}";' for used in node.all_input_nodes]
     return "\n".join([*lines, "}"]) + "\n"
+
+
+def _title(node: Node) -> str:
+    if node.op == "output":
+        return node.op
+    return f"{node.name}: {node.op if node.op == 'placeholder' else target_text(node.target)}"
 
 
 def _escaped(text: str) -> str:
