@@ -38,19 +38,20 @@ class RewriteCounter:
     ``on_replace`` is told of each node that is replaced through a hook, once, with the name of what replaces it.
 
     For passes that follow one another with nothing in between, `begin` and `end` around each and `close` after the
-    last do the same, and look through the graph once for each pass.
+    last do the same, and look through the graph once for each pass. While `is_ready`, `begin` has nothing to do.
     """
 
+    rewrites = 0
+    changed = False
+
     def __init__(self, graph: Graph, on_replace: Callable[[Node, str], object] | None = None) -> None:
-        self.rewrites = 0
-        self.changed = False
         self._graph = graph
+        self._in_order = graph.nodes  # always what the graph has now
         self._told = on_replace
         self._watched: Any = None
         self._is_owned = False
         self._nodes: list[Node] | None = None
-        self._is_ready = False
-        self._forget()
+        self.is_ready = False
 
     def _forget(self) -> None:
         self.rewrites, self.changed = 0, False
@@ -77,28 +78,31 @@ class RewriteCounter:
 
     def begin(self) -> None:
         """A pass starts on the graph as the last one left it: count from nothing."""
-        if self._is_ready:
+        if self.is_ready:
             return
         self._forget()
         if self._watched is None or not torch_door.is_watched(self._graph, self._watched):
             self._watch()
         if self._nodes is None:
-            self._nodes = list(self._graph.nodes)
+            self._nodes = list(iter(self._in_order))
         if not self._is_owned:
             # nothing tells of replaced inputs then
             self._bare = (list(map(_ARGS, self._nodes)), list(map(_KWARGS, self._nodes)))
 
     def end(self) -> bool:
         """The pass is through: `rewrites` and `changed` say what it did. Returns ``changed``."""
-        before, nodes = self._nodes or [], list(self._graph.nodes)
+        before, nodes = (
+            self._nodes or [],
+            list(iter(self._in_order)),
+        )  # of an iterator: the length is not asked
         self._nodes = nodes
         if self._bare is not None:
             self._find_rewired(before, *self._bare)
         elif not self._states and nodes == before and torch_door.is_watched(self._graph, self._watched):
             # most passes find nothing most of the time, and the next one can begin at once
-            self._is_ready = not self._made
+            self.is_ready = not self._made
             return False
-        self._is_ready = False
+        self.is_ready = False
         self.changed = nodes != before or not all(state.is_same(node) for node, state in self._states.items())
         if self.changed:
             gone = [node for node in self._states if torch_door.is_erased(node)]
@@ -112,7 +116,7 @@ class RewriteCounter:
         if self._watched is not None:
             torch_door.unwatch(self._graph, self, self._watched)
             self._watched = None
-        self._nodes, self._is_ready = None, False
+        self._nodes, self.is_ready = None, False
 
     def _watch(self) -> None:
         if self._watched is not None:

@@ -13,10 +13,13 @@ from passprint.errors import PipelineError
 from passprint.identity import Fingerprint
 from passprint.passes import (
     BasePass,
+    CompileRange,
     PassContext,
     PatternPass,
     RewriteCounter,
+    current_pass_context,
     is_applicable_for_range,
+    pass_context,
 )
 from passprint.passes.naming import name_of
 from passprint.pipeline import mounting, running
@@ -59,9 +62,8 @@ class PassManager(CustomGraphPass):
     nothing is said), "scheduler_pre" or "scheduler_post".
     ``instruments``: objects that watch it run (see `passprint.instruments`), or their names as text.
 
-    Raises PipelineError for a member that is not a pass or cannot run at the hook, for an unknown hook, and
-    for an order
-    that the passes' own declarations forbid. A manager does not change.
+    Raises PipelineError for a member that is not a pass or cannot run at the hook, for an unknown hook, and for an
+    order that the passes' own declarations forbid. A manager does not change.
     """
 
     def __init__(
@@ -166,22 +168,27 @@ class PassManager(CustomGraphPass):
                 "(manager.options(), manager.mounted()), or run one of manager.stages"
             )
         self._check_complete()
+        context = current_pass_context()
+        if context is None:
+            with pass_context(CompileRange.any()):
+                self.run(graph, is_inference=is_inference)
+            return
         pipeline, limit = self._selected(), environment_limit.for_graph() if is_limited() else None
-        with running.context_for(is_inference) as context:
-            outer, context.following = context.following, pipeline._pattern_passes()
-            unheard = RewriteCounter(graph)
-            try:
-                pipeline._run(graph, context, limit, unheard)
-            finally:
-                unheard.close()
-                context.following = outer
+        outer = context.following, context.is_inference
+        context.following, context.is_inference = pipeline._pattern_passes(), is_inference
+        unheard = RewriteCounter(graph)
+        try:
+            pipeline._run(graph, context, limit, unheard)
+        finally:
+            unheard.close()
+            context.following, context.is_inference = outer
         alarm.graph_done(context)
         if context.overlaps:
             warn_of_overlaps(context)
 
     def _run(self, graph: Graph, context: PassContext, limit: Limit | None, unheard: RewriteCounter) -> None:
         if limit is None and running.nobody_listens(self._instruments):
-            self._run_unheard(graph, context, unheard)
+            running.run_unheard(self._steps, graph, context, unheard)
             return
         with self._listening(graph, context):
             for pass_, name in self._steps:
@@ -191,13 +198,6 @@ class PassManager(CustomGraphPass):
                     running.run_pass(pass_, graph, context, limit)
                 else:
                     running.skip_pass(pass_, f"it does not apply to sizes {context.compile_range}")
-
-    def _run_unheard(self, graph: Graph, context: PassContext, counter: RewriteCounter) -> None:
-        for pass_, name in self._steps:
-            if name is None:
-                pass_._run(graph, context, None, counter)
-            elif is_applicable_for_range(pass_, context.compile_range):
-                running.run_unheard(pass_, name, graph, context, counter)
 
     def _pattern_passes(self) -> dict[int, tuple[PatternPass, ...]]:
         if self._following is None:

@@ -10,7 +10,14 @@ from typing import Any
 import torch
 
 from passprint.errors import PassError
-from passprint.passes import CompileRange, PassContext, RewriteCounter, current_pass_context, pass_context
+from passprint.passes import (
+    CompileRange,
+    PassContext,
+    RewriteCounter,
+    current_pass_context,
+    is_applicable_for_range,
+    pass_context,
+)
 from passprint.passes.naming import name_of
 from passprint.pipeline import faults
 from passprint.pipeline.instruments.base import Instrument, NotFollowedWarning, PassRun, PipelineRun
@@ -159,17 +166,29 @@ def run_pass(pass_: Any, graph: torch.fx.Graph, context: PassContext, limit: Lim
 
 
 def run_unheard(
-    pass_: Any, name: str, graph: torch.fx.Graph, context: PassContext, counter: RewriteCounter
+    steps: Sequence[tuple[Any, str | None]],
+    graph: torch.fx.Graph,
+    context: PassContext,
+    counter: RewriteCounter,
 ) -> None:
-    """As `run_pass`, where nobody listens and nothing is limited: with one counter for all passes of a pipeline."""
-    before = context.matches.copy()
-    counter.begin()
-    _call(pass_, name, graph)
-    if counter.end():
-        _check(pass_, name, graph, counter)
-        context.count(name, _matches(_patterns(name, context, before), counter))
-    else:
-        context.matches.setdefault(name, 0)
+    """As `run_pass` for all passes of a manager, where nobody listens and nothing is limited: with one counter.
+
+    ``steps``: as `members.steps_of` gives them.
+    """
+    sizes = context.compile_range
+    for pass_, name in steps:
+        if name is None:
+            pass_._run(graph, context, None, counter)
+        elif is_applicable_for_range(pass_, sizes):
+            before = context.matches.copy()
+            if not counter.is_ready:
+                counter.begin()
+            _call(pass_, name, graph)
+            if counter.end():
+                _check(pass_, name, graph, counter)
+                context.count(name, _matches(_patterns(name, context, before), counter))
+            else:
+                context.matches.setdefault(name, 0)
 
 
 def _run_heard(pass_: Any, name: str, graph: torch.fx.Graph, context: PassContext, watch: Watch) -> None:
