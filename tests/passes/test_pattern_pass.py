@@ -167,6 +167,17 @@ def test_example_inputs_may_be_real_tensors() -> None:
     assert RealInputs().apply(module.graph) == {"relu-times": 1}
 
 
+class OneInputTwice(PatternPass):
+    def patterns(self) -> Sequence[Pattern]:
+        x = torch.empty(4, 4)
+        return [Pattern("relu-times", relu_times, sigmoid_times, [x, x])]
+
+
+def test_one_tensor_may_be_the_example_of_two_arguments() -> None:
+    module = traced(relu_times, torch.randn(4, 4), torch.randn(4, 4))
+    assert OneInputTwice().apply(module.graph) == {"relu-times": 1}
+
+
 class Twins(PatternPass):
     def patterns(self) -> Sequence[Pattern]:
         return [Pattern("same", twice_negated, itself, inputs(1))] * 2
@@ -177,7 +188,25 @@ class NotPatterns(PatternPass):
         return [(twice_negated, itself)]  # type: ignore[list-item]
 
 
-@pytest.mark.parametrize(("kind", "message"), [(Twins, "called 'same'"), (NotPatterns, "Pattern objects")])
+class Unused(PatternPass):
+    def patterns(self) -> Sequence[Pattern]:
+        return [Pattern("unused", lambda x, spare: torch.relu(x), lambda x, spare: x, inputs(2))]
+
+
+class OneResultMore(PatternPass):
+    def patterns(self) -> Sequence[Pattern]:
+        return [Pattern("relu-times", relu_times, lambda x, y: (x * y, y), inputs(2))]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Twins, "called 'same'"),
+        (NotPatterns, "Pattern objects"),
+        (Unused, "does not use its argument 'spare'"),
+        (OneResultMore, "finds 1 result.s., and its replacement gives 2"),
+    ],
+)
 def test_mistakes_in_patterns_are_named(kind: type[PatternPass], message: str) -> None:
     with pytest.raises(PipelineError, match=message):
         kind()(traced(relu_times, torch.randn(4, 4), torch.randn(4, 4)).graph)

@@ -71,7 +71,7 @@ def _rejected(rejection: Rejection, matcher: Matcher, total: int) -> NearMiss:
 
 def _structural(operators: Sequence[Node], graph: Graph, scalars: Mapping[str, Any]) -> NearMiss:
     total = len(operators)
-    results = set(_results(operators[0].graph)) if operators else set()
+    results = _results(operators[0].graph) if operators else []
     best: tuple[int, Node, _Walk, Node] | None = None
     for operator in reversed(operators):
         if best is not None and best[0] >= _size(operator):
@@ -89,6 +89,10 @@ def _structural(operators: Sequence[Node], graph: Graph, scalars: Mapping[str, A
     matched, operator, walk, place = best
     if walk.failure is not None:
         node, reason, detail = walk.failure
+    elif operator in results and matched < total:
+        others = ", ".join(_spelled(one) for one in results if one is not operator)
+        node, reason = place.name, "other op"
+        detail = f"the pattern has {others} beside it, on the same arguments, and the graph has not"
     elif operator in results:
         node, reason = place.name, "not in one piece"
         detail = "a write to memory or a change of stream stands between the operators"
@@ -137,7 +141,7 @@ class _Walk:
                 self._fail(
                     self._here,
                     "other argument",
-                    f"the pattern uses {wanted.name} twice; here two nodes stand",
+                    f"the pattern uses {argument_name(wanted)} twice; here two nodes stand",
                 )
             return
         self._bound[wanted] = found
@@ -170,7 +174,8 @@ class _Walk:
             elif (
                 self._exact and ours is not _ABSENT and not self._is_scalar(ours) and not _equal(ours, theirs)
             ):
-                self._fail(found.name, _kind(ours), f"the pattern has {ours!r} here, the graph {theirs!r}")
+                stands = "nothing" if theirs is _ABSENT else repr(theirs)
+                self._fail(found.name, _kind(ours), f"the pattern has {ours!r} here, the graph {stands}")
         self.matched += self.failure is None
         self.failure = failed or self.failure
         for ours, theirs in inner:
@@ -231,6 +236,11 @@ def _is_operator(node: Node) -> bool:
 def _results(graph: Graph) -> list[Node]:
     output = next(iter(reversed(graph.nodes)))
     return list(output.all_input_nodes)
+
+
+def argument_name(placeholder: Node) -> str:
+    """What the pattern's author calls an argument; tracing numbers it."""
+    return placeholder.name.removesuffix("_1")
 
 
 def _spelled(node: Node) -> str:

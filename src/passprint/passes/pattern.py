@@ -15,7 +15,7 @@ from passprint.passes import torch_door
 from passprint.passes.annotations import moved_views
 from passprint.passes.base import InductorPass
 from passprint.passes.context import PassContext, current_pass_context
-from passprint.passes.near_miss import NearMiss, nearest_miss
+from passprint.passes.near_miss import NearMiss, argument_name, nearest_miss
 
 if TYPE_CHECKING:
     from torch._inductor.pattern_matcher import Match
@@ -143,11 +143,21 @@ class PatternPass(InductorPass):
                         f"{type(self).__qualname__}.patterns() has two patterns called {pattern.name!r}; "
                         "matches are counted by name, so give each its own"
                     )
-                inputs = [torch_door.as_fake(mode, value) for value in pattern.example_inputs]
+                inputs = torch_door.as_fakes(mode, pattern.example_inputs)
                 matchers[pattern.name] = torch_door.Matcher(
                     pattern.name, pattern.search, pattern.replace, inputs, pattern.check, pattern.scalars
                 )
+                self._check_arguments(matchers[pattern.name])
         return matchers
+
+    def _check_arguments(self, matcher: torch_door.Matcher) -> None:
+        for search in matcher.searches:
+            unused = {argument_name(node) for node in search.find_nodes(op="placeholder") if not node.users}
+            for name in sorted(unused - matcher.scalars.keys()):  # numbers are seen as themselves
+                raise PipelineError(
+                    f"the pattern {matcher.name!r} of {type(self).__qualname__} does not use its argument {name!r}, "
+                    "so no match could say what it is; leave it out of both functions"
+                )
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Matchers hold traced graphs and are built again where they are needed.

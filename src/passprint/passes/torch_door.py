@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from passprint.errors import PipelineError
 from passprint.passes.context import RewriteWatch
 from passprint.passes.inductor_bases import base_classes
 from passprint.passes.torch_graphs import (
@@ -66,6 +67,7 @@ __all__ = [
     "CustomPartitionerFn",
     "CustomSchedulerPass",
     "as_fake",
+    "as_fakes",
     "fake_mode_of",
     "fake_tracing",
     "hearing_of_replacements",
@@ -101,6 +103,18 @@ def as_fake(mode: FakeTensorMode, value: Any) -> Any:
     if isinstance(value, torch.Tensor) and not isinstance(value, FakeTensor):
         return mode.from_tensor(value)
     return value
+
+
+def as_fakes(mode: FakeTensorMode, values: Sequence[Any]) -> list[Any]:
+    """The same of several values, within ``mode``; a tensor that stands there twice becomes two."""
+    fakes: list[Any] = []
+    for value in values:
+        fake = as_fake(mode, value)
+        if isinstance(fake, torch.Tensor) and any(fake is other for other in fakes):
+            # traced as one argument otherwise, and the others would have no use
+            fake = fake.detach().clone().requires_grad_(fake.requires_grad)
+        fakes.append(fake)
+    return fakes
 
 
 def fake_mode_of(value: Any) -> FakeTensorMode | None:
@@ -264,6 +278,19 @@ class Matcher:
         attempt.fits = self._check is None or bool(self._check(match))
         return attempt.fits
 
+    def _check_results(self, match: Match) -> None:
+        """Raise PipelineError where the replacement gives more or fewer results, on which torch fails or loses some."""
+        counts = [
+            len(torch.utils._pytree.tree_leaves(next(iter(reversed(graph.nodes))).args))
+            for graph in (self.searches[0], getattr(match.replacement_graph, "graph", None))
+            if graph is not None
+        ]
+        if len(set(counts)) > 1:
+            raise PipelineError(
+                f"the pattern {self.name!r} finds {counts[0]} result(s), and its replacement gives {counts[1]}; both "
+                "functions must return as many"
+            )
+
     def _follow(self, entry: Any) -> None:
         """Ask and tell whoever watches the rewrites, and keep a note of each match that came to nothing."""
         accepts, apply = entry.extra_check, entry.apply
@@ -285,6 +312,7 @@ class Matcher:
                     Rejection(node, reason, attempt.traced[0] if attempt.traced else None)
                 )
                 return False
+            self._check_results(match)
             if attempt.watch is None or attempt.watch.allows(self.name, node):
                 return True
             attempt.rejections.append(Rejection(node, "held back", None))

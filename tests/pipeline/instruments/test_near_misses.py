@@ -56,6 +56,28 @@ def _cast_replaced(x: Tensor) -> Tensor:
     return torch.exp(x).sum(-1).to(torch.bfloat16)
 
 
+class Widened(PatternPass):
+    """A sum in another dtype."""
+
+    def patterns(self) -> list[Pattern]:
+        return [Pattern("sum", _widened, _widened, [torch.empty(2, 8)])]
+
+
+def _widened(x: Tensor) -> Tensor:
+    return torch.exp(x).sum(-1, dtype=torch.float64)
+
+
+class TwoResults(PatternPass):
+    """Two operators side by side."""
+
+    def patterns(self) -> list[Pattern]:
+        return [Pattern("pair", _pair, _pair, [torch.empty(2, 8)])]
+
+
+def _pair(x: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.exp(x), torch.sin(x)
+
+
 def miss_of(pass_: PatternPass, graph: Graph) -> NearMiss:
     with pass_context(CompileRange.any()) as context:
         pass_(graph)
@@ -125,6 +147,23 @@ def test_another_dtype() -> None:
     miss = miss_of(Narrow(), traced(fn, X))
     assert miss.reason == "other dtype"
     assert "torch.bfloat16 here, the graph torch.float16" in miss.detail
+
+
+def test_an_argument_that_the_graph_does_not_give() -> None:
+    miss = miss_of(Widened(), traced(lambda x: torch.exp(x).sum(-1), X))
+    assert (miss.reason, miss.matched) == ("other dtype", 1)
+    assert miss.detail == "the pattern has torch.float64 here, the graph nothing"
+
+
+def test_one_of_two_results_is_not_there() -> None:
+    miss = miss_of(TwoResults(), traced(lambda x: torch.exp(x) + torch.tan(x), X))
+    assert (miss.reason, miss.matched, miss.total) == ("other op", 1, 2)
+    assert "aten.sin.default beside it" in miss.detail
+
+
+def test_arguments_have_the_names_that_the_author_gave() -> None:
+    miss = miss_of(Gelu(), traced(lambda x: torch.cos(x) * torch.sigmoid(torch.exp(x) + 2), X))
+    assert "uses x twice" in miss.detail
 
 
 def test_a_missing_annotation() -> None:
