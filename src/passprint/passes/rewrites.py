@@ -91,10 +91,8 @@ class RewriteCounter:
 
     def end(self) -> bool:
         """The pass is through: `rewrites` and `changed` say what it did. Returns ``changed``."""
-        before, nodes = (
-            self._nodes or [],
-            list(iter(self._in_order)),
-        )  # of an iterator: the length is not asked
+        before = self._nodes or []
+        nodes = list(iter(self._in_order))  # of an iterator: the length is not asked
         self._nodes = nodes
         if self._bare is not None:
             self._find_rewired(before, *self._bare)

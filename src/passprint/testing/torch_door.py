@@ -27,9 +27,7 @@ def compile_without_code(
     compile_fx: Any = inductor
     functorch: Any = functorch_config
 
-    if hasattr(
-        config, "pre_grad_pass_timing"
-    ):  # since 2.13; left to itself, torch warns that nothing is cached
+    if hasattr(config, "pre_grad_pass_timing"):  # since 2.13; by itself, torch warns that nothing is cached
         patches = {"pre_grad_pass_timing": "early", **patches}
 
     def inner_compile(
