@@ -21,6 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import compile_bytecode
 from benchmarks.forward import CALLS, forward_ms, prompts
 
 REPEATS = 1
@@ -113,6 +114,7 @@ def _best(call: Any, times: int = 2000) -> float:
 
 def run(repeats: int = REPEATS) -> dict[str, Any]:
     """Measure each model each way ``repeats`` times, in turn; print medians, return all figures."""
+    compile_bytecode()
     models = tuple(filter(None, os.environ.get("PASSPRINT_COLD", "").split(","))) or MODELS
     hows = tuple(filter(None, os.environ.get("PASSPRINT_COLD_HOW", "").split(","))) or HOWS
     found: dict[str, list[dict[str, Any]]] = {}

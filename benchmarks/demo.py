@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks import compile_bytecode
 from passprint.demo.result import BASELINE_COLD, COLD, DemoResult
 from passprint.demo.run import DemoOptions, run_demo
 from passprint.demo.table import demo_comparison
@@ -32,6 +33,7 @@ DEEP_COLD_RATIO = 0.5
 def run(repeats: int = REPEATS) -> dict[str, Any]:
     """Runs both models ``repeats`` times, prints their tables and what was expected, and returns all
     figures."""
+    compile_bytecode()
     console = Console(width=110)
     medians: dict[str, DemoResult] = {}
     runs: dict[str, list[dict[str, Any]]] = {}

@@ -31,6 +31,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import compile_bytecode
 from passprint.identity import Memo, bytecode
 from passprint.identity.origin import Origins
 
@@ -312,6 +313,7 @@ def _geometric_mean(values: list[float]) -> float:
 
 def run(repeats: int = REPEATS) -> dict[str, Any]:
     """Measure, print the table, and give the figures."""
+    compile_bytecode()
     missing = _prepare()
     signal.signal(signal.SIGALRM, _too_long)
     first: dict[str, dict[str, float | str]] = {}

@@ -18,6 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import compile_bytecode
 from benchmarks.forward import CALLS, forward_ms, prompts
 
 REPEATS = 1
@@ -54,6 +55,7 @@ def run(repeats: int = REPEATS) -> dict[str, Any]:
     """Measure every split ``repeats`` times, in turn; print medians, return all figures."""
     from passprint.demo.models import find_model, prepare
 
+    compile_bytecode()
     found: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     with tempfile.TemporaryDirectory() as temporary:
         folder = prepare(find_model("smollm2"), Path(temporary) / "model", None).folder

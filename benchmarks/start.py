@@ -27,6 +27,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import compile_bytecode
+
 REPEATS = 1
 MODELS = ("smollm2", "minilm", "resnet18", "llama10", "llama20", "llama40", "llama80")
 PEERS = (
@@ -57,6 +59,7 @@ def run(
     repeats: int = REPEATS, models: Iterable[str] = MODELS, peers: Iterable[str] = PEERS
 ) -> dict[str, Any]:
     """Measures, prints a table for each model, and returns every figure and what was expected of them."""
+    compile_bytecode()
     console = Console(width=120)
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="start-") as folder:
