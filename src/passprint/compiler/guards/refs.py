@@ -37,6 +37,11 @@ class CannotRecordError(PassprintError):
     """Something that a trace relied on has no form that another process could check."""
 
 
+def text_hash() -> str:
+    """What ``hash`` makes of a text: another value in each process, unless ``PYTHONHASHSEED`` is set."""
+    return str(hash("passprint"))
+
+
 class Refs:
     """Writes references; equal objects are looked at once. Short-lived: it keeps what it has seen alive."""
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from passprint.compiler.artifacts.artifact import WRAPPER
-from passprint.compiler.guards.refs import CannotRecordError, Refs, code_stamp, find, unwrapped
+from passprint.compiler.guards.refs import CannotRecordError, Refs, code_stamp, find, text_hash, unwrapped
 from passprint.compiler.guards.writer import GuardWriter
 from passprint.compiler.lowering.operators import identity
 from passprint.compiler.record import PieceReport
@@ -190,6 +190,8 @@ def _inlined(
         function = owners.get(code)
         module = _module_of(code, function)
         label = None if module is None else refs.label(module)
+        if "hash" in code.co_names and str(module).partition(".")[0] not in ("torch", "passprint"):
+            functions.append(("hash", str(module), code.co_qualname, text_hash()))
         if label is not None:
             top = str(module).partition(".")[0]
             if top == "passprint":  # among the surroundings
