@@ -147,6 +147,23 @@ def test_content_that_cannot_be_read_is_opaque() -> None:
 
 OPS = [
     pair(
+        "classes of C++ that code names",
+        "import torch\ndef target(x): return torch.classes.mine.Thing(x)",
+        changed=(
+            "import torch\ndef target(x): return torch.classes.mine.Other(x)",
+            "import torch\ndef target(x): return torch.classes.theirs.Thing(x)",
+        ),
+        same=("import torch\ntorch.classes.mine\ndef target(x):\n    return torch.classes.mine.Thing(x)",),
+    ),
+    pair(
+        "classes of C++ by way of a namespace",
+        "import torch\nmine = torch.classes.mine\ndef target(x): return mine.Thing(x)",
+        changed=("import torch\nmine = torch.classes.theirs\ndef target(x): return mine.Thing(x)",),
+        same=(
+            "import torch\ntorch.classes.theirs\nmine = torch.classes.mine\ndef target(x): return mine.Thing(x)",
+        ),
+    ),
+    pair(
         "operators that code names",
         "import torch\ndef target(x): return torch.ops.aten.relu.default(x)",
         changed=(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from types import ModuleType
 
 from passprint.identity.canonical import encode_text, frame
 from passprint.identity.record import Record
@@ -170,7 +171,10 @@ def _location(name: str) -> str | None:
     file = getattr(module, "__file__", None)
     if isinstance(file, str) and ("." not in name or os.path.isabs(file)):  # torch.ops says "_ops.py"
         return file
-    for folder in getattr(module, "__path__", None) or ():
+    paths = (
+        vars(module).get("__path__") if isinstance(module, ModuleType) else None
+    )  # torch.classes has any name
+    for folder in paths or ():
         return str(folder)
     return "" if name in sys.builtin_module_names else None
 

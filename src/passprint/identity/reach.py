@@ -92,12 +92,13 @@ def follow(
         if not isinstance(value, ModuleType):
             break
         foreign = walk.origins.of_module(value.__name__).label
-        if foreign is not None and f"{value.__name__}.".startswith("torch.ops."):
-            # A namespace that makes its members when asked: what it has made so far is no part of the code.
+        if foreign is not None and f"{value.__name__}.".startswith(_MAKES_MEMBERS):
+            # What it has made so far is no part of the code.
             label = ".".join((label, *attributes[position:]))
-            path = (*value.__name__.split(".")[2:], *attributes[position:])
-            if label not in seen and not add_operator(walk, node, label, path):
-                _add_foreign(node, label, f"{foreign} {'.'.join(path)}", seen)
+            if label not in seen and not _add_made(walk, node, label, value.__name__, attributes[position:]):
+                _add_foreign(
+                    node, label, f"{foreign} {_path_of(value.__name__, attributes[position:])}", seen
+                )
             seen.add(label)
             return
         inside = value.__dict__
@@ -128,6 +129,22 @@ def follow(
         return
     seen.add(label)
     node.add("→", label, walk.child(value), value)
+
+
+_MAKES_MEMBERS = ("torch.ops.", "torch.classes")
+"""Namespaces of torch that make their members when asked for them."""
+
+
+def _path_of(namespace: str, attributes: tuple[str, ...]) -> str:
+    """What code names, less ``torch.ops``."""
+    return ".".join((namespace, *attributes)).removeprefix("torch.ops.")
+
+
+def _add_made(walk: Walk, node: Node, label: str, namespace: str, attributes: tuple[str, ...]) -> bool:
+    """Add an operator that Python implements by its functions."""
+    if namespace.startswith("torch.classes"):
+        return False
+    return add_operator(walk, node, label, (*namespace.split(".")[2:], *attributes))
 
 
 def _add_foreign(node: Node, label: str, foreign: str, seen: set[str]) -> None:
