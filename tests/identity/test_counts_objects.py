@@ -7,71 +7,36 @@ from tests.identity.pairs import Pair, check, digest, load, pair
 
 from passprint.identity import Memo, fingerprint
 
+WRAPPED = """
+import functools
+class Wrapped:
+    def __init__(self, function): functools.update_wrapper(self, function); self.function = function
+    def __call__(self): return self.function()
+@Wrapped
+def target():
+    'Doc.'
+    return 1
+"""
+PARTIAL = """
+import functools
+def f(a):
+    'Doc.'
+    return a
+target = functools.update_wrapper(functools.partial(f, 1), f)
+"""
+
 ROWS = [
     pair(
         "an instance that took a function's name and documentation",
-        """
-        import functools
-        class Wrapped:
-            def __init__(self, function): functools.update_wrapper(self, function); self.function = function
-            def __call__(self): return self.function()
-        @Wrapped
-        def target():
-            'Doc.'
-            return 1
-        """,
-        changed=(
-            """
-            import functools
-            class Wrapped:
-                def __init__(self, function): functools.update_wrapper(self, function); self.function = function
-                def __call__(self): return self.function()
-            @Wrapped
-            def target():
-                'Doc.'
-                return 2
-            """,
-        ),
-        same=(
-            """
-            import functools
-            class Wrapped:
-                def __init__(self, function): functools.update_wrapper(self, function); self.function = function
-                def __call__(self): return self.function()
-            @Wrapped
-            def target():
-                'Another.'
-                return 1
-            """,
-        ),
+        WRAPPED,
+        changed=(WRAPPED.replace("return 1", "return 2"),),
+        same=(WRAPPED.replace("Doc.", "Another."),),
     ),
     pair(
         "a partial that took a function's documentation",
-        """
-        import functools
-        def f(a):
-            'Doc.'
-            return a
-        target = functools.update_wrapper(functools.partial(f, 1), f)
-        """,
-        changed=(
-            """
-            import functools
-            def f(a):
-                'Doc.'
-                return a
-            target = functools.update_wrapper(functools.partial(f, 2), f)
-            """,
-        ),
-        same=(
-            """
-            import functools
-            def f(a):
-                'Another.'
-                return a
-            target = functools.update_wrapper(functools.partial(f, 1), f)
-            """,
-        ),
+        PARTIAL,
+        changed=(PARTIAL.replace("(f, 1)", "(f, 2)"),),
+        same=(PARTIAL.replace("Doc.", "Another."),),
     ),
     pair(
         "what a defaultdict makes",
