@@ -418,6 +418,7 @@ def test_what_c_is_given_is_checked() -> None:
     assert _compare(ping) > 2  # what was set up stands
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.binary(max_size=1000), st.integers(0, 3))
 def test_the_hash_is_that_of_hashlib(before: bytes, data: bytes, times: int) -> None:
     mark = importlib.import_module("passprint.identity._walk").mark
