@@ -164,7 +164,7 @@ def _try(drawn: list[tuple[str, Any]], by_content: bool, limit: int) -> Result:
             found = memo.fingerprint(obj) if index % 50 == 0 else None
             digest = memo.digest(obj)
             if digest is None:
-                paths = (found or memo.fingerprint(obj)).opaque
+                paths = found.opaque if found else memo.opaque_paths(obj)
                 if not paths:
                     result.failures.append(f"{name}: no digest and no path")
                 result.outcomes["opaque, with a path"] += 1

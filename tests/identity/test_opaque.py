@@ -39,6 +39,8 @@ def test_not_strict_lists_the_paths() -> None:
     found = fingerprint(load(HANDLE), strict=False)
     assert found.opaque == ("MyPass.run → helper → CONFIG.handle: TextIOWrapper",)
     assert Memo().digest(load(HANDLE)) is None
+    assert Memo().opaque_paths(load(HANDLE)) == found.opaque
+    assert Memo().opaque_paths(load("def target(x): return x + 1")) == ()
 
 
 def test_each_way_out_works() -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from passprint.identity.node import Component
     from passprint.identity.walk import Walk
 
-__all__ = ["Known", "check_together", "make_fingerprint", "name_of", "walk_object"]
+__all__ = ["Known", "check_together", "make_fingerprint", "name_of", "opaque_paths", "walk_object"]
 
 
 class _Uncollected:

@@ -89,6 +89,12 @@ class Memo:
 
         return make_fingerprint(self._walk_anew(obj)[1])
 
+    def opaque_paths(self, obj: Any) -> tuple[str, ...]:
+        """The paths to what cannot be identified, without the parts (at most a hundred); always walked."""
+        from passprint.identity.engine import opaque_paths
+
+        return opaque_paths(self._walk_anew(obj)[1])
+
     def digest(self, obj: Any) -> str | None:
         """The digest, or None where the identity is incomplete."""
         entry = self._entries.get(id(obj))

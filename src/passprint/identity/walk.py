@@ -88,6 +88,7 @@ class Walk:
     """Builds nodes for all that is reached and records the slots that it read."""
 
     __slots__ = (
+        "handlers",
         "is_opaque",
         "leaves",
         "nodes",
@@ -111,6 +112,8 @@ class Walk:
         self.settled = known.nodes
         self.leaves: dict[int, tuple[Any, bytes]] = {}
         self.trust = Trust()
+        # Of types that could be changed: not while one walk runs.
+        self.handlers: dict[type, Handler] = {}
         self.todo: list[tuple[Handler, Any, Node]] = []
 
     def run(self, obj: Any) -> Node:
@@ -183,7 +186,7 @@ class Walk:
     def enter(self, obj: Any) -> Node | bytes:
         """The bytes or the new node of an object that was not met before."""
         kind = type(obj)
-        handler = HANDLERS.get(kind)
+        handler = HANDLERS.get(kind) or self.handlers.get(kind)
         if handler is None:
             encode = atom_encoder(kind)
             if encode is not None:
@@ -191,7 +194,7 @@ class Walk:
                     return encode(obj)
                 except OpaqueError as error:
                     return self.opaque(obj, error.paths[0])
-            handler = find_handler(kind)
+            handler = self.handlers[kind] = find_handler(kind)
         if handler.leaf is not None:
             rows = self.slots.rows
             count = len(rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 
-from passprint.identity import fingerprint
+from passprint.identity import default_memo
 from passprint.warned import warn
 
 
@@ -31,7 +31,7 @@ _warned = _Warned()
 
 def warn_opaque(pass_: object) -> None:
     """Warn of what keeps ``pass_`` from being identified: once per class and path, in one warning."""
-    paths = _warned.new_ones(type(pass_), fingerprint(pass_, strict=False).opaque)
+    paths = _warned.new_ones(type(pass_), default_memo().opaque_paths(pass_))
     if not paths:
         return
     others = f" (and {len(paths) - 1} more)" if len(paths) > 1 else ""

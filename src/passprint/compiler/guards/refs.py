@@ -93,8 +93,8 @@ class Refs:
     def _digest(self, obj: object) -> str:
         digest = default_memo().digest(obj)
         if digest is None:
-            opaque = default_memo().fingerprint(obj).opaque
-            raise CannotRecordError(f"it relies on something without an identity: {opaque[0]}")
+            paths = default_memo().opaque_paths(obj)
+            raise CannotRecordError(f"it relies on something without an identity: {paths[0]}")
         return digest
 
     def _function(self, function: FunctionType) -> Ref:
