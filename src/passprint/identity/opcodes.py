@@ -2,14 +2,13 @@
 
 Read against CPython 3.11, 3.12, 3.13 and 3.14. ``co_code`` is the code before it warms up, with zeroed inline
 caches, so its opcodes (even bytes) and arguments (odd bytes) can be searched apart from each other with regular
-expressions. Where the C module of this room was built, it searches instead; the digests are the same.
+expressions. Where ``_facts.c`` was built, it reads nearly all code instead; the digests are the same.
 """
 
 from __future__ import annotations
 
 import gc
 import opcode
-import os
 import re
 import struct
 import sys
@@ -17,7 +16,6 @@ from types import FunctionType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 _OP = {name: code for name, code in opcode.opmap.items() if code < 256}  # less the pseudo ones
@@ -81,7 +79,7 @@ def _argument(ops: bytes, args: bytes, position: int) -> int:
     return value
 
 
-def read_chains_in_python(text: bytes, names: tuple[str, ...]) -> dict[tuple[str, ...], None]:
+def read_chains(text: bytes, names: tuple[str, ...]) -> dict[tuple[str, ...], None]:
     """The dotted chains that start at a global name, as a dict's keys."""
     ops, args = text[::2], text[1::2]
     found: dict[tuple[str, ...], None] = {}
@@ -97,7 +95,7 @@ def read_chains_in_python(text: bytes, names: tuple[str, ...]) -> dict[tuple[str
     return found
 
 
-def move_constants_in_python(text: bytes, places: bytes) -> bytes | None:
+def move_constants(text: bytes, places: bytes) -> bytes | None:
     """The code with each constant at another place; None where it uses the first, which is to be left out."""
     moved = bytearray(text)
     for match in _CONST_LOADS.finditer(text[::2]):
@@ -108,7 +106,7 @@ def move_constants_in_python(text: bytes, places: bytes) -> bytes | None:
     return bytes(moved)
 
 
-def read_instructions_in_python(text: bytes) -> list[tuple[int, int]]:
+def read_instructions(text: bytes) -> list[tuple[int, int]]:
     """Every opcode with its whole argument; caches and argument prefixes are left out."""
     ops, args = text[::2], text[1::2]
     if EXTENDED not in ops:
@@ -134,18 +132,18 @@ def without_caches(text: bytes) -> bytes:
 _PLAIN_CONSTS = frozenset({type(None), bool, int, str, bytes, type(Ellipsis)})
 
 
-def is_plain_in_python(const: Any) -> bool:
+def is_plain(const: Any) -> bool:
     """Whether a constant can be packed as it is."""
     kind = type(const)
     if kind is tuple:
-        return _PLAIN_CONSTS.issuperset(map(type, const)) or all(map(is_plain_in_python, const))
+        return _PLAIN_CONSTS.issuperset(map(type, const)) or all(map(is_plain, const))
     return kind in _PLAIN_CONSTS or (kind is float and const == const)  # every NaN is one NaN
 
 
 _HOLDERS = frozenset({dict, tuple})
 
 
-def read_holders_in_python(function: FunctionType) -> tuple[dict[str, Any] | None, bool]:
+def read_holders(function: FunctionType) -> tuple[dict[str, Any] | None, bool]:
     """A function's dict of attributes (None where it has none), and whether it holds a dict of type hints.
 
     Asking for ``__dict__`` or ``__annotations__`` makes a dict where there is none, which later checks would
@@ -175,7 +173,7 @@ def read_holders_in_python(function: FunctionType) -> tuple[dict[str, Any] | Non
 
 
 _TABLE = bytearray(256)
-"""What each opcode is, for the C modules; _read.c and _facts.c have the same numbers."""
+"""What each opcode is; _facts.c has the same numbers."""
 for _code in NAME_SHIFTS:
     _TABLE[_code] |= 1
 for _code in ATTR_SHIFTS:
@@ -200,36 +198,6 @@ for _table, _bit, _members in (
         if 0 <= _code < 256:
             _table[_code] |= _bit
 KINDS = bytes(_TABLE)
-"""The table as the C modules take it."""
+"""The table as _facts.c takes it."""
 LOCAL_KINDS = bytes(_LOCALS)
 """The other one."""
-
-
-def _read_chains_in_c(text: bytes, names: tuple[str, ...]) -> dict[tuple[str, ...], None]:
-    return _read.read_chains(text, names, KINDS)
-
-
-def _move_constants_in_c(text: bytes, places: bytes) -> bytes | None:
-    return _read.move_constants(text, places, KINDS)
-
-
-def _read_instructions_in_c(text: bytes) -> list[tuple[int, int]]:
-    return _read.instructions(text, KINDS)
-
-
-try:
-    if os.environ.get("PASSPRINT_PURE_PYTHON"):
-        raise ImportError("PASSPRINT_PURE_PYTHON is set")
-    from passprint.identity import _read
-except ImportError:
-    read_chains: Callable[[bytes, tuple[str, ...]], dict[tuple[str, ...], None]] = read_chains_in_python
-    move_constants: Callable[[bytes, bytes], bytes | None] = move_constants_in_python
-    read_instructions: Callable[[bytes], list[tuple[int, int]]] = read_instructions_in_python
-    is_plain: Callable[[Any], bool] = is_plain_in_python
-    read_holders: Callable[[FunctionType], tuple[dict[str, Any] | None, bool]] = read_holders_in_python
-else:
-    read_chains = _read_chains_in_c
-    move_constants = _move_constants_in_c
-    read_instructions = _read_instructions_in_c
-    is_plain = _read.is_plain
-    read_holders = _read.read_holders
