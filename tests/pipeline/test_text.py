@@ -220,6 +220,15 @@ MISTAKES = [
         "text-everything{label='é',sizes=(1,'b')}\n                                ^^^^^^^",
         "tuple[int, ...]",
     ),
+    ("text-picky{\n label='a',\n width=,}", " width=,}\n       ^", "cannot be read"),
+    ("text-picky{width=1,width=2}", "text-picky{width=1,width=2}\n                   ^^^^^^^", "given twice"),
+    ("\ttext-picky,qqq", "\ttext-picky,qqq\n\t           ^^^", "no pass called 'qqq'"),
+    (
+        "text-everything{label='日本',sizes=3}",
+        "text-everything{label='日本',sizes=3}\n                                   ^",
+        "tuple[int, ...]",
+    ),
+    ("text-picky{幅=3}", "text-picky{幅=3}\n           ^^", "no option '幅'"),
     (
         "text-everything{choice='up'}",
         "text-everything{choice='up'}\n                       ^^^^",

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from passprint.errors import PipelineError
 from passprint.pipeline.limits import VARIABLE as LIMIT_VARIABLE
+from passprint.pipeline.reading import marked
 from passprint.warned import warn
 
 PASSES_VARIABLE = "PASSPRINT_PASSES"
@@ -63,17 +64,18 @@ def parse_selection(text: str | None) -> Selection | None:
     """The selection that ``text`` says, or None for all passes. Raises PipelineError for a name that is none."""
     only: list[Chosen] = []
     skip: list[Chosen] = []
+    end = -1
     for item in (text or "").split(","):
+        start, end = end + 1, end + 1 + len(item)
         word = item.strip()
         if not word:
             continue
+        at = start + item.index(word)
         found = _NAME.fullmatch(word.removeprefix("-"))
         if found is None:
-            at = (text or "").index(word)
             raise PipelineError(
                 "a selection of passes names them (name, -name to leave one out, name#2 for the second one), "
-                f"and {word!r} "
-                f"is no such name\n  {text}\n  {' ' * at}{'^' * len(word)}"
+                f"and {word!r} is no such name\n{marked(text or '', at, at + len(word))}"
             )
         number = found["number"]
         chosen = Chosen(found["name"], int(number) if number else None)
@@ -99,7 +101,7 @@ class _Environment:
         inside = self._inside.get()
         if inside is not None:
             return inside[0]
-        return _parsed(os.environ[PASSES_VARIABLE]) if self._passes in self._raw else None
+        return _from_environment(os.environ[PASSES_VARIABLE]) if self._passes in self._raw else None
 
     def is_limited(self) -> bool:
         return self._limit in self._raw
@@ -113,8 +115,15 @@ class _Environment:
             self._inside.reset(token)
 
 
+@functools.lru_cache(maxsize=64)
+def _from_environment(text: str) -> Selection | None:
+    try:
+        return parse_selection(text)
+    except PipelineError as error:
+        raise PipelineError(f"{PASSES_VARIABLE}: {error}") from error
+
+
 _environment = _Environment()
-_parsed = functools.lru_cache(maxsize=64)(parse_selection)
 
 #: The selection that holds in this thread: the innermost `selected` block's, else the environment's.
 current_selection = _environment.selection

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from passprint.errors import PipelineError
 from passprint.passes import BasePass
+from passprint.pipeline.reading import Reader
 from passprint.pipeline.registry import FIXED_POINT, RESERVED, get_pass, nearest, pass_names
 from passprint.pipeline.spanning import find_hook
 from passprint.pipeline.torch_door import HOOKS, Hook
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _SPACE = re.compile(r"\s*")
-_CLOSING = {"{": "}", "[": "]", "(": ")"}
 
 
 def parse_pipeline(text: str, hook: str | None, objects: Mapping[str, BasePass]) -> PassManager:
@@ -39,17 +38,16 @@ def parse_pipeline(text: str, hook: str | None, objects: Mapping[str, BasePass])
     return manager
 
 
-class _Reader:
+class _Reader(Reader):
     def __init__(self, text: str, hook: Hook | None, objects: Mapping[str, BasePass]) -> None:
-        self.text = text
-        self.at = 0
+        super().__init__(text)
         self._hook = hook
         self._objects = objects
         self._seen: set[str] = set()
 
     def whole(self) -> PassManager:
         """The text: parts for hooks, or members for one."""
-        self._skip_space()
+        self.skip_space()
         if self._hook_here() is None:
             return self._group("")
         if self._hook is not None:
@@ -59,9 +57,9 @@ class _Reader:
                 f"the text says where it runs, and so does hook={self._hook.name!r}; say it once",
             )
         stages = [self._stage()]
-        while self._peek() == ",":
+        while self.peek() == ",":
             self.at += 1
-            self._skip_space()
+            self.skip_space()
             stages.append(self._stage())
         return stages[0] if len(stages) == 1 else self._made(0, lambda: _manager_class()(stages))
 
@@ -82,13 +80,13 @@ class _Reader:
             self.fail(start, self.at, f"there is a part for {name} already; put the passes of both into one")
         self._seen.add(hook.name)
         self._hook = hook
-        self._skip_space()
+        self.skip_space()
         opened = self.at
         self.at += 1
         stage = self._group(hook.name)
         self._close(opened, ")", "parenthesis")
         self._hook = None
-        self._skip_space()
+        self.skip_space()
         return stage
 
     def _hook_here(self) -> str | None:
@@ -110,16 +108,16 @@ class _Reader:
 
     def _members(self) -> list[Any]:
         members: list[Any] = []
-        self._skip_space()
-        if self._peek() in ("", ")", "}"):
+        self.skip_space()
+        if self.peek() in ("", ")", "}"):
             return members
         while True:
             members.append(self._member())
-            self._skip_space()
-            if self._peek() != ",":
+            self.skip_space()
+            if self.peek() != ",":
                 return members
             self.at += 1
-            self._skip_space()
+            self.skip_space()
 
     def _made(self, start: int, make: Callable[[], PassManager]) -> PassManager:
         """What ``make`` makes of the text since ``start``; what is wrong with it gets carets."""
@@ -130,27 +128,27 @@ class _Reader:
             self.fail(start, self.at, problem, more)
 
     def _close(self, opened: int, bracket: str, kind: str) -> None:
-        self._skip_space()
-        if self._peek() != bracket:
-            if self._peek():
+        self.skip_space()
+        if self.peek() != bracket:
+            if self.peek():
                 self.fail(
                     self.at,
                     self.at + 1,
-                    f"{self._peek()!r} was not expected here; a comma or {bracket!r} was",
+                    f"{self.peek()!r} was not expected here; a comma or {bracket!r} was",
                 )
             self.fail(opened, opened + 1, f"this {kind} is not closed; add {bracket!r}")
         self.at += 1
 
     def _member(self) -> object:
         start = self.at
-        if self._peek() == "(":
+        if self.peek() == "(":
             self.at += 1
             inner = self._group("")
             self._close(start, ")", "parenthesis")
             return inner
         match = _NAME.match(self.text, start)
         if match is None:
-            found = f"{self._peek()!r} was found" if self._peek() else "the text ends"
+            found = f"{self.peek()!r} was found" if self.peek() else "the text ends"
             self.fail(start, start + 1, f"the name of a pass was expected and {found}")
         name = match.group()
         if name == FIXED_POINT:
@@ -171,14 +169,14 @@ class _Reader:
         from passprint.pipeline.groups import FixedPoint
 
         options: dict[str, Any] = {}
-        self._skip_space()
-        if self._peek() == "(":
+        self.skip_space()
+        if self.peek() == "(":
             opened = self.at
-            body = self._brackets("parenthesis")
+            body = self.brackets("parenthesis")
             options = self._options({"max": int}, FIXED_POINT, body, opened + 1)
-        self._skip_space()
+        self.skip_space()
         opened = self.at
-        if self._peek() != "{":
+        if self.peek() != "{":
             self.fail(
                 start,
                 self.at,
@@ -201,72 +199,29 @@ class _Reader:
                     f"there is no pass called {name!r}{nearest(name, [*names, *self._objects, *RESERVED])}",
                 )
             owner = get_pass(name)
-        self._skip_space()
-        if self._peek() != "{":
+        self.skip_space()
+        if self.peek() != "{":
             return known if known is not None else self._build(owner, {}, start)
         opened = self.at
-        body = self._brackets("brace")
+        body = self.brackets("brace")
         if known is not None:
             self.fail(opened, self.at, f"{name!r} is an object that takes no options here; drop the braces")
         hints = hints_of(owner)
         fields = {field.name: hints.get(field.name, Any) for field in dataclasses.fields(owner) if field.init}
         return self._build(owner, self._options(fields, name, body, opened + 1), start)
 
-    def _brackets(self, kind: str) -> str:
-        """The text between the brackets that open here; strings and nested brackets are seen as wholes."""
-        opened = self.at
-        stack: list[str] = []
-        at = opened
-        while True:
-            char = self.text[at : at + 1]
-            if not char:
-                self.fail(
-                    opened, opened + 1, f"this {kind} is not closed; add {_CLOSING[self.text[opened]]!r}"
-                )
-            if char in "\"'":
-                at = self._end_of_string(at)
-                continue
-            if char in _CLOSING:
-                stack.append(_CLOSING[char])
-            elif stack and char == stack[-1]:
-                stack.pop()
-                if not stack:
-                    self.at = at + 1
-                    return self.text[opened + 1 : at]
-            at += 1
-
-    def _end_of_string(self, opened: int) -> int:
-        at = opened + 1
-        while at < len(self.text) and self.text[at] != self.text[opened]:
-            at += 2 if self.text[at] == "\\" else 1
-        if at >= len(self.text):
-            self.fail(opened, opened + 1, f"this string is not closed; add {self.text[opened]}")
-        return at + 1
-
     def _options(self, fields: Mapping[str, Any], name: str, body: str, offset: int) -> dict[str, Any]:
         """``key=value,key=value``, each fitted to the type that ``fields`` says."""
-        prefix = "f("
-        try:
-            call = ast.parse(f"{prefix}{body})", mode="eval").body
-        except SyntaxError as error:
-            at = offset + max(0, (error.offset or 1) - 1 - len(prefix))
-            self.fail(at, at + 1, f"the options cannot be read ({error.msg}); write {{key=value,key=value}}")
-        if not isinstance(call, ast.Call) or call.args or any(given.arg is None for given in call.keywords):
-            self.fail(offset, offset + max(1, len(body)), "options are written as {key=value,key=value}")
         options: dict[str, Any] = {}
-        for given in call.keywords:
-            key = str(given.arg)
-            start = offset + _column(body, given.lineno, given.col_offset, prefix)
-            value_start = offset + _column(body, given.value.lineno, given.value.col_offset, prefix)
-            value_end = offset + _column(
-                body, given.value.end_lineno or 1, given.value.end_col_offset or 0, prefix
-            )
+        for given in self.given(body, offset):
+            key = given.key
             if key not in fields:
-                self.fail(start, start + len(key), f"{name!r} has no option {key!r}{nearest(key, fields)}")
+                end = given.start + len(key)
+                self.fail(given.start, end, f"{name!r} has no option {key!r}{nearest(key, fields)}")
             try:
-                options[key] = fit(read_value(given.value), fields[key])
+                options[key] = fit(read_value(given.value, fields[key]), fields[key])
             except WrongType as error:
-                self.fail(value_start, value_end, f"{name!r} takes {key} as {error.expected}")
+                self.fail(given.value_start, given.value_end, f"{name!r} takes {key} as {error.expected}")
         return options
 
     def _build(self, owner: type[BasePass], options: dict[str, Any], start: int) -> BasePass:
@@ -289,30 +244,8 @@ class _Reader:
         except (TypeError, ValueError) as error:
             self.fail(start, self.at, f"{owner.name!r} does not take these options: {error}")
 
-    def _peek(self) -> str:
-        return self.text[self.at : self.at + 1]
-
-    def _skip_space(self) -> None:
-        match = _SPACE.match(self.text, self.at)
-        self.at = match.end() if match is not None else self.at
-
-    def fail(self, start: int, end: int, problem: str, more: str = "") -> NoReturn:
-        """Raise with the line of the mistake and carets under it, and ``more`` below."""
-        line_start = self.text.rfind("\n", 0, start) + 1
-        line = self.text[line_start:].split("\n", 1)[0]
-        carets = "^" * max(1, min(end - line_start, len(line)) - (start - line_start))
-        below = f"\n{more}" if more else ""
-        raise PipelineError(f"{problem}\n  {line}\n  {' ' * (start - line_start)}{carets}{below}")
-
 
 def _manager_class() -> type[PassManager]:
     from passprint.pipeline.manager import PassManager
 
     return PassManager
-
-
-def _column(body: str, line: int, column: int, prefix: str) -> int:
-    """Where in ``body`` a position of ``ast`` is: lines count from one, columns in UTF-8 bytes."""
-    lines = (prefix + body).split("\n")
-    before = sum(len(earlier) + 1 for earlier in lines[: line - 1])
-    return before + len(lines[line - 1].encode()[:column].decode(errors="ignore")) - len(prefix)

@@ -13,6 +13,13 @@ import torch
 
 _NUMBERS = {"inf": math.inf, "nan": math.nan}
 
+#: Kinds of values that are written by torch's own names.
+_TORCHS: dict[Any, str] = {
+    torch.dtype: "torch.dtype, as in torch.float16",
+    torch.layout: "torch.layout, as in torch.strided",
+    torch.memory_format: "torch.memory_format, as in torch.channels_last",
+}
+
 
 class WrongType(Exception):
     """A value that is not of the type expected; always turned into a PipelineError with a caret."""
@@ -36,12 +43,18 @@ class _Names(ast.NodeTransformer):
         return node
 
 
-def read_value(node: ast.expr) -> Any:
-    """A Python literal, in which ``inf``, ``nan`` and names of torch's such as ``torch.float16`` may stand."""
+def read_value(node: ast.expr, hint: Any = Any) -> Any:
+    """A Python literal, in which ``inf``, ``nan`` and names of torch's such as ``torch.float16`` may stand.
+
+    ``hint``: the type expected, for the error about what is no literal.
+    """
     try:
         return ast.literal_eval(_Names().visit(node))
     except (ValueError, TypeError) as error:
-        raise WrongType("a Python literal (a number, a string in quotes, True, None, a tuple, …)") from error
+        if hint in _TORCHS:
+            raise WrongType(_TORCHS[hint]) from error
+        literal = "a Python literal (a number, a string in quotes, True, None, a tuple, …)"
+        raise WrongType(literal if hint is Any else f"{_spelled(hint)}, written as {literal}") from error
 
 
 def hints_of(owner: type) -> dict[str, Any]:
@@ -77,7 +90,7 @@ def fit(value: Any, hint: Any) -> Any:
         # True is an int to Python, and not what "a whole number" means
         if isinstance(value, bool) and hint is not bool and hint is not object:
             raise WrongType(hint.__name__)
-        return _instance(value, hint, hint.__name__)
+        return _instance(value, hint, _TORCHS.get(hint, hint.__name__))
     return value
 
 

@@ -186,23 +186,40 @@ def test_from_the_environment(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "shown", "complaint"),
     [
-        ("timings", "did you mean 'timing'"),
-        ("timing timing", "is no list of instruments"),
-        ("dump{depth=3}", "does not take the options"),
-        ("verify{repeat=}", "does not take the options"),
+        ("verify,timings", "verify,timings\n       ^^^^^^^", "did you mean 'timing'"),
+        ("timing timing", "timing timing\n       ^", "a comma was"),
+        ("timing,,verify", "timing,,verify\n       ^", "name of an instrument was expected"),
+        ("dump{passs='a'}", "dump{passs='a'}\n     ^^^^^", "'passs'; did you mean 'passes'"),
+        ("verify{repeat=}", "verify{repeat=}\n              ^", "cannot be read"),
+        ("verify{repeat=yes}", "verify{repeat=yes}\n              ^^^", "literal"),
+        ("dump{passes}", "dump{passes}\n     ^^^^^^", "key=value"),
+        ("dump{folder=3}", "dump{folder=3}\n^^^^^^^^^^^^^^", "does not take these options: "),
+        ("verify{", "verify{\n      ^", "this brace is not closed"),
     ],
 )
-def test_a_mistake_in_the_text_is_told(text: str, complaint: str) -> None:
-    with pytest.raises(PipelineError, match=complaint):
+def test_a_mistake_in_the_text_is_told(text: str, shown: str, complaint: str) -> None:
+    with pytest.raises(PipelineError) as caught:
         instruments_from_text(text)
+    problem, line, carets = str(caught.value).split("\n")
+    assert complaint in problem
+    assert [line[2:], carets[2:]] == shown.split("\n")
+
+
+def test_a_mistake_in_the_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PASSPRINT_INSTRUMENTS", "verfy")
+    with pytest.raises(PipelineError, match=r"^PASSPRINT_INSTRUMENTS: .*'verfy'; did you mean 'verify'"):
+        PassManager([Nothing()])(chain(1))
 
 
 def test_options_in_the_text(tmp_path: Any) -> None:
     first, second = instruments_from_text(f"verify{{repeat=True}}, dump{{folder={str(tmp_path)!r}}}")
     assert str(first) == "verify{functional=True,repeat=True}"
     assert second.name == "dump"
+    assert [
+        one.name for one in instruments_from_text("numerics{tolerances={torch.float32: (0.1, 0.1)}},")
+    ] == ["numerics"]
 
 
 @pytest.mark.parametrize("wrong", [Statistics, "a pass", 3])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import atexit
 import importlib
+import inspect
 import os
 import re
 from collections.abc import Iterable
@@ -13,7 +13,9 @@ from typing import Any
 
 from passprint.errors import PipelineError
 from passprint.pipeline.instruments.base import Instrument
+from passprint.pipeline.reading import Reader
 from passprint.pipeline.registry import nearest
+from passprint.pipeline.values import WrongType, read_value
 
 VARIABLE = "PASSPRINT_INSTRUMENTS"
 
@@ -30,44 +32,68 @@ SHIPPED: dict[str, tuple[str, str]] = {
     "overlaps": ("overlaps", "Overlaps"),
 }
 
-_MEMBER = re.compile(r"\s*([a-z][a-z0-9-]*)\s*(\{[^{}]*\})?\s*(?:,|$)")
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def instruments_from_text(text: str) -> tuple[Instrument, ...]:
     """The instruments that ``text`` names: ``"verify,dump{folder='graphs'}"``; "" names none.
 
-    Raises PipelineError for a name that no instrument has, and for options that it does not take.
+    Raises PipelineError, with a caret under the mistake, for a name that no instrument has, and for options that it
+    does not take.
     """
+    reader = Reader(text)
     found: list[Instrument] = []
-    at = 0
-    while text[at:].strip():
-        member = _MEMBER.match(text, at)
-        if member is None:
-            raise PipelineError(
-                f"{text[at:].strip()!r} is no list of instruments; write it as in "
-                "\"verify,dump{folder='graphs'}\""
+    reader.skip_space()
+    while reader.peek():
+        found.append(_member(reader))
+        reader.skip_space()
+        if reader.peek() not in ("", ","):
+            reader.fail(
+                reader.at,
+                reader.at + 1,
+                f"{reader.peek()!r} was not expected in a list of instruments; a comma was, as in "
+                "\"verify,dump{folder='graphs'}\"",
             )
-        at = member.end()
-        found.append(_make(member.group(1), member.group(2)))
+        reader.at += 1
+        reader.skip_space()
     return tuple(found)
 
 
-def _make(name: str, options: str | None) -> Instrument:
+def _member(reader: Reader) -> Instrument:
+    start = reader.at
+    match = _NAME.match(reader.text, start)
+    if match is None:
+        reader.fail(
+            start, start + 1, f"the name of an instrument was expected and {reader.peek()!r} was found"
+        )
+    name, reader.at = match.group(), match.end()
     if name not in SHIPPED:
-        raise PipelineError(f"there is no instrument called {name!r}{nearest(name, SHIPPED)}")
+        reader.fail(start, reader.at, f"there is no instrument called {name!r}{nearest(name, SHIPPED)}")
     module, class_name = SHIPPED[name]
     kind = getattr(importlib.import_module(f"passprint.pipeline.instruments.{module}"), class_name)
+    reader.skip_space()
+    options = _options(reader, name, list(inspect.signature(kind).parameters)) if reader.peek() == "{" else {}
     try:
-        call = ast.parse(f"f({(options or '{}')[1:-1]})", mode="eval").body
-        assert isinstance(call, ast.Call) and not call.args  # noqa: PT018 - what `f(...)` parses to
-        given = {str(one.arg): ast.literal_eval(one.value) for one in call.keywords}
-        made: Instrument = kind(**given)
-    except (SyntaxError, AssertionError, TypeError, ValueError) as error:
-        raise PipelineError(
-            f"the instrument {name!r} does not take the options {options}: {error}. "
-            f"Write {{key=value,key=value}}; {kind.__name__}'s docstring lists them"
-        ) from error
+        made: Instrument = kind(**options)
+    except (TypeError, ValueError) as error:
+        reader.fail(start, reader.at, f"the instrument {name!r} does not take these options: {error}")
     return made
+
+
+def _options(reader: Reader, name: str, known: list[str]) -> dict[str, Any]:
+    opened = reader.at
+    options = {}
+    for given in reader.given(reader.brackets("brace"), opened + 1):
+        key, start = given.key, given.start
+        if key not in known:
+            problem = f"the instrument {name!r} has no option {key!r}{nearest(key, known)}"
+            reader.fail(start, start + len(key), problem)
+        try:
+            options[key] = read_value(given.value)
+        except WrongType as error:
+            problem = f"the instrument {name!r} takes {key} as {error.expected}"
+            reader.fail(given.value_start, given.value_end, problem)
+    return options
 
 
 def checked_instruments(instruments: Iterable[Any]) -> tuple[Instrument, ...]:
@@ -112,7 +138,10 @@ class _FromEnvironment:
         return self._instruments
 
     def _replace(self, text: str) -> None:
-        made = instruments_from_text(text)
+        try:
+            made = instruments_from_text(text)
+        except PipelineError as error:
+            raise PipelineError(f"{VARIABLE}: {error}") from error
         self.close()
         self._text, self._instruments = text, made
         atexit.unregister(self.close)
