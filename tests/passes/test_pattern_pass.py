@@ -12,7 +12,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from passprint import PipelineError
 from passprint.passes import CompileRange, Pattern, PatternPass, pass_context
-from passprint.testing import capture_graphs
+from passprint.testing import capture_graphs, check_pass
 
 aten = torch.ops.aten
 
@@ -204,7 +204,7 @@ class OneResultMore(PatternPass):
         (Twins, "called 'same'"),
         (NotPatterns, "Pattern objects"),
         (Unused, "does not use its argument 'spare'"),
-        (OneResultMore, "finds 1 result.s., and its replacement gives 2"),
+        (OneResultMore, "finds 1 result, and its replacement gives 2"),
     ],
 )
 def test_mistakes_in_patterns_are_named(kind: type[PatternPass], message: str) -> None:
@@ -255,3 +255,24 @@ def test_a_reshape_in_a_pattern_is_what_the_hook_calls_it(hook: str, reshape: An
     assert reshape in found
     assert aten.relu.default not in found
     assert result.shape == (2,)
+
+
+def sine_of_rows(x: torch.Tensor) -> torch.Tensor:
+    return torch.sin(x).reshape(-1)
+
+
+def rows_of_the_argument(x: torch.Tensor) -> torch.Tensor:
+    return torch.sin(x.reshape(-1).unsqueeze(0)).squeeze(0)
+
+
+class ViewsItsArgument(PatternPass):
+    def patterns(self) -> Sequence[Pattern]:
+        return [Pattern("rows", sine_of_rows, rows_of_the_argument, inputs(1))]
+
+
+@pytest.mark.parametrize("hook", ["joint_pre", "joint_post", "post_grad_pre", "post_grad_post"])
+def test_a_view_of_an_argument_is_annotated_as_one(hook: str) -> None:
+    def fn(x: torch.Tensor) -> torch.Tensor:
+        return torch.sin(torch.relu(x)).reshape(-1).view(2, 8).t() * 2
+
+    check_pass(ViewsItsArgument(), fn, (torch.randn(4, 4),), rewrites=1, hook=hook)

@@ -101,20 +101,23 @@ def fill_missing(graph: Graph) -> list[Node]:
 
 @contextmanager
 def moved_views(graph: Graph) -> Iterator[None]:
-    """After the block, views of nodes that were replaced in it are annotated as views of what replaced them.
+    """After the block, new views, and views of what was replaced in it, are annotated as views of what they read.
 
+    A replacement is traced apart from the graph, so what it views of its arguments is annotated to lie elsewhere.
     Inductor asks the annotations which values share memory.
     """
     replaced: dict[Node, tuple[torch.Tensor, str]] = {}
+    made: list[Node] = []
 
     def note(old: Node, new: str, user: Node) -> None:
         value = old.meta.get("val")
         if isinstance(value, torch.Tensor):
             replaced[old] = (value, new)
 
-    with torch_door.hearing_of_replacements(graph, note):
+    with torch_door.hearing_of_replacements(graph, note, made.append):
         yield
-    if not replaced:
+    views = {node for node in made if _may_view(node) and not torch_door.is_erased(node)}
+    if not replaced and not views:
         return
     by_name = {node.name: node for node in graph.nodes}
     storages = {
@@ -123,18 +126,28 @@ def moved_views(graph: Graph) -> Iterator[None]:
         if (heir := by_name.get(new)) is not None and not _is_view_of(heir.meta.get("val"), value)
     }
     mode = mode_of(graph)
-    if storages and mode is not None:
-        _recompute_views(graph, storages, mode)
+    if (storages or views) and mode is not None:
+        _recompute_views(graph, storages, views, mode)
 
 
-def _recompute_views(graph: Graph, storages: set[int], mode: Any) -> None:
-    """Compute anew what is annotated to lie in memory that none of its arguments lies in any more."""
+def _may_view(node: Node) -> bool:
+    """Whether an operator gives, or may give, the memory of an argument."""
+    target = node.target
+    if not isinstance(target, torch._ops.OpOverload):
+        return False
+    if target is torch.ops.aten.reshape.default:  # its schema does not say so
+        return True
+    return any(one.alias_info is not None and not one.alias_info.is_write for one in target._schema.returns)
+
+
+def _recompute_views(graph: Graph, storages: set[int], views: set[Node], mode: Any) -> None:
+    """Compute anew ``views``, and what is annotated to lie in ``storages``, where no argument lies in that memory."""
     with torch_door.propagating(mode):
         for node in graph.nodes:
             value = node.meta.get("val")
             if node.op != "call_function" or not isinstance(value, torch.Tensor):
                 continue
-            if value.untyped_storage()._cdata not in storages:
+            if value.untyped_storage()._cdata not in storages and node not in views:
                 continue
             arguments = [argument.meta.get("val") for argument in node.all_input_nodes]
             if any(_is_view_of(argument, value) for argument in arguments):
@@ -144,6 +157,7 @@ def _recompute_views(graph: Graph, storages: set[int], mode: Any) -> None:
             except CannotCompute:
                 continue  # the annotation stays as it was; the verifier says what is wrong with it
             if any(_is_view_of(found, argument) for argument in arguments):
+                storages.add(value.untyped_storage()._cdata)  # what lay there is a view of this one
                 node.meta["val"] = found
 
 

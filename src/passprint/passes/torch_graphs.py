@@ -84,16 +84,19 @@ def unwatch(graph: torch.fx.Graph, watcher: GraphWatcher, watched: Any) -> None:
 def hearing_of_replacements(
     graph: torch.fx.Graph,
     on_replace: Callable[[torch.fx.Node, str, torch.fx.Node], object],
+    on_create: Callable[[torch.fx.Node], object],
 ) -> Iterator[None]:
-    """Call ``on_replace(old, new, user)`` meanwhile; never where no module owns the graph."""
+    """Call ``on_replace(old, new, user)`` and ``on_create(node)`` meanwhile; never where no module owns the graph."""
     module = graph.owning_module
     if not isinstance(module, torch.fx.GraphModule):
         yield
         return
     module._register_replace_node_hook(on_replace)
+    module._register_create_node_hook(on_create)
     try:
         yield
     finally:
+        module._unregister_create_node_hook(on_create)
         module._unregister_replace_node_hook(on_replace)
 
 
