@@ -14,8 +14,9 @@ from torch.fx import Graph
 
 from passprint import PipelineError
 from passprint.passes import CallableInductorPass, InductorPass, PatternPass
+from passprint.passes.naming import kebab_case
 from passprint.pipeline import PassManager, get_pass, list_passes
-from passprint.pipeline.registry import _load_everything
+from passprint.pipeline.registry import RegistryWarning, _load_everything
 
 
 class RegistrySample(InductorPass):
@@ -32,15 +33,25 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Installs packages: ``plugins(distribution, module, class name, pass name)``."""
 
     def install(
-        distribution: str, module: str, kind: str, name: str | None, target: str | None = None
+        distribution: str,
+        module: str,
+        kind: str,
+        name: str | None,
+        target: str | None = None,
+        *,
+        offered_as: str | None = None,
+        code: str = "",
     ) -> None:
         info = tmp_path / f"{distribution.replace('-', '_')}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[passprint.passes]\nx = {target or f'{module}:{kind}'}\n")
+        offered = name or kebab_case(kind)
+        (info / "entry_points.txt").write_text(
+            f"[passprint.passes]\n{offered_as or offered} = {target or f'{module}:{kind}'}\n"
+        )
         own = f"    name: ClassVar[str] = {name!r}\n" if name else ""
         (tmp_path / f"{module}.py").write_text(
-            "from typing import ClassVar\nfrom passprint.passes import InductorPass\n"
+            f"{code}\nfrom typing import ClassVar\nfrom passprint.passes import InductorPass\n"
             f"class {kind}(InductorPass):\n{own}    def __call__(self, graph): pass\n"
         )
         installed.append(module)
@@ -116,8 +127,26 @@ def test_two_packages_with_one_name_are_an_error_that_names_both(plugins: Any) -
 
 def test_what_a_package_offers_must_be_a_pass(plugins: Any) -> None:
     plugins("pack-five", "pack_five_module", "Five", None, "pack_five_module:ClassVar")
-    with pytest.warns(UserWarning, match="pack-five offers .* not a pass class"):
+    with pytest.warns(RegistryWarning, match="pack-five offers .* not a pass class"):
         list_passes()
+
+
+@pytest.mark.parametrize("code", ["raise RuntimeError('no such device')", "class ("])
+def test_a_package_that_breaks_does_not_take_the_others_along(plugins: Any, code: str) -> None:
+    plugins("pack-six", "pack_six_module", "Six", None, code=code)
+    plugins("pack-seven", "pack_seven_module", "Seven", None)
+    with pytest.warns(
+        RegistryWarning, match=r"pack-six offers .* cannot be imported \((RuntimeError|SyntaxError): "
+    ):
+        assert str(PassManager.parse("seven")) == "seven"
+
+
+def test_an_entry_point_of_another_name_than_the_pass_is_a_warning_with_both(plugins: Any) -> None:
+    plugins("pack-eight", "pack_eight_module", "Eight", None, offered_as="fuse-eight")
+    with pytest.warns(
+        RegistryWarning, match="pack-eight offers .* 'fuse-eight', and the pass calls itself 'eight'"
+    ):
+        assert get_pass("eight").__module__ == "pack_eight_module"
 
 
 @pytest.mark.parametrize("name", ["fixed-point", "pre-grad"])
@@ -136,7 +165,7 @@ def test_words_of_a_pipelines_text_are_no_names(name: str) -> None:
 @pytest.mark.parametrize("target", ["no_such_module:X", "pack_four_module:NoSuchClass"])
 def test_a_package_that_cannot_be_imported_is_left_out_with_a_warning(plugins: Any, target: str) -> None:
     plugins("pack-four", "pack_four_module", "Four", None, target)
-    with pytest.warns(UserWarning, match="pack-four offers the pass 'x'"):
+    with pytest.warns(RegistryWarning, match="pack-four offers .* as the pass 'four'"):
         known = list_passes()
     assert "registry-sample" in known
 

@@ -27,6 +27,10 @@ RESERVED = frozenset({FIXED_POINT, *(hook.text for hook in HOOKS.values())})
 Claims = dict[str, list[type[BasePass]]]
 
 
+class RegistryWarning(UserWarning):
+    """What an installed package offers as a pass is none, cannot be imported, or has another name."""
+
+
 def list_passes() -> dict[str, type[BasePass]]:
     """Every known pass class by its name, sorted; raises PipelineError when two classes claim one name.
 
@@ -122,20 +126,26 @@ def _load_everything() -> dict[str, str]:
     offered: dict[str, str] = {}
     for entry in entry_points(group=ENTRY_POINTS):
         owner = entry.dist.name if entry.dist is not None else "an installed package"
+        offer = f"{owner} offers {entry.value!r} as the pass {entry.name!r}"
         try:
             found = entry.load()
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever a package does, the others' passes are to be found
+            reason = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+            warn(f"{offer}, which cannot be imported ({reason}); it is left out", RegistryWarning)
+            continue
+        if not (isinstance(found, type) and issubclass(found, BasePass)):
+            kind = found if isinstance(found, type) else type(found)
+            what = f"a class ({kind.__qualname__})" if kind is found else f"of the type {kind.__qualname__}"
             warn(
-                f"{owner} offers the pass {entry.name!r} as {entry.value!r}, which cannot be imported "
-                f"({error}); it is left out",
+                f"{offer}, which is {what} and not a pass class (a subclass of passprint.InductorPass); it is left out",
+                RegistryWarning,
             )
             continue
-        if isinstance(found, type) and issubclass(found, BasePass):
-            offered[f"{found.__module__}.{found.__qualname__}"] = owner
-        else:
+        offered[f"{found.__module__}.{found.__qualname__}"] = owner
+        if found.name != entry.name:
             warn(
-                f"{owner} offers {entry.value!r} as the pass {entry.name!r}, which is a "
-                f"{type(found).__name__} and not a pass "
-                "class (a subclass of passprint.InductorPass); it is left out",
+                f"{offer}, and the pass calls itself {found.name!r}: pipelines know it by that name. Let the entry "
+                f"point say {found.name}, or the class name: ClassVar[str] = {entry.name!r}",
+                RegistryWarning,
             )
     return offered
