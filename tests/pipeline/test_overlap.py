@@ -117,7 +117,7 @@ def test_an_instrument_warns_of_each_pair_once_and_names_the_nodes() -> None:
         manager(traced(2))
     (message,) = [str(one.message) for one in caught if one.category is OverlapWarning]
     assert "'overlap-first/neg-relu' and 'overlap-second/relu-sin'" in message
-    assert "in 1 place(s), first at relu" in message
+    assert "in 1 place, first at relu" in message
     assert [overlap.places for _, overlap in watching.found] == [1, 2]
     assert manager.uuid() == PassManager([OverlapFirst(), OverlapSecond()]).uuid()
 

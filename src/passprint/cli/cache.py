@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from passprint.wording import many
+
 if TYPE_CHECKING:
     from passprint.cache import LocalStore, Row, Stats, Swept
 
@@ -315,14 +317,6 @@ def _print_swept(swept: Swept) -> None:
     )
     if swept.in_use:
         out.print(f"Kept {many(swept.in_use, 'entry')} that a running process uses.", style="yellow")
-
-
-def many(count: int, noun: str) -> str:
-    """A number with its noun: ``1 entry``, ``2 entries``."""
-    if noun.endswith("ss"):
-        return f"{count:,} {noun if count == 1 else noun + 'es'}"
-    plural = noun if count == 1 else f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{count:,} {plural}"
 
 
 def ago_text(moment: float) -> str:

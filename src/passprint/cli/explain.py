@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from passprint.cli.cache import AsJson, Folder, ago_text, many, open_folder
+from passprint.cli.cache import AsJson, Folder, ago_text, open_folder
 from passprint.errors import CacheError
+from passprint.wording import many
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,6 +10,7 @@ import torch
 from torch.fx import Graph, Node
 
 from passprint.passes.torch_door import Matcher, Rejection
+from passprint.wording import many
 
 #: How many places of one operator are tried. A graph of a thousand equal layers tells no more than its first ones.
 _PLACES = 32
@@ -110,7 +111,7 @@ def _above(operator: Node, place: Node) -> tuple[str, str, str]:
         return (
             place.name,
             "extra user",
-            f"it is used by {names}; the pattern allows {len(operator.users)} use(s)",
+            f"it is used by {names}; the pattern allows {many(len(operator.users), 'use')}",
         )
     if not found:
         return place.name, "other op", f"nothing uses it; the pattern goes on with {_spelled(wanted)}"

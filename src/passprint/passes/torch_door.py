@@ -29,6 +29,7 @@ from passprint.passes.torch_graphs import (
     unwatch,
     watch,
 )
+from passprint.wording import many
 
 if TYPE_CHECKING:
     from torch._inductor.custom_graph_pass import (  # the base classes that Inductor's caches ask for
@@ -287,8 +288,8 @@ class Matcher:
         ]
         if len(set(counts)) > 1:
             raise PipelineError(
-                f"the pattern {self.name!r} finds {counts[0]} result(s), and its replacement gives {counts[1]}; both "
-                "functions must return as many"
+                f"the pattern {self.name!r} finds {many(counts[0], 'result')}, and its replacement gives {counts[1]}; "
+                "both functions must return as many"
             )
 
     def _follow(self, entry: Any) -> None:

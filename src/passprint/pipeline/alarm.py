@@ -11,6 +11,7 @@ from typing import Any
 from passprint.passes import PassContext
 from passprint.passes.near_miss import NearMiss
 from passprint.warned import warn
+from passprint.wording import many
 
 
 class ZeroMatchWarning(UserWarning):
@@ -78,7 +79,7 @@ class _Alarm:
             yield current
         finally:
             self._compile.reset(token)
-        self._warn(current, f"in {current.graphs} graph(s)")
+        self._warn(current, f"in {many(current.graphs, 'graph')}")
 
     def graph_done(self, context: PassContext) -> None:
         """A pipeline is through with a graph. Where no one said what the whole compile is, the graph is all of it.

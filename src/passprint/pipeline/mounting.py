@@ -153,7 +153,7 @@ def mounted(stages: Mapping[str, PassManager], place: str) -> Iterator[None]:
                 replaced = []  # the error on its way says more
     for hook, found in replaced:
         raise PipelineError(
-            f"while {standing[hook]} was mounted at {hook}, its place was taken by {party(found)}, and what was "
+            f"while {standing[hook]} was mounted at {hook}, its place was {_taken(found)}, and what was "
             "compiled since then ran without it. Let the other side put its pass there before the block begins (both "
             "then run), or only inside torch._inductor.config.patch"
         )
@@ -197,6 +197,10 @@ def _beside(hook: Hook, ours: InSlot, place: str) -> Any:
             "Leave one of them out"
         )
     return chain((*theirs, ours) if place == "after" else (ours, *theirs), hook)
+
+
+def _taken(found: object) -> str:
+    return "emptied" if found is None or found == [] else f"taken by {party(found)}"
 
 
 def party(value: object) -> str:

@@ -15,6 +15,7 @@ from passprint.pipeline.faults import named
 from passprint.pipeline.members import as_graph_pass
 from passprint.pipeline.snapshots import copy_graph
 from passprint.warned import warn
+from passprint.wording import many
 
 ADVICE = 'Put the one that should have them first (before = ("…",) in its class says so)'
 
@@ -37,8 +38,8 @@ class Overlap:
 
     def __str__(self) -> str:
         return (
-            f"the patterns '{self.first}' and '{self.second}' match the same nodes in {self.places} place(s), first at "
-            f"{', '.join(self.nodes)}: the first one takes them. {ADVICE}"
+            f"the patterns '{self.first}' and '{self.second}' match the same nodes in {many(self.places, 'place')}, "
+            f"first at {', '.join(self.nodes)}: the first one takes them. {ADVICE}"
         )
 
 

@@ -13,6 +13,7 @@ from passprint.pipeline.graph_text import cut_text, difference, graph_text, node
 from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun
 from passprint.pipeline.snapshots import Snapshot
 from passprint.pipeline.torch_door import trace_artifact
+from passprint.wording import many
 
 _COLOURS = {"+": "\033[32m", "-": "\033[31m", "@": "\033[36m"}
 
@@ -109,7 +110,7 @@ class Dump(Instrument):
     def _show(self, run: PassRun, diff: str) -> None:
         stream: Any = self._stream if self._stream is not None else sys.stderr
         colour = stream.isatty() if self._colour is None else self._colour
-        title = f"graph {run.graph_id}, {run.name}: {run.rewrites} rewrite(s), "
+        title = f"graph {run.graph_id}, {run.name}: {many(run.rewrites, 'rewrite')}, "
         title += f"{run.nodes_before} → {run.nodes_after} nodes"
         lines = [f"\033[1m{title}\033[0m" if colour else title]
         for line in diff.splitlines()[2:]:

@@ -18,6 +18,7 @@ from passprint.pipeline.execution import (
 )
 from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun
 from passprint.warned import warn
+from passprint.wording import many
 
 
 class NumericsWarning(UserWarning):
@@ -114,7 +115,7 @@ class Numerics(Instrument):
             reason = f"the graph had {len(before) - len(inputs)} outputs and has {count}"
         if reason is not None:
             raise PassError(
-                f"the pass '{run.name}' changed the results: {reason}. It made {run.rewrites} rewrite(s); "
+                f"the pass '{run.name}' changed the results: {reason}. It made {many(run.rewrites, 'rewrite')}; "
                 "`passprint bisect` finds the one",
                 pass_name=run.name,
                 reason=reason,

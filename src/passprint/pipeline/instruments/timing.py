@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun
 from passprint.pipeline.instruments.session import active
+from passprint.wording import many
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -108,14 +109,14 @@ class Timing(Instrument):
         from rich.tree import Tree
 
         whole = self.summed()
-        tree = Tree(f"[bold]{len(self.graphs)} graph(s)[/], {_shown(whole.total)}")
+        tree = Tree(f"[bold]{many(len(self.graphs), 'graph')}[/], {_shown(whole.total)}")
         for part in whole.parts.values():
             _grow(tree, part, whole.total)
         return tree
 
     def __str__(self) -> str:
         whole = self.summed()
-        rows = [f"{'total':>12} {'self':>12} {'runs':>6}  {len(self.graphs)} graph(s)"]
+        rows = [f"{'total':>12} {'self':>12} {'runs':>6}  {many(len(self.graphs), 'graph')}"]
         for depth, timed in _walk(whole, 0):
             own = _shown(timed.self_seconds)
             rows.append(f"{_shown(timed.total):>12} {own:>12} {timed.runs:>6}  {'  ' * depth}{timed.name}")
