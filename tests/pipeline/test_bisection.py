@@ -19,7 +19,7 @@ from passprint import InductorPass, PassManager, PipelineError
 from passprint.instruments import Verify
 from passprint.passes import CompileRange, Pattern, PatternPass, get_pass_context, may_rewrite, pass_context
 from passprint.pipeline import FixedPoint
-from passprint.pipeline.bisection import Bisection, Trial, bisect, largest_number_of_runs
+from passprint.pipeline.bisection import Bisection, Trial, bisect, bisect_command, largest_number_of_runs
 from passprint.pipeline.limits import Limit, environment_limit
 from passprint.testing import capture_graphs
 
@@ -85,6 +85,13 @@ def test_nothing_to_find() -> None:
         Bisection(lambda text: Trial(False, [], [])).find()
     with pytest.raises(PipelineError, match="without any pass"):
         Bisection(lambda text: Trial(False, [{"pass": "a", "graph": 0, "rewrites": 0}], [])).find()
+
+
+def test_a_run_that_fails_by_itself_says_how(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("assert 1 == 2, 'the wrong tokens'\n")
+    with pytest.raises(PipelineError, match="no pass ran.* ended with: AssertionError: the wrong tokens"):
+        bisect_command([sys.executable, str(script)])
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "passes=", "rewrites=3", "passes=1,rewrites=", "1,2"])

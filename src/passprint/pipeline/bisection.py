@@ -22,12 +22,21 @@ _ALL = 10**9
 
 @dataclass(frozen=True)
 class Trial:
-    """One run under a limit: whether it was good, and what passes did in it, in order; on how many graphs if known."""
+    """One run under a limit: whether it was good, and what passes did in it, in order; on how many graphs if known.
+
+    ``error``: the last line that a failing run wrote to standard error.
+    """
 
     good: bool
     passes: Sequence[Mapping[str, Any]]
     rewrites: Sequence[Mapping[str, Any]]
     graphs: int | None = None
+    error: str = ""
+
+    @property
+    def ended(self) -> str:
+        """How the run ended, as the end of a message; "" where that is not known."""
+        return f". The run ended with: {self.error}" if self.error else ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,7 @@ class Bisection:
         if total == 0:
             raise PipelineError(
                 "no pass ran, so none is to blame. Is a passprint pipeline mounted, and does the run compile the model?"
+                + whole.ended
             )
         without = self._try("passes=0", "no pass")
         if not without.good:
@@ -93,7 +103,7 @@ class Bisection:
                 "it fails without any pass as well, but nothing was compiled in that run, as if it used what an "
                 "earlier run had compiled. Let the check compile anew each time"
                 if whole.graphs and without.graphs == 0
-                else "it fails without any pass as well, so none is to blame"
+                else f"it fails without any pass as well, so none is to blame{without.ended}"
             )
         position = self._first_bad(total, lambda count: f"passes={count}", f"of {total} pass runs")
         trial = self._trials.get(f"passes={position}", whole)
@@ -178,7 +188,9 @@ def bisect_command(command: Sequence[str], *, tell: Callable[[str], object] = la
             trail = Path(folder) / "trail.jsonl"
             environment = {**os.environ, **_variables(limit, trail)}
             done = subprocess.run(list(command), env=environment, capture_output=True, check=False)
-            return _read(trail, good=done.returncode == 0)
+            lines = done.stderr.decode(errors="replace").split("\n") if done.returncode else []
+            error = next((line.strip() for line in reversed(lines) if line.strip()), "")
+            return _read(trail, good=done.returncode == 0, error=error)
 
     return Bisection(run, tell).find()
 
@@ -225,7 +237,7 @@ def _variables(limit: str, trail: Path) -> dict[str, str]:
     return {limits.VARIABLE: limit, chosen.VARIABLE: instruments}
 
 
-def _read(trail: Path, *, good: bool) -> Trial:
+def _read(trail: Path, *, good: bool, error: str = "") -> Trial:
     lines = trail.read_text(encoding="utf-8").splitlines() if trail.exists() else []
     entries = [json.loads(line) for line in lines]
     return Trial(
@@ -233,4 +245,5 @@ def _read(trail: Path, *, good: bool) -> Trial:
         [entry for entry in entries if "rewrites" in entry],
         [entry for entry in entries if "rewrite" in entry],
         sum(entry.keys() == {"graph"} for entry in entries),
+        error,
     )
