@@ -172,3 +172,17 @@ def test_an_error_of_the_function_is_its_own() -> None:
     with pytest.raises(Exception, match="mine") as caught:
         check_pass(FuseRMSNorm(), fn, (X,))
     assert not isinstance(caught.value, CheckFailed)
+
+
+def test_a_function_that_draws_random_numbers_is_compared_before_and_after_only() -> None:
+    def fn(x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.nn.functional.dropout(x, 0.5, True), torch.rand(3) * 1.0
+
+    assert check_pass(NoopElimination(), fn, (X,)).rewrites == 1
+    assert failed(doubles_sums, lambda x: torch.rand(3) + x, (torch.ones(3),)).check == "numerics"
+
+
+@graph_pass
+def doubles_sums(graph: Graph) -> None:
+    for node in graph.find_nodes(op="call_function", target=aten.add.Tensor):
+        node.args = (node.args[1], node.args[1])

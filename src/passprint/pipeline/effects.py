@@ -98,6 +98,12 @@ def storage_of(value: Any) -> int | None:
     return int(value.untyped_storage()._cdata)
 
 
+def draws_random_numbers(graph: torch.fx.Graph) -> bool:
+    """Whether a graph draws random numbers, which eager mode, Inductor's code and the graph itself draw differently."""
+    targets = (node.target for node in graph.nodes if isinstance(node.target, torch._ops.OpOverload))
+    return any(torch.Tag.nondeterministic_seeded in one.tags or one._schema.name in _DRAWS for one in targets)
+
+
 def gives_nothing(node: Node) -> bool:
     """Whether the operator has no result, so that it needs no annotation."""
     return isinstance(node.target, torch._ops.OpOverload) and not node.target._schema.returns
