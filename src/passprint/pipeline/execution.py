@@ -160,15 +160,15 @@ def _compare(
         return Difference(name, (), _kind(before), _kind(after), float("inf"), 0.0)
     if before.numel() == 0:
         return None
-    relative, absolute = (
-        tolerances.get(before.dtype, _OTHER_FLOATS) if before.dtype.is_floating_point else (0.0, 0.0)
-    )
-    if before.dtype.is_complex:
-        relative, absolute = tolerances[torch.float32]
+    relative, absolute = _tolerance(before.dtype, tolerances)
     kind = torch.complex128 if before.dtype.is_complex else torch.float64
     ours, theirs = before.to(kind), after.to(kind)
     gap = (ours - theirs).abs()
-    gap = torch.where((ours == theirs) | (ours.isnan() & theirs.isnan()), 0.0, gap).nan_to_num(float("inf"))
+    is_whole = not (before.dtype.is_floating_point or before.dtype.is_complex)
+    same = before == after if is_whole else ours == theirs
+    if is_whole:
+        gap = gap.clamp(min=1.0)  # a float does not tell large whole numbers apart
+    gap = torch.where(same | (ours.isnan() & theirs.isnan()), 0.0, gap).nan_to_num(float("inf"))
     # an element that cancels to nearly nothing is judged by the size of its neighbours
     scale = torch.where(ours.abs().isfinite(), ours.abs(), 0.0)
     allowed = absolute * max(1.0, float(scale.mean())) + relative * scale
@@ -180,6 +180,17 @@ def _compare(
     return Difference(
         name, index, before[index].item(), after[index].item(), float(gap[index]), float(allowed[index])
     )
+
+
+def _tolerance(
+    dtype: torch.dtype, tolerances: Mapping[torch.dtype, tuple[float, float]]
+) -> tuple[float, float]:
+    """Relative and absolute; a complex number is judged as its parts are, a whole number must be equal."""
+    if dtype in tolerances:
+        return tolerances[dtype]
+    if dtype.is_complex:
+        return tolerances.get(dtype.to_real(), _OTHER_FLOATS)
+    return _OTHER_FLOATS if dtype.is_floating_point else (0.0, 0.0)
 
 
 def _kind(value: torch.Tensor) -> str:

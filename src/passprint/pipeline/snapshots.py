@@ -14,13 +14,14 @@ from passprint.pipeline.graph_text import node_text
 #: Stands for an annotation that is not there.
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "missing"})()
 
-_TARGET, _ARGS, _KWARGS = attrgetter("target"), attrgetter("args"), attrgetter("kwargs")
+_NAME, _TARGET, _ARGS, _KWARGS = map(attrgetter, ("name", "target", "args", "kwargs"))
 
 
 class Record(NamedTuple):
     """What a node was. FX replaces a node's arguments and never edits them, so holding them is enough."""
 
     node: Node
+    name: str
     target: Any
     args: Any
     kwargs: Any
@@ -33,7 +34,7 @@ class Record(NamedTuple):
     def text(self) -> str:
         """One line, as the node was."""
         values = {} if self.value is MISSING else {"val": self.value}
-        return node_text(self.node.name, self.node.op, self.target, self.args, self.kwargs, values)
+        return node_text(self.name, self.node.op, self.target, self.args, self.kwargs, values)
 
 
 class Snapshot:
@@ -44,7 +45,15 @@ class Snapshot:
         nodes = list(graph.nodes)
         values = [node.meta.get("val", MISSING) for node in nodes]
         self.records = list(
-            map(Record, nodes, map(_TARGET, nodes), map(_ARGS, nodes), map(_KWARGS, nodes), values)
+            map(
+                Record,
+                nodes,
+                map(_NAME, nodes),
+                map(_TARGET, nodes),
+                map(_ARGS, nodes),
+                map(_KWARGS, nodes),
+                values,
+            )
         )
 
     def is_same(self, other: Snapshot) -> bool:
@@ -68,7 +77,7 @@ class Snapshot:
         for record in self.records:
             args, kwargs = torch.fx.node.map_arg((record.args, record.kwargs), mapping.__getitem__)
             made = copy.create_node(
-                record.node.op, record.target, args, kwargs, name=record.node.name, type_expr=record.node.type
+                record.node.op, record.target, args, kwargs, name=record.name, type_expr=record.node.type
             )
             made.meta = dict(record.node.meta)
             made.meta.pop("val", None)
@@ -77,6 +86,41 @@ class Snapshot:
             mapping[record.node] = made
         owner = self.graph.owning_module
         return GraphModule(owner if owner is not None else torch.nn.Module(), copy).graph
+
+
+class Attached:
+    """What a graph reads of its module: tensors, and the graphs of control flow. A pass may change them as well."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._tensors: list[tuple[torch.Tensor, int | None]] = []
+        self._graphs: list[tuple[Snapshot, Attached]] = []
+        for node in graph.find_nodes(op="get_attr"):
+            found: Any = graph.owning_module
+            for name in str(node.target).split("."):
+                found = getattr(found, name, None)
+            if isinstance(found, torch.Tensor):
+                self._tensors.append((found, None if found.is_inference() else found._version))
+            elif isinstance(found, GraphModule):
+                self._graphs.append((Snapshot(found.graph), Attached(found.graph)))
+
+    def recompile(self) -> None:
+        """Let the graphs run as they stand; one that was edited runs as it was until then."""
+        for snapshot, more in self._graphs:
+            if snapshot.graph.owning_module is not None:
+                snapshot.graph.owning_module.recompile()
+            more.recompile()
+
+    def is_same(self, other: Attached) -> bool:
+        """Whether these are the same tensors, not written to since, and graphs in which nothing was replaced."""
+        if (len(self._tensors), len(self._graphs)) != (len(other._tensors), len(other._graphs)):
+            return False
+        return all(
+            ours is theirs and version == was
+            for (ours, version), (theirs, was) in zip(self._tensors, other._tensors, strict=True)
+        ) and all(
+            ours.is_same(theirs) and more.is_same(others)
+            for (ours, more), (theirs, others) in zip(self._graphs, other._graphs, strict=True)
+        )
 
 
 def copy_graph(graph: Graph) -> Graph:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from tests.pipeline.instruments.graphs import NegToSub, Nothing, ReluToClamp, aten, chain, traced
 from torch import Tensor
 from torch.fx import Graph
 
-from passprint import PassError, PassManager
+from passprint import InductorPass, PassError, PassManager
 from passprint.instruments import Numerics, NumericsWarning
 from passprint.passes import graph_pass
 from passprint.pipeline.execution import largest_difference, run_graph, sample_inputs
@@ -111,3 +113,48 @@ def test_numbers_that_are_alike() -> None:
     whole = largest_difference([torch.tensor([1, 2])], [torch.tensor([1, 3])], 1)
     assert whole is not None
     assert (whole.index, whole.before, whole.after, whole.allowed) == ((1,), 2, 3, 0.0)
+
+
+def test_whole_numbers_and_complex_ones_are_compared_as_they_are() -> None:
+    large = torch.tensor([2**60])
+    assert largest_difference([large], [large + 1], 1) is not None
+    assert largest_difference([large], [large.clone()], 1) is None
+    one = torch.tensor([1 + 1j], dtype=torch.complex128)
+    assert largest_difference([one], [one + 1e-6], 1) is not None
+    assert largest_difference([one], [one + 1e-6], 1, {torch.float64: (1e-5, 1e-5)}) is None
+    assert largest_difference([one], [one + 1e-6], 1, {torch.complex128: (1e-5, 1e-5)}) is None
+
+
+@graph_pass
+def scales_constants(graph: Graph) -> None:
+    for node in graph.find_nodes(op="get_attr"):
+        found = getattr(graph.owning_module, str(node.target))
+        if isinstance(found, Tensor):
+            found.mul_(2)
+
+
+@graph_pass
+def edits_branches(graph: Graph) -> None:
+    for node in graph.find_nodes(op="get_attr"):
+        branch = getattr(graph.owning_module, str(node.target))
+        if isinstance(branch, torch.fx.GraphModule):
+            for inner in branch.graph.find_nodes(op="call_function", target=aten.mul.Tensor):
+                inner.args = (inner.args[0], 5)
+
+
+def with_constant(x: Tensor) -> Tensor:
+    return x + torch.tensor([1.0, 2.0, 3.0])
+
+
+def with_branches(x: Tensor) -> Tensor:
+    return torch.cond(x.sum() > 0, lambda x: x * 3, lambda x: x * 4, (x,))
+
+
+@pytest.mark.parametrize(
+    ("broken", "fn"), [(scales_constants, with_constant), (edits_branches, with_branches)]
+)
+def test_what_a_pass_does_to_the_module_counts(broken: InductorPass, fn: Callable[[Tensor], Tensor]) -> None:
+    graph = traced(fn, torch.ones(3))
+    PassManager([Nothing()], instruments=[Numerics()])(graph)
+    with pytest.raises(PassError, match=f"'{broken.name}' changed the results"):
+        PassManager([Nothing(), broken], instruments=[Numerics()])(graph)

@@ -17,6 +17,7 @@ from passprint.pipeline.execution import (
     sample_inputs,
 )
 from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun
+from passprint.pipeline.snapshots import Attached
 from passprint.warned import warn
 from passprint.wording import many
 
@@ -50,7 +51,7 @@ class Numerics(Instrument):
         self._inputs = inputs
         self._tolerances = {**TOLERANCES, **(tolerances or {})}
         self._seed = seed
-        self._runs: dict[PipelineRun, tuple[list[Any], list[Any]]] = {}
+        self._runs: dict[PipelineRun, tuple[list[Any], list[Any], Attached]] = {}
 
     def __str__(self) -> str:
         return f"{self.name}{{seed={self._seed}}}"
@@ -59,7 +60,8 @@ class Numerics(Instrument):
         if run.parent is not None:
             return
         try:
-            self._runs[run] = self._first_run(run)
+            inputs, results = self._first_run(run)
+            self._runs[run] = inputs, results, Attached(run.graph)
         except CannotRun as error:
             self.skipped[run.graph_id] = str(error)
             warn(
@@ -95,9 +97,14 @@ class Numerics(Instrument):
 
     def after_pass(self, run: PassRun) -> None:
         held = self._runs.get(run.within[0])
-        if held is None or not run.changed:
+        if held is None:
             return
-        inputs, before = held
+        inputs, before, attached = held
+        now = Attached(run.graph)
+        if not attached.is_same(now):
+            now.recompile()
+        elif not run.changed:
+            return
         try:
             after = run_graph(run.graph, inputs, self._seed)
         except CannotRun as error:
@@ -120,7 +127,7 @@ class Numerics(Instrument):
                 pass_name=run.name,
                 reason=reason,
             )
-        self._runs[run.within[0]] = (inputs, after)
+        self._runs[run.within[0]] = inputs, after, Attached(run.graph)
 
     def after_pipeline(self, run: PipelineRun) -> None:
         self._runs.pop(run, None)
