@@ -8,8 +8,8 @@ from typing import Any
 
 from torch.fx import Graph
 
+from passprint.pipeline.faults import Fault
 from passprint.pipeline.torch_door import buffers_made, buffers_needed, operations_of
-from passprint.pipeline.verifier import Fault
 
 _KEEP = "Return every node that was given, once, by itself or as a part of a fused one"
 _ORDER = "Leave a node behind all nodes whose buffers it reads or waits for"

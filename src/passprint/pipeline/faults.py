@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 
@@ -13,6 +14,19 @@ from passprint.passes.annotations import CannotCompute, fill_missing
 
 #: How many lines of the graph an error shows around the node to blame.
 _EXCERPT = 3
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong. ``rule`` is its kind, ``node`` where it shows, ``reason`` one sentence.
+
+    ``advice`` says what to do about it.
+    """
+
+    rule: str
+    node: str | None
+    reason: str
+    advice: str
 
 
 @contextmanager

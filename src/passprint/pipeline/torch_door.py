@@ -25,6 +25,7 @@ from typing import Any, Literal
 import torch
 
 from passprint.errors import PipelineError
+from passprint.passes.annotations import mode_of
 from passprint.passes.torch_door import (
     CustomGraphModulePass,
     CustomGraphPass,
@@ -47,6 +48,7 @@ __all__ = [
     "buffers_needed",
     "compile_graph",
     "forget_compiled",
+    "guards_of",
     "hint_of",
     "register_operators",
     "is_per_thread",
@@ -175,6 +177,13 @@ def trace_artifact(name: str, text: Callable[[], str]) -> None:
         payload_fn=text,
         expect_trace_id=False,
     )
+
+
+def guards_of(graph: torch.fx.Graph) -> list[object]:
+    """What torch has been told must hold of the symbolic sizes of a graph; empty where its sizes are fixed."""
+    mode = mode_of(graph)
+    environment = None if mode is None else mode.shape_env
+    return [] if environment is None else [guard.expr for guard in environment.guards]
 
 
 def same_size(found: Any, expected: Any) -> bool:

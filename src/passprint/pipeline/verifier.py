@@ -17,24 +17,12 @@ from torch.utils._pytree import tree_flatten, tree_leaves
 
 from passprint.passes import torch_door as passes_door
 from passprint.passes.annotations import CannotCompute, NotAnnotated, mode_of
-from passprint.pipeline import effects
+from passprint.pipeline import effects, foreign
+from passprint.pipeline.faults import Fault
 from passprint.pipeline.graph_text import target_text, value_text
 from passprint.pipeline.propagation import Given, Propagation, lie_together, tensors_of
 from passprint.pipeline.snapshots import MISSING, Record, Snapshot
 from passprint.pipeline.torch_door import same_size
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One thing that is wrong. ``rule`` is its kind, ``node`` where it shows, ``reason`` one sentence.
-
-    ``advice`` says what to do about it.
-    """
-
-    rule: str
-    node: str | None
-    reason: str
-    advice: str
 
 
 @dataclass
@@ -82,9 +70,11 @@ def faults(
 ) -> Iterator[Fault]:
     """Everything that a pass broke, most telling first. ``before`` is ``after`` where it replaced nothing."""
     yield from _uses(after)
+    yield from foreign.names(before.records, after.records)
     if before is after:
         return
     if needs_values:
+        yield from foreign.strangers(before.records, after.records)
         yield from _annotations(before, after)
     yield from _interface(before, after)
     yield from _writes(before, after, functional)
@@ -133,6 +123,15 @@ def _interface(before: Checked, after: Checked) -> Iterator[Fault]:
     if [node.target for node in ours] != [node.target for node in theirs]:
         reason = f"the inputs were ({_names(theirs)}) and are ({_names(ours)})"
         yield Fault("signature", None, reason, "A pass must neither add, drop nor reorder inputs")
+        return
+    for node, old in zip(ours, theirs, strict=True):
+        found, expected = _annotation(after, node), _annotation(before, old)
+        unlike = _unlike(found, expected) if found is not expected else None
+        if unlike:
+            reason = f"input '{node.target}' was {value_text(expected)} and is {value_text(found)}"
+            yield Fault(
+                "signature", node.name, reason, "Inputs are what the caller gives: leave their annotations"
+            )
     now, then = _output(after), _output(before)
     if now is None or then is None:
         if then is not None:
@@ -146,8 +145,8 @@ def _interface(before: Checked, after: Checked) -> Iterator[Fault]:
             "signature", now.node.name, reason, "A pass must keep the number and structure of outputs"
         )
         return
-    for index, (value, old) in enumerate(zip(values, old_values, strict=True)):
-        found, expected = _annotation(after, value), _annotation(before, old)
+    for index, (value, old_value) in enumerate(zip(values, old_values, strict=True)):
+        found, expected = _annotation(after, value), _annotation(before, old_value)
         unlike = _unlike(found, expected)
         if unlike:
             reason = f"output {index} was {value_text(expected)} and is {value_text(found)}"
@@ -206,7 +205,8 @@ def _check_values(now: Checked, before: Checked | None) -> None:
     with passes_door.propagating(mode), torch.no_grad():
         for node, record in now.records.items():
             if node.op == "placeholder":
-                now.values[node] = "missing" if record.value is MISSING else None
+                problem = foreign.of_another_kind(record.value, mode)
+                now.values[node] = "missing" if record.value is MISSING else problem
             if node.op != "call_function":
                 continue
             if before is not None and _known(node, record, now, before):
@@ -231,7 +231,11 @@ def _problem(node: Node, record: Record, propagation: Propagation, mode: Any) ->
     """What is wrong with an annotation, or None."""
     if record.value is MISSING:
         return None if effects.gives_nothing(node) else "missing"
-    if not isinstance(node.target, torch._ops.OpOverload) and not effects.is_plain(node):
+    problem = foreign.of_another_kind(record.value, mode)
+    if problem is not None:
+        return problem
+    is_operator = isinstance(node.target, torch._ops.OpOverload | torch._ops.OpOverloadPacket)
+    if not is_operator and not effects.is_plain(node):
         return None  # operators of higher order compute their annotations in ways of their own
     if effects.changes_layout(node):
         return None
@@ -257,6 +261,8 @@ def _memory(node: Node, written: Any, fresh: Given) -> str | None:
     if not isinstance(written, torch.Tensor) or not isinstance(fresh.value, torch.Tensor):
         return None
     for (argument, leaf), shares in zip(tensors_of(node), fresh.shares, strict=True):
+        if node.target is torch.ops.aten.lift_fresh_copy.default:
+            continue  # Dynamo annotates it as the constant itself
         if lie_together(written, leaf) != shares:
             says = "shares no memory" if shares else "shares memory"
             return f"meta['val'] {says} with '{argument.name}', which is not what {target_text(node.target)} does"

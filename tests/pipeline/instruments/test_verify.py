@@ -17,6 +17,7 @@ from passprint.passes.library import DropClones, NoopElimination
 from passprint.pipeline import propagation
 from passprint.pipeline.graph_text import graph_text
 from passprint.pipeline.propagation import Propagation
+from passprint.testing import capture_graphs
 
 
 def verified(*passes: InductorPass, graph: Graph) -> Graph:
@@ -236,3 +237,24 @@ def test_random_numbers_that_nothing_used_may_go() -> None:
     graph = traced(fn, torch.ones(3))
     assert graph.find_nodes(op="call_function", target=aten.rand_like.default)
     verified(half_in_place_of_random, graph=graph)
+
+
+@graph_pass
+def asks_for_a_size(graph: Graph) -> None:
+    for node in graph.find_nodes(op="call_function", target=aten.relu.default):
+        if node.meta["val"].shape[0] == 4:
+            return
+
+
+@pytest.mark.parametrize("repeat", [False, True])
+def test_a_symbolic_size_that_is_asked_about_is_fixed(repeat: bool) -> None:
+    def pipeline(*, dynamic: bool) -> None:
+        manager = PassManager([asks_for_a_size], instruments=[Verify(repeat=repeat)])
+        sizes = {0: (0,)} if dynamic else None
+        capture_graphs(lambda x: torch.relu(x), (torch.randn(4, 3),), dynamic=sizes, pipeline=manager)
+
+    pipeline(dynamic=False)
+    with pytest.raises(
+        Exception, match=r"'asks-for-a-size' broke the graph \(guard\).* Eq\(s\d+, 4\) must hold"
+    ):
+        pipeline(dynamic=True)

@@ -219,7 +219,7 @@ def _tensor_arguments(node: Node) -> Iterator[tuple[torch.Argument, list[Node]]]
 def _nodes_in(argument: object) -> Iterator[Node]:
     if isinstance(argument, Node):
         yield argument
-    elif isinstance(argument, Iterable) and not isinstance(argument, str):
+    elif isinstance(argument, list | tuple):
         for item in argument:
             yield from _nodes_in(item)
 

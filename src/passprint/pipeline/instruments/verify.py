@@ -6,13 +6,14 @@ from typing import Any, ClassVar
 
 from passprint.errors import PassError
 from passprint.passes import pass_context
+from passprint.pipeline import foreign
 from passprint.pipeline.beyond_graphs import cut_faults, scheduling_faults
-from passprint.pipeline.faults import named
+from passprint.pipeline.faults import Fault, named
 from passprint.pipeline.graph_text import difference, nodes_text, structure_text
 from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun
 from passprint.pipeline.snapshots import copy_graph
-from passprint.pipeline.torch_door import HOOKS
-from passprint.pipeline.verifier import Checked, Fault, faults, look
+from passprint.pipeline.torch_door import HOOKS, guards_of
+from passprint.pipeline.verifier import Checked, faults, look
 
 #: How many lines of difference, and how many further faults, an error shows.
 _LINES, _FAULTS = 40, 4
@@ -36,6 +37,7 @@ class Verify(Instrument):
         self._repeat = repeat
         self._known: dict[PipelineRun, Checked] = {}
         self._before: dict[PassRun, Checked] = {}
+        self._guards: dict[PassRun, int] = {}
         self._second: dict[PassRun, str] = {}
         self._scheduled: dict[PassRun, list[Any]] = {}
 
@@ -50,6 +52,7 @@ class Verify(Instrument):
             self._scheduled[run] = list(run.scheduled or ())
             return
         self._before[run] = look(run.graph, self._known.get(run.within[0]))
+        self._guards[run] = len(guards_of(run.graph))
         if self._repeat:
             copy = copy_graph(run.graph)
             with named(run.name), pass_context(run.context.compile_range) as inner:
@@ -72,6 +75,7 @@ class Verify(Instrument):
                 functional=self._functional and is_functional,
             )
         )
+        found.extend(foreign.guards(guards_of(run.graph)[self._guards.pop(run) :]))
         if self._repeat and self._second.pop(run) != structure_text(run.graph):
             advice = "Iterate over nodes in their order, never over a set; ask no clock and no random numbers"
             found.append(
@@ -101,6 +105,7 @@ class Verify(Instrument):
 
     def on_error(self, run: PassRun, error: Exception) -> None:
         self._before.pop(run, None)
+        self._guards.pop(run, None)
         self._second.pop(run, None)
         self._scheduled.pop(run, None)
         for pipeline in run.within:
