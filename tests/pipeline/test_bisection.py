@@ -90,7 +90,7 @@ def test_nothing_to_find() -> None:
 def test_a_run_that_fails_by_itself_says_how(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text("assert 1 == 2, 'the wrong tokens'\n")
-    with pytest.raises(PipelineError, match="no pass ran.* ended with: AssertionError: the wrong tokens"):
+    with pytest.raises(PipelineError, match=r"no pass ran.* ended with: AssertionError: the wrong tokens"):
         bisect_command([sys.executable, str(script)])
 
 
