@@ -159,6 +159,34 @@ def test_training_gives_eager_gradients_cold_and_warm(cache: Path) -> None:
             torch.testing.assert_close(ours.grad, theirs.grad)
 
 
+class Labels(nn.Module):
+    """Its result needs no gradient, though its weights do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.Linear(WIDTH, 4)
+        self.scale = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.no_grad():
+            y = self.project(x)
+        return y.relu(), self.scale(y).argmax(-1)
+
+
+def test_what_needs_no_gradient_of_weights_that_do(cache: Path) -> None:
+    """As ``model(x).argmax(-1)`` outside ``no_grad``: torch's ``out=`` functions refuse such weights there."""
+    torch.manual_seed(0)
+    model, x = Labels(), inputs()
+    for loaded in (0, 1):
+        compiled = passprint.compile(model, cache=cache)
+        found = compiled(x)
+        assert torch.is_grad_enabled()
+        torch.testing.assert_close(found, model(x))
+        assert not found[0].requires_grad
+        assert {piece.form for piece in compiled.report.pieces_seen} == {"direct"}
+        assert compiled.report.loaded == loaded
+
+
 class Counting(nn.Module):
     """Mutates a buffer and an input, and returns a view of its input."""
 

@@ -23,7 +23,13 @@ from typing import Any, Protocol
 from passprint.compiler.artifacts.elf import portable_library
 from passprint.compiler.artifacts.kernels import KERNEL_LOADER, load_kernel, run_wrapper
 from passprint.compiler.artifacts.stitched import Runnable
-from passprint.compiler.artifacts.wrapper import Kernel, Wrapper, kernel_names, make_portable
+from passprint.compiler.artifacts.wrapper import (
+    Kernel,
+    Wrapper,
+    kernel_names,
+    make_portable,
+    without_gradients,
+)
 from passprint.compiler.lowering import inductor
 from passprint.errors import CacheError
 
@@ -68,15 +74,21 @@ class Packed:
 # ---- pack -----------------------------------------------------------------------------------------------
 
 
-def pack(payload: bytes) -> Packed:
-    """Turn the serialized artifact of a piece that was compiled in this process into files to store."""
+def pack(payload: bytes, *, grad: bool) -> Packed:
+    """Turn the serialized artifact of a piece that was compiled in this process into files to store.
+
+    ``grad``: the calls that it serves have gradients on, which torch's own runtime would turn off around an
+    inference graph.
+    """
     bundle = pickle.loads(payload)
     entry = bundle[0]
     graphs = [half.result for half in (entry.compiled_fw, entry.compiled_bw) if half is not None]
     kernels: dict[str, bytes | Path] = {}
     wrappers = [_portable(graph, kernels) for graph in graphs]
     if inductor.is_plain_inference(entry) and wrappers[0].self_contained:
-        return Packed("direct", {WRAPPER: wrappers[0].source.encode(), **kernels})
+        quiet = grad and inductor.takes_gradients(entry)
+        source = without_gradients(wrappers[0].source) if quiet else wrappers[0].source
+        return Packed("direct", {WRAPPER: source.encode(), **kernels})
     for graph, wrapper in zip(graphs, wrappers, strict=True):
         graph.source_code = wrapper.source
         graph.cache_linemap = None

@@ -72,6 +72,28 @@ def make_portable(source: str, kernels: Mapping[str, Kernel], extern: frozenset[
     return Wrapper(ast.unparse(tree), tuple(_compiler_imports(tree)))
 
 
+_WITHOUT_GRADIENTS = """
+
+__with_gradients = call
+
+
+def call(args):
+    torch._C._set_grad_enabled(False)
+    try:
+        return __with_gradients(args)
+    finally:
+        torch._C._set_grad_enabled(True)
+"""
+
+
+def without_gradients(source: str) -> str:
+    """A wrapper for calls with gradients on, whose graph gives none though its inputs require them.
+
+    Its ``out=`` functions refuse such inputs, and others would record for autograd what they do.
+    """
+    return source + _WITHOUT_GRADIENTS
+
+
 def _binding(stmt: ast.stmt) -> str | None:
     """The name in ``name = async_compile.cpp_pybinding(...)``."""
     if (

@@ -44,12 +44,14 @@ class Artifact:
     """What ``standalone_compile`` made: something to call, and its serialized form where torch can give one.
 
     ``reused``: one of Inductor's own caches had it, so no pass ran. ``writes``: it may write to an input.
+    ``grad``: it was compiled for calls with gradients on.
     """
 
     call: Runnable
     payload: bytes | None
     reused: bool
     writes: bool
+    grad: bool
 
 
 def compile_graph(
@@ -83,7 +85,13 @@ def compile_graph(
             raise NotSerializable("torch cannot serialize what it compiled from this graph") from error
         raise
     payload = artifact.serialize() if serializable and _can_serialize(artifact) else None
-    return Artifact(artifact, payload, reused=_cache_hits() > hits, writes=_writes(payload))
+    return Artifact(
+        artifact,
+        payload,
+        reused=_cache_hits() > hits,
+        writes=_writes(payload),
+        grad=torch.is_grad_enabled(),
+    )
 
 
 def _tagged(gm: GraphModule, inputs: Sequence[object]) -> AbstractContextManager[Any]:
@@ -326,6 +334,11 @@ def is_plain_inference(entry: Any) -> bool:
         and set(graph.device_types) <= {"cpu"}
         and not torch._C._is_any_autocast_enabled()
     )
+
+
+def takes_gradients(entry: Any) -> bool:
+    """Whether an input requires a gradient, of the same kind of ``entry``."""
+    return any(info.requires_grad for info in entry.runtime_metadata.input_info)
 
 
 def trace_errors() -> tuple[type[Exception], ...]:

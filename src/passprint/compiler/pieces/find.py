@@ -294,7 +294,7 @@ class PieceCompiler:
             ready.run, ready.bypass = boxed(artifact.call), reason
             return
         with self.report.phase("store"), inductor.timed("store"):
-            packed = pack(artifact.payload)
+            packed = pack(artifact.payload, grad=artifact.grad)
             meta = {
                 "form": packed.form,
                 "guards": ready.guards,

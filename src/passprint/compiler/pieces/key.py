@@ -15,7 +15,7 @@ from passprint.errors import OpaqueError, PipelineError
 from passprint.identity import Fingerprint, canonical, compose, default_memo
 from passprint.pipeline import PassManager
 
-FORMAT = 2
+FORMAT = 3
 """Raised when what is stored for a piece, or how it runs, changes in a way that old entries do not follow."""
 
 

@@ -15,7 +15,7 @@ import torch
 from passprint.identity import Fingerprint
 from passprint.identity.tree import Part
 
-FORMAT = 5
+FORMAT = 6
 """Raised when what is stored for a program changes in a way that older entries do not follow."""
 
 
