@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from types import CodeType
 from typing import Any, NamedTuple
 
+from passprint.compiler.start.asked import Asked
 from passprint.errors import CacheError
 
 FILE = "program"
@@ -38,7 +39,8 @@ class Manifest(NamedTuple):
     ``surroundings``, ``compiler`` (a mark of the file, its version) and ``passes`` are what was compiled with;
     ``modes`` what was active; ``distributions`` the version of each installed package whose code was inlined, by top
     package; ``functions`` the inlined code: module, path, reference or stamp; ``operators`` the Python of each custom
-    operator that was traced. ``globals`` says how each global of
+    operator that was traced; ``asked`` the questions whose answers the trace took for constants. ``globals`` says how
+    each global of
     ``bytecode`` is found; ``calls`` lists ``(number of the piece, label, nodes, matches)`` in the order of the graph.
     ``size`` is the argument and the dimension that choose among ``variants``: first size, last size, and calls of its
     own for each. ``writes``: the graph may write to an input, so no two tensors may overlap in memory.
@@ -51,6 +53,7 @@ class Manifest(NamedTuple):
     distributions: Mapping[str, str]
     functions: Sequence[tuple[Any, ...]]
     operators: Mapping[str, str]
+    asked: Sequence[Asked]
     guards: CodeType
     refs: Sequence[tuple[Any, ...]]
     names: Sequence[str]
@@ -72,6 +75,7 @@ class Manifest(NamedTuple):
         """The bytes of the file."""
         held = self._asdict()
         held["pieces"] = [piece._asdict() for piece in self.pieces]
+        held["asked"] = [tuple(asked) for asked in self.asked]
         return marshal.dumps(_plain(held))
 
     @classmethod
@@ -80,6 +84,7 @@ class Manifest(NamedTuple):
         try:
             held = marshal.loads(data)
             held["pieces"] = [StoredPiece(**piece) for piece in held["pieces"]]
+            held["asked"] = [Asked(*asked) for asked in held["asked"]]
             return cls(**held)
         except (ValueError, EOFError, TypeError, KeyError) as error:
             raise CacheError(

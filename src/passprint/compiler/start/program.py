@@ -18,7 +18,7 @@ from passprint.compiler.guards.overlap import overlapping
 from passprint.compiler.guards.refs import CannotRecordError, Refs, code_stamp, find, text_hash, unwrapped
 from passprint.compiler.guards.snapshot import HOOKS, Snapshots, ordered
 from passprint.compiler.lowering import operators
-from passprint.compiler.start import ambient, shims
+from passprint.compiler.start import ambient, asked, shims
 from passprint.compiler.start.manifest import Manifest, StoredPiece
 from passprint.errors import OpaqueError
 
@@ -79,7 +79,7 @@ def check_dependencies(manifest: Manifest, model: Any, refs: Refs) -> str | None
                 return f"the operator {name}, which was traced, has changed"
         except OpaqueError as error:
             return f"the operator {name}, which was traced, cannot be identified any more: {error}"
-    return None
+    return next((reason for each in manifest.asked if (reason := asked.difference(each))), None)
 
 
 def _function_difference(function: tuple[Any, ...], model: Any, refs: Refs) -> str | None:

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from passprint.compiler.guards.facts import GuardFact, TensorFact
+from passprint.compiler.trace.folded import Folded, noted
 
 ENTRY = "def call(model, args, kwargs):\n    return model(*args, **kwargs)\n"
 """What is traced: one frame of ours around every model, so that guards and outputs have the same names everywhere."""
@@ -33,13 +34,15 @@ _numbers = itertools.count()
 class Trace:
     """What Dynamo found out about one call: all that a warm start needs besides the compiled pieces.
 
-    ``bytecode`` is the frame's new code, whose globals are ``frame_globals``; ``traced`` the code that was inlined.
+    ``bytecode`` is the frame's new code, whose globals are ``frame_globals``; ``traced`` the code that was inlined,
+    ``folded`` the calls whose answers were taken for constants.
     """
 
     guards: Sequence[GuardFact]
     bytecode: CodeType
     frame_globals: Mapping[str, Any]
     traced: Sequence[CodeType]
+    folded: Sequence[Folded]
     tensor_facts: Mapping[str, TensorFact]
 
 
@@ -63,6 +66,7 @@ class Tracer:
         self._finished = finished
         self._bytecode: CodeType | None = None
         self._traced: list[CodeType] = []
+        self._folded: list[Folded] = []
         self._tensor_facts: dict[str, TensorFact] = {}
         self._backend = backend
         _living()[id(self._entry.__code__)] = self
@@ -73,7 +77,8 @@ class Tracer:
 
     def __call__(self, model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the model, tracing it where no trace of this process serves the call."""
-        return self._call(model, args, kwargs)
+        with noted() as self._folded:
+            return self._call(model, args, kwargs)
 
     def _compile(self, gm: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[..., Any]:
         run: Callable[..., Any] = self._backend(gm, example_inputs)
@@ -90,7 +95,9 @@ class Tracer:
             return
         facts = [_fact(guard) for guard in sorted(guards, key=_order)]
         traced = [code for code in self._traced if code is not self._entry.__code__]
-        self._finished(Trace(facts, bytecode, self._globals, traced, self._tensor_facts))
+        self._finished(
+            Trace(facts, bytecode, self._globals, traced, list(self._folded), self._tensor_facts)
+        )
 
 
 @cache

@@ -21,10 +21,12 @@ from passprint.compiler.record import PieceReport
 from passprint.compiler.start.manifest import Manifest, StoredCall, StoredPiece
 from passprint.compiler.trace.backend import Made
 from passprint.compiler.trace.dynamo import Trace
+from passprint.compiler.trace.folded import to_ask_again
 
 _COMPILED = "__compiled_fn"
 _BUILTINS = "__builtins_dict__"
 _LARGEST_CONSTANT = 1 << 20
+_HASHES = frozenset({"hash", "__hash__"})
 
 PieceFiles = Mapping[str, bytes | Path]
 
@@ -53,6 +55,7 @@ def record(
         distributions=distributions,
         functions=functions,
         operators={name: identity(name) for name in made.operators},
+        asked=to_ask_again(trace.folded),
         guards=guards.code,
         refs=guards.refs,
         names=guards.names,
@@ -190,7 +193,7 @@ def _inlined(
         function = owners.get(code)
         module = _module_of(code, function)
         label = None if module is None else refs.label(module)
-        if "hash" in code.co_names and str(module).partition(".")[0] not in ("torch", "passprint"):
+        if _HASHES.intersection(code.co_names) and str(module).partition(".")[0] not in ("torch", "passprint"):
             functions.append(("hash", str(module), code.co_qualname, text_hash()))
         if label is not None:
             top = str(module).partition(".")[0]

@@ -1,0 +1,124 @@
+"""What Dynamo folds: functions that it calls while it traces, and whose answers it takes for constants.
+
+Most are pure: the same arguments have the same answer everywhere (``re.match``, ``struct.pack``). Others ask the process
+or the machine: ``sys.getrecursionlimit()``, ``importlib.util.find_spec("flash_attn")``. A later process asks those again.
+
+What is reached here, and why there is no public way: three functions of ``torch._dynamo.variables`` get a layer that
+notes their calls; Dynamo guards on which function was called, and not on what it gave. Read against torch 2.11 to 2.13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache, wraps
+from typing import Any, NamedTuple
+
+from passprint.compiler.guards.refs import CannotRecordError, find
+from passprint.compiler.start.asked import Asked, answer
+from passprint.errors import OpaqueError
+
+_PURE = frozenset(
+    {"_collections", "_functools", "_heapq", "_operator", "_struct", "builtins", "copy", "functools", "heapq"}
+    | {"itertools", "math", "operator", "optree", "re", "struct", "torch", "typing"}
+)
+"""Packages whose folded functions give one answer everywhere, or one that torch's version says."""
+_PURE_TOO = frozenset({("sys", "intern"), ("posix", "fspath"), ("os", "fspath"), ("nt", "fspath")})
+_PLAIN = (bool, int, float, str, bytes, type(None))
+
+
+class Folded(NamedTuple):
+    """One call: what a later process has to ask, or why nothing can be recorded."""
+
+    asked: Asked | None
+    reason: str = ""
+
+
+_noting: ContextVar[list[Folded] | None] = ContextVar("passprint_folded", default=None)
+
+
+@contextmanager
+def noted() -> Iterator[list[Folded]]:
+    """What Dynamo folds in this thread from here on."""
+    _hook_into_dynamo()
+    calls: list[Folded] = []
+    token = _noting.set(calls)
+    try:
+        yield calls
+    finally:
+        _noting.reset(token)
+
+
+def to_ask_again(calls: Sequence[Folded]) -> list[Asked]:
+    """What a later process has to ask, once each. Raises :class:`CannotRecordError` where a call has no such form."""
+    found: list[Asked] = []
+    for asked, reason in calls:
+        if asked is None:
+            raise CannotRecordError(reason)
+        if asked not in found:
+            found.append(asked)
+    return found
+
+
+def _name(function: Callable[..., Any]) -> tuple[str, str]:
+    module = getattr(function, "__module__", None) or type(function).__module__
+    return module, getattr(function, "__qualname__", type(function).__qualname__)
+
+
+def _is_pure(function: Callable[..., Any]) -> bool:
+    module, path = _name(function)
+    return module.partition(".")[0] in _PURE or (module, path) in _PURE_TOO
+
+
+@cache
+def _hook_into_dynamo() -> None:
+    """Once in a process; what is traced outside :func:`noted` is noted nowhere."""
+    from torch._dynamo.variables import functions, nn_module
+
+    variables: Any = functions
+    _hook(variables.SkipFunctionVariable, lambda self: self.value)
+    _hook(variables.PolyfilledFunctionVariable, lambda self: self.fn)
+    marked = variables.invoke_and_store_as_constant
+
+    @wraps(marked)
+    def invoke(tx: Any, fn: Callable[..., Any], *rest: Any) -> Any:
+        calls = _noting.get()
+        if calls is not None and not _is_pure(fn):
+            what = ".".join(_name(fn))
+            calls.append(Folded(None, f"it holds what {what} gave, which is marked as a constant result"))
+        return marked(tx, fn, *rest)
+
+    modules: tuple[Any, ...] = (functions, nn_module)
+    for module in modules:
+        module.invoke_and_store_as_constant = invoke
+
+
+def _hook(variable: Any, function_of: Callable[[Any], Callable[..., Any]]) -> None:
+    original = variable.call_function
+
+    @wraps(original)
+    def call_function(self: Any, tx: Any, args: Any, kwargs: Any) -> Any:
+        result = original(self, tx, args, kwargs)
+        calls, function = _noting.get(), function_of(self)
+        if calls is not None and not _is_pure(function):
+            if all(value.is_python_constant() for value in (*args, *kwargs.values())):
+                constants = tuple([value.as_python_constant() for value in args])
+                named = {name: value.as_python_constant() for name, value in kwargs.items()}
+                calls.append(_folded(function, constants, named))
+        return result
+
+    variable.call_function = call_function
+
+
+def _folded(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Folded:
+    """What was just asked, asked once more: torch itself changes some answers before the trace is recorded."""
+    said = Asked(*_name(function), args, kwargs, "")
+    reason = f"it holds what {said} gave while it was traced"
+    try:
+        named = find(said.module, said.path) is function
+        if not named or not all(type(value) in _PLAIN for value in (*args, *kwargs.values())):
+            return Folded(None, reason)
+        return Folded(said._replace(answer=answer(said)))
+    except (LookupError, OpaqueError):
+        return Folded(None, reason)

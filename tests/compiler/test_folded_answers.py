@@ -1,0 +1,129 @@
+"""Answers that Dynamo takes for constants though another process gives others: asked again, or nothing is recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.compiler.processes import in_new_process
+
+MODEL = """
+import importlib.metadata
+import importlib.util
+import os
+import sys
+
+import torch
+
+
+def scale(x):
+    return x * (hash("a text") % 7 + 1)
+
+
+def hashed(x):
+    return torch.tanh(scale(x))
+
+
+def hashed_by_method(x):
+    return x * (b"a text".__hash__() % 7)
+
+
+def limited(x):
+    return x * sys.getrecursionlimit()
+
+
+def longest_number(x):
+    return x * sys.get_int_max_str_digits()
+
+
+def accelerated(x):
+    return x * (2.0 if importlib.util.find_spec("some_accelerator") is None else 3.0)
+
+
+def versioned(x):
+    return x * len(importlib.metadata.version("some-accelerator"))
+
+
+@torch.compiler.assume_constant_result
+def constant():
+    with open(os.path.join(os.path.dirname(__file__), "number")) as file:
+        return float(file.read())
+
+
+def assumed(x):
+    return x * constant()
+
+
+def named(x):
+    return x * len(sys.intern("a name"))
+"""
+
+CHILD = """
+import sys
+sys.path[:0] = {path!r}
+import asking
+
+sys.setrecursionlimit({limits[0]})  # torch sets its own while it compiles
+sys.set_int_max_str_digits({limits[1]})
+found = {{}}
+x = torch.linspace(0, 0.1, 16)
+for name in {names!r}:
+    model = getattr(asking, name)
+    compiled = passprint.compile(model, cache={cache!r}, passes="")
+    torch.testing.assert_close(compiled(x), model(x))
+    found[name] = [compiled.report.loaded, compiled.report.why or "", compiled.report.notes]
+print(json.dumps(found))
+"""
+
+ASKED = ["limited", "longest_number", "accelerated", "versioned"]
+OTHERS = ["assumed", "named"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "asking.py").write_text(MODEL)
+    (tmp_path / "number").write_text("2")
+    for version in ("1.0", "1.0.1"):
+        about = tmp_path / f"site {version}" / f"some_accelerator-{version}.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: some-accelerator\nVersion: {version}\n")
+    (tmp_path / "site 1.0.1" / "some_accelerator.py").write_text("")
+    return tmp_path
+
+
+def start(folder: Path, names: list[str], version: str = "1.0", limits: tuple[int, int] = (3000, 4300)) -> Any:
+    """By model: whether it was loaded, why it was traced, the notes. Each gives eager's result, or this fails."""
+    path = [str(folder), str(folder / f"site {version}")]
+    return in_new_process(
+        folder, CHILD.format(path=path, names=names, cache=str(folder / "cache"), limits=limits)
+    )
+
+
+def test_answers_are_asked_again(folder: Path) -> None:
+    assert [each[0] for each in start(folder, ASKED + OTHERS).values()] == [0] * 6
+    (folder / "number").write_text("3")
+    again = start(folder, ASKED + OTHERS)
+    assert {name: each[0] for name, each in again.items()} == {
+        **dict.fromkeys([*ASKED, "named"], 1),
+        "assumed": 0,
+    }
+    assert any("asking.constant gave, which is marked" in note for note in again["assumed"][2])
+    other = start(folder, ASKED, "1.0.1", limits=(3001, 5000))
+    assert [each[0] for each in other.values()] == [0] * 4
+    assert "sys.getrecursionlimit() gave 3000 and gives 3001" in other["limited"][1]
+    assert "find_spec('some_accelerator') gave None and gives a module" in other["accelerated"][1]
+    assert "version('some-accelerator') gave '1.0' and gives '1.0.1'" in other["versioned"][1]
+
+
+def test_a_trace_through_hash_counts_with_the_hash_seed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["hashed", "hashed_by_method"]
+    monkeypatch.setenv("PYTHONHASHSEED", "1")
+    assert [each[0] for each in start(folder, names).values()] == [0, 0]
+    assert [each[0] for each in start(folder, names).values()] == [1, 1]
+    monkeypatch.setenv("PYTHONHASHSEED", "2")
+    for loaded, why, _ in start(folder, names).values():
+        assert loaded == 0
+        assert "hash()" in why
