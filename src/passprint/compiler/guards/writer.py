@@ -178,6 +178,8 @@ class GuardWriter:
         if not source.startswith("G['"):
             return False
         value = self.frame_globals.get(source[3:].partition("'")[0])
+        if type(value) is dict:
+            return _is_of_a_namedtuple(value)
         return isinstance(value, ModuleType) and (value.__name__ + ".").startswith(f"{_DYNAMO}.")
 
     def _constant(self, value: object, source: str, form: str = "{}") -> str:
@@ -248,6 +250,9 @@ class GuardWriter:
             self._fail_if(f"hasattr({here}, {str(fact.detail)!r}) is not {there}", fact)
         elif kind == "NOT_PRESENT_IN_GENERIC_DICT":
             self._fail_if(f"{str(fact.detail)!r} in {here}.__dict__", fact)
+        elif kind == "CONSTANT_SUBCLASS_MATCH":
+            base = next(cls for cls in (int, float, str, bytes, complex) if isinstance(value, cls))
+            self._fail_if(f"repr({base.__name__}({here})) != {repr(base(value))!r}", fact)
         elif kind in ("NOT_NONE_MATCH", "WEAKREF_ALIVE"):
             self._fail_if(f"{here} is None", fact)
         else:
@@ -338,6 +343,12 @@ class GuardWriter:
                     else f"getattr({here}, {mark!r}, none)",
                     fact,
                 )
+
+
+def _is_of_a_namedtuple(scope: dict[str, Any]) -> bool:
+    """The globals that ``collections.namedtuple`` gives a ``__new__``: no module's, and the same for all."""
+    names = {"__builtins__", "__name__", "_tuple_new"}
+    return scope.keys() == names and scope["_tuple_new"] is tuple.__new__
 
 
 _GLOBAL = re.compile(r"G\['(\w+)'\]")

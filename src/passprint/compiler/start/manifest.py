@@ -40,10 +40,10 @@ class Manifest(NamedTuple):
     ``modes`` what was active; ``distributions`` the version of each installed package whose code was inlined, by top
     package; ``functions`` the inlined code: module, path, reference or stamp; ``operators`` the Python of each custom
     operator that was traced; ``asked`` the questions whose answers the trace took for constants. ``globals`` says how
-    each global of
-    ``bytecode`` is found; ``calls`` lists ``(number of the piece, label, nodes, matches)`` in the order of the graph.
-    ``size`` is the argument and the dimension that choose among ``variants``: first size, last size, and calls of its
-    own for each. ``writes``: the graph may write to an input, so no two tensors may overlap in memory.
+    each global of ``bytecode`` is found, ``objects`` how its constants are that are no plain data; ``calls`` lists
+    ``(number of the piece, label, nodes, matches)`` in the order of the graph. ``size`` is the argument and the
+    dimension that choose among ``variants``: first size, last size, and calls of its own for each. ``writes``: the graph
+    may write to an input, so no two tensors may overlap in memory.
     """
 
     surroundings: Mapping[str, str]
@@ -62,6 +62,7 @@ class Manifest(NamedTuple):
     tensors: Sequence[tuple[Any, ...]]
     open_tensors: Sequence[int]
     bytecode: CodeType
+    objects: Mapping[int, tuple[Any, ...]]
     globals: Mapping[str, tuple[Any, ...]]
     stitched: CodeType
     constants: Mapping[str, tuple[Any, ...]]

@@ -295,7 +295,29 @@ def bind(manifest: Manifest, run: Callable[..., Any]) -> Callable[..., Any]:
     refs = Refs()
     for name, how in manifest.globals.items():
         names[name] = run if how[0] == "program" else _find_global(name, how, refs)
-    return FunctionType(manifest.bytecode, names)
+    code = manifest.bytecode
+    if manifest.objects:
+        constants = list(code.co_consts)
+        for place, how in manifest.objects.items():
+            constants[place] = _object(how, refs)
+        code = code.replace(co_consts=tuple(constants))
+    return FunctionType(code, names)
+
+
+def _object(how: tuple[Any, ...], refs: Refs) -> Any:
+    """A constant of the new code that is no plain data."""
+    kind, *parts = how
+    if kind == "method":
+        return getattr(_find_global("a class", parts[0], refs), parts[1])
+    if kind == "torch":
+        return getattr(torch, parts[0])
+    if kind == "device":
+        return torch.device(parts[0])
+    if kind == "size":
+        return torch.Size(parts)
+    if kind in ("slice", "range"):
+        return slice(*parts) if kind == "slice" else range(*parts)
+    return _find_global("a class", how, refs)
 
 
 def _find_global(name: str, how: tuple[Any, ...], refs: Refs) -> Any:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import builtins
 import dis
 import gc
+import marshal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
@@ -50,6 +51,7 @@ def record(
     guards = writer.write(trace.guards)
     distributions, functions = _inlined(trace, scope["model"], refs, _live(writer))
     stored, (calls, *others), files = _pieces(made.rows)
+    bytecode, objects = _without_objects(trace.bytecode, refs)
     bounds = [(r.start, r.end) for r in made.ranges]
     manifest = Manifest(
         distributions=distributions,
@@ -63,7 +65,8 @@ def record(
         told=guards.told,
         tensors=guards.tensors,
         open_tensors=guards.open_tensors,
-        bytecode=trace.bytecode,
+        bytecode=bytecode,
+        objects=objects,
         globals=_globals(trace, refs),
         stitched=made.stitched.code,
         constants={name: _constant(name, value) for name, value in made.stitched.constants.items()},
@@ -139,6 +142,40 @@ def _globals(trace: Trace, refs: Refs) -> dict[str, tuple[Any, ...]]:
         elif not hasattr(builtins, name):
             raise CannotRecordError(f"the code that rebuilds the outputs uses the unknown name {name}")
     return found
+
+
+def _without_objects(code: CodeType, refs: Refs) -> tuple[CodeType, dict[int, tuple[Any, ...]]]:
+    """The new code without those of its constants that ``marshal`` does not know, and how each is made again."""
+    objects: dict[int, tuple[Any, ...]] = {}
+    constants = list(code.co_consts)
+    for place, value in enumerate(constants):
+        try:
+            marshal.dumps(value)
+        except ValueError:
+            objects[place], constants[place] = _object(value, refs), None
+    return code.replace(co_consts=tuple(constants)), objects
+
+
+def _object(value: Any, refs: Refs) -> tuple[Any, ...]:
+    """How a constant of the new code is made again: a class, a shape, a dtype among what the model returns."""
+    if isinstance(value, (type, FunctionType)):
+        return _global("a constant", value, refs)
+    if isinstance(value, MethodType) and isinstance(value.__self__, type):
+        name = value.__func__.__name__
+        if getattr(value.__self__, name, None) == value:
+            return ("method", _global("a constant", value.__self__, refs), name)
+    if isinstance(value, (torch.dtype, torch.layout, torch.memory_format)):
+        return ("torch", str(value).removeprefix("torch."))
+    if isinstance(value, torch.device):
+        return ("device", str(value))
+    parts: tuple[Any, ...] = ()
+    if type(value) is torch.Size:
+        parts = tuple(value)
+    elif type(value) in (slice, range):
+        parts = (value.start, value.stop, value.step)
+    if parts and all(type(part) in (int, type(None)) for part in parts):
+        return (type(value).__name__.lower(), *parts)
+    raise CannotRecordError(f"the code that rebuilds the outputs holds a {type(value).__qualname__}")
 
 
 def _global(name: str, value: Any, refs: Refs) -> tuple[Any, ...]:
