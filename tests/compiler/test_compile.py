@@ -41,6 +41,7 @@ def test_equal_blocks_are_compiled_once(cache: Path) -> None:
     report = compiled.report
     assert (report.status, report.pieces, report.distinct_pieces) == ("cold", 5, 2)
     assert [p.origin for p in report.pieces_seen] == ["compiled", "memory", "memory", "memory", "compiled"]
+    assert [p.label for p in report.pieces_seen] == [*(f"blocks.{i}" for i in range(4)), "rest"]
     assert {p.form for p in report.pieces_seen} == {"direct"}
     assert report.seconds["compile"] > 0
 

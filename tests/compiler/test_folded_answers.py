@@ -87,12 +87,16 @@ def folder(tmp_path: Path) -> Path:
     for version in ("1.0", "1.0.1"):
         about = tmp_path / f"site {version}" / f"some_accelerator-{version}.dist-info"
         about.mkdir(parents=True)
-        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: some-accelerator\nVersion: {version}\n")
+        (about / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: some-accelerator\nVersion: {version}\n"
+        )
     (tmp_path / "site 1.0.1" / "some_accelerator.py").write_text("")
     return tmp_path
 
 
-def start(folder: Path, names: list[str], version: str = "1.0", limits: tuple[int, int] = (3000, 4300)) -> Any:
+def start(
+    folder: Path, names: list[str], version: str = "1.0", limits: tuple[int, int] = (3000, 4300)
+) -> Any:
     """By model: whether it was loaded, why it was traced, the notes. Each gives eager's result, or this fails."""
     path = [str(folder), str(folder / f"site {version}")]
     return in_new_process(

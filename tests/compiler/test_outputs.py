@@ -21,7 +21,7 @@ class Pair(NamedTuple):
     second: Tensor
 
 
-Point = collections.namedtuple("Point", "x y", defaults=(5,))  # noqa: PYI024
+Point = collections.namedtuple("Point", "x y", defaults=(5,))
 
 
 def facts(x: Tensor) -> tuple[Any, ...]:

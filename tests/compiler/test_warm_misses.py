@@ -282,6 +282,24 @@ def test_the_program_that_is_told_of_is_the_nearest(cold_with_passes: Path, proj
     assert "shift" in why
 
 
+def test_of_several_programs_the_one_with_fewest_changes_is_told_of(
+    cold: Path, project: Project, tmp_path: Path
+) -> None:
+    """An edit that was undone, and another one: what was undone is no reason."""
+    cache = shutil.copytree(cold / "cache", tmp_path / "cache")
+    undone = "return inner(x) * 1.5", "return inner(x) * 2.5"
+    project.edit("project/helpers.py", *undone)
+    assert project.run(cache)["traced"] == 1
+    project.edit("project/helpers.py", *reversed(undone))
+    project.edit("project/net.py", "return self.act(x)", "return self.act(x) + 1")
+    why = project.run(cache, ask=True)["why"]
+    assert why is not None
+    assert "Net has changed" in why
+    project.run(cache)
+    told = [change.path for noted in LocalStore(cache).journal.read() for change in noted.miss.changes]
+    assert [path for path in told if path.startswith("model → code")][-1] == "model → code → net.Net.forward"
+
+
 def test_a_program_that_is_refused_counts_as_a_miss(cold: Path, project: Project, tmp_path: Path) -> None:
     """One look-up is one hit or one miss, however many candidates were looked at; the miss has its reason."""
     store = LocalStore(shutil.copytree(cold / "cache", tmp_path / "cache"))

@@ -31,6 +31,8 @@ MIN_BLOCK_NODES = 6
 
 ATTENTION = ("scaled_dot_product_attention", "flex_attention", "flash_attn")
 
+_OWNER = re.compile(r"^L\['\w+'\]\.")
+"""How Dynamo calls the model itself."""
 _INDEXED = re.compile(r"^(?P<parent>.*?)(?:\.(?P<dot>\d+)|\[(?P<key>\d+)\])$")
 
 # Calls that switch a mode for the nodes after them. A cut between a switch and its counterpart would compile
@@ -130,7 +132,7 @@ def _block_labels(body: Sequence[Node]) -> list[str] | None:
     for i, chain in enumerate(chains):
         for path, parent, kind in chain:
             if len(siblings[parent, kind]) > 1 and sizes[path] >= MIN_BLOCK_NODES:
-                labels[i] = path
+                labels[i] = _OWNER.sub("", path)
                 break
     if not any(labels):
         return None

@@ -42,8 +42,8 @@ class Manifest(NamedTuple):
     operator that was traced; ``asked`` the questions whose answers the trace took for constants. ``globals`` says how
     each global of ``bytecode`` is found, ``objects`` how its constants are that are no plain data; ``calls`` lists
     ``(number of the piece, label, nodes, matches)`` in the order of the graph. ``size`` is the argument and the
-    dimension that choose among ``variants``: first size, last size, and calls of its own for each. ``writes``: the graph
-    may write to an input, so no two tensors may overlap in memory.
+    dimension that choose among ``variants``: first size, last size, and calls of its own for each. ``writes``: the
+    graph may write to an input, so no two tensors may overlap in memory.
     """
 
     surroundings: Mapping[str, str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import is_
 from pathlib import Path
 from types import FunctionType
@@ -37,12 +37,14 @@ class Files(Protocol):
 class DoesNotServe(Exception):
     """A stored program cannot serve this call; the message says why. Internal: a miss.
 
-    ``is_near``: it was made in the same surroundings and for the same passes.
+    ``is_near``: it was made in the same surroundings and for the same passes. ``differing``: how much of what it names
+    is not as it was.
     """
 
-    def __init__(self, reason: str, *, is_near: bool = True) -> None:
+    def __init__(self, reason: str, *, is_near: bool = True, differing: int = 1) -> None:
         super().__init__(reason)
         self.is_near = is_near
+        self.differing = differing
 
 
 class Overlaps(DoesNotServe):
@@ -63,23 +65,32 @@ class Program:
         self.accepts = guards.accept
 
 
-def check_dependencies(manifest: Manifest, model: Any, refs: Refs) -> str | None:
-    """The first thing besides guards that is not as it was, as a sentence, or None."""
+def check_dependencies(manifest: Manifest, model: Any, refs: Refs) -> None:
+    """Raise :class:`DoesNotServe` where something besides guards is not as it was."""
+    _raise_first(_differences(manifest, model, refs))
+
+
+def _raise_first(reasons: Iterable[str | None]) -> None:
+    found = [reason for reason in reasons if reason is not None]
+    if found:
+        raise DoesNotServe(found[0], differing=len(found))
+
+
+def _differences(manifest: Manifest, model: Any, refs: Refs) -> Iterator[str | None]:
     for top, label in manifest.distributions.items():
         present = refs.label(top)
         if present != label:
-            return f"the package {top} was {label} and is {present or 'not an installed one'}"
+            yield f"the package {top} was {label} and is {present or 'not an installed one'}"
     for function in manifest.functions:
-        reason = _function_difference(function, model, refs)
-        if reason is not None:
-            return reason
+        yield _function_difference(function, model, refs)
     for name, text in manifest.operators.items():
         try:
             if operators.identity(name) != text:
-                return f"the operator {name}, which was traced, has changed"
+                yield f"the operator {name}, which was traced, has changed"
         except OpaqueError as error:
-            return f"the operator {name}, which was traced, cannot be identified any more: {error}"
-    return next((reason for each in manifest.asked if (reason := asked.difference(each))), None)
+            yield f"the operator {name}, which was traced, cannot be identified any more: {error}"
+    for each in manifest.asked:
+        yield asked.difference(each)
 
 
 def _function_difference(function: tuple[Any, ...], model: Any, refs: Refs) -> str | None:
@@ -109,8 +120,9 @@ class Guards:
             raise DoesNotServe(
                 f"something that was read is not there: {type(error).__name__} {error}"
             ) from error
-        for index, (value, expected) in enumerate(zip(fetched, manifest.refs, strict=True)):
-            self._compare(manifest.names[index], value, expected, refs)
+        compared = zip(manifest.names, fetched, manifest.refs, strict=True)
+        _raise_first([self._compare(*each, refs) for each in compared])
+        for index, value in enumerate(fetched):
             names[f"k{index}"] = value
         self._names = names
         self._check = names["check"]
@@ -125,16 +137,15 @@ class Guards:
             raise DoesNotServe("hooks are registered on a module")
 
     @staticmethod
-    def _compare(name: str, value: object, expected: tuple[Any, ...], refs: Refs) -> None:
+    def _compare(name: str, value: object, expected: tuple[Any, ...], refs: Refs) -> str | None:
         try:
             present = refs(value)
         except CannotRecordError as error:
-            raise DoesNotServe(f"{name} has become something without an identity: {error}") from error
-        if present != expected:
-            was, now = _told(expected), _told(present)
-            raise DoesNotServe(
-                f"{name} was {was} and is {now}" if was != now else f"{was} has changed ({name})"
-            )
+            return f"{name} has become something without an identity: {error}"
+        if present == expected:
+            return None
+        was, now = _told(expected), _told(present)
+        return f"{name} was {was} and is {now}" if was != now else f"{was} has changed ({name})"
 
     def _ask(self, model: Any, args: Any, kwargs: Any) -> str | None:
         try:

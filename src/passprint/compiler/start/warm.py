@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,7 +90,8 @@ class Found:
 
     ``request`` is None where nothing may be stored; ``known`` is what a new manifest records of the surroundings.
     ``place`` is the number of the candidate that a new one becomes; ``refused`` are the entries that do not serve,
-    each with the reason, the ``near`` last of them for nothing but the model's code or the call.
+    each with the reason; ``nearness`` says of each whether it is for nothing but the model's code or the call, and for
+    how little.
     """
 
     program: Program | None = None
@@ -99,12 +101,13 @@ class Found:
     passes: PassesFound = field(default_factory=PassesFound)
     place: int = 0
     refused: list[tuple[Entry, str]] = field(default_factory=list)
-    near: int = 0
+    nearness: list[tuple[bool, int]] = field(default_factory=list)
 
-    def refuse(self, entry: Entry, reason: str, *, is_near: bool) -> None:
+    def refuse(self, entry: Entry, reason: str, *, is_near: bool, differing: int = 1) -> None:
         """Note a program that does not serve. Those that differ least stand last: a miss is explained with the last."""
-        at = len(self.refused) if is_near else len(self.refused) - self.near
-        self.near += is_near
+        nearness = (is_near, -differing)
+        at = bisect_right(self.nearness, nearness)
+        self.nearness.insert(at, nearness)
         self.reasons.insert(at, reason)
         self.refused.insert(at, (entry, reason))
 
@@ -158,7 +161,7 @@ class WarmStart:
                 found.program = self._load(entry, found, model, args, kwargs)
                 return
             except DoesNotServe as error:
-                found.refuse(entry, str(error), is_near=error.is_near)
+                found.refuse(entry, str(error), is_near=error.is_near, differing=error.differing)
             except (CacheError, OSError, ImportError) as error:
                 found.refuse(entry, f"a stored program could not be loaded: {error}", is_near=False)
             entry.close()
@@ -176,9 +179,7 @@ class WarmStart:
                 raise DoesNotServe(reason, is_near=False)
         with report.phase("identity"):
             refs = Refs()
-            reason = check_dependencies(manifest, model, refs)
-            if reason is not None:
-                raise DoesNotServe(reason)
+            check_dependencies(manifest, model, refs)
             guards = Guards(manifest, refs, model, args, kwargs)
         with report.phase("load"):
             run = load(manifest, entry)

@@ -95,9 +95,7 @@ class Tracer:
             return
         facts = [_fact(guard) for guard in sorted(guards, key=_order)]
         traced = [code for code in self._traced if code is not self._entry.__code__]
-        self._finished(
-            Trace(facts, bytecode, self._globals, traced, list(self._folded), self._tensor_facts)
-        )
+        self._finished(Trace(facts, bytecode, self._globals, traced, list(self._folded), self._tensor_facts))
 
 
 @cache

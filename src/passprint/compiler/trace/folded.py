@@ -1,7 +1,8 @@
 """What Dynamo folds: functions that it calls while it traces, and whose answers it takes for constants.
 
-Most are pure: the same arguments have the same answer everywhere (``re.match``, ``struct.pack``). Others ask the process
-or the machine: ``sys.getrecursionlimit()``, ``importlib.util.find_spec("flash_attn")``. A later process asks those again.
+Most are pure: the same arguments have the same answer everywhere (``re.match``, ``struct.pack``). Others ask the
+process or the machine: ``sys.getrecursionlimit()``, ``importlib.util.find_spec("flash_attn")``. A later process asks
+those again.
 
 What is reached here, and why there is no public way: three functions of ``torch._dynamo.variables`` get a layer that
 notes their calls; Dynamo guards on which function was called, and not on what it gave. Read against torch 2.11 to 2.13.
@@ -101,11 +102,12 @@ def _hook(variable: Any, function_of: Callable[[Any], Callable[..., Any]]) -> No
     def call_function(self: Any, tx: Any, args: Any, kwargs: Any) -> Any:
         result = original(self, tx, args, kwargs)
         calls, function = _noting.get(), function_of(self)
-        if calls is not None and not _is_pure(function):
-            if all(value.is_python_constant() for value in (*args, *kwargs.values())):
-                constants = tuple([value.as_python_constant() for value in args])
-                named = {name: value.as_python_constant() for name, value in kwargs.items()}
-                calls.append(_folded(function, constants, named))
+        if calls is None or _is_pure(function):
+            return result
+        if all(value.is_python_constant() for value in (*args, *kwargs.values())):
+            constants = tuple([value.as_python_constant() for value in args])
+            named = {name: value.as_python_constant() for name, value in kwargs.items()}
+            calls.append(_folded(function, constants, named))
         return result
 
     variable.call_function = call_function

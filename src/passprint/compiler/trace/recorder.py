@@ -230,7 +230,10 @@ def _inlined(
         function = owners.get(code)
         module = _module_of(code, function)
         label = None if module is None else refs.label(module)
-        if _HASHES.intersection(code.co_names) and str(module).partition(".")[0] not in ("torch", "passprint"):
+        if _HASHES.intersection(code.co_names) and str(module).partition(".")[0] not in (
+            "torch",
+            "passprint",
+        ):
             functions.append(("hash", str(module), code.co_qualname, text_hash()))
         if label is not None:
             top = str(module).partition(".")[0]
