@@ -16,6 +16,20 @@ import sys
 
 import torch
 
+import switches
+
+
+def flagged(x):
+    return x * (2.0 if hasattr(switches, "FAST") else 3.0)
+
+
+def optional(x):
+    return x * getattr(switches, "EXTRA", 2.0)
+
+
+def patched(x):
+    return x * (2.0 if hasattr(os, "some_flag") else 3.0)
+
 
 def scale(x):
     return x * (hash("a text") % 7 + 1)
@@ -76,7 +90,7 @@ for name in {names!r}:
 print(json.dumps(found))
 """
 
-ASKED = ["limited", "longest_number", "accelerated", "versioned"]
+ASKED = ["limited", "longest_number", "accelerated", "versioned", "flagged", "optional", "patched"]
 OTHERS = ["assumed", "named"]
 
 
@@ -90,6 +104,8 @@ def folder(tmp_path: Path) -> Path:
         (about / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: some-accelerator\nVersion: {version}\n"
         )
+    (tmp_path / "site 1.0" / "switches.py").write_text("")
+    (tmp_path / "site 1.0.1" / "switches.py").write_text("import os\n\nos.some_flag = FAST = EXTRA = 4.0\n")
     (tmp_path / "site 1.0.1" / "some_accelerator.py").write_text("")
     return tmp_path
 
@@ -105,7 +121,7 @@ def start(
 
 
 def test_answers_are_asked_again(folder: Path) -> None:
-    assert [each[0] for each in start(folder, ASKED + OTHERS).values()] == [0] * 6
+    assert [each[0] for each in start(folder, ASKED + OTHERS).values()] == [0] * 9
     (folder / "number").write_text("3")
     again = start(folder, ASKED + OTHERS)
     assert {name: each[0] for name, each in again.items()} == {
@@ -114,9 +130,10 @@ def test_answers_are_asked_again(folder: Path) -> None:
     }
     assert any("asking.constant gave, which is marked" in note for note in again["assumed"][2])
     other = start(folder, ASKED, "1.0.1", limits=(3001, 5000))
-    assert [each[0] for each in other.values()] == [0] * 4
+    assert [each[0] for each in other.values()] == [0] * 7
     assert "sys.getrecursionlimit() gave 3000 and gives 3001" in other["limited"][1]
     assert "find_spec('some_accelerator') gave None and gives a module" in other["accelerated"][1]
+    assert "hasattr(os, 'some_flag') gave False and gives True" in other["patched"][1]
     assert "version('some-accelerator') gave '1.0' and gives '1.0.1'" in other["versioned"][1]
 
 

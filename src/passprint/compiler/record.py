@@ -111,7 +111,8 @@ class CompileReport:
             bypass = next((p.bypass for p in (*self.pieces_seen, *self.variants_seen) if p.bypass), None)
             return bypass or f"nothing was compiled, it runs as Python: {'; '.join(traced)}"
         if self.status == "warm":
-            return traced[0] if traced else None
+            missed = [miss.reason for miss in self.misses if miss.kind == "model"]
+            return next(iter([*traced, *missed]), None)
         return "; ".join([*traced, *self.notes[:1]]) if self.status == "cold" and self.notes else None
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Mapping
 from importlib.machinery import ModuleSpec
 from typing import Any, NamedTuple
@@ -22,8 +24,15 @@ class Asked(NamedTuple):
     answer: str
 
     def __str__(self) -> str:
+        if self.path == has.__name__:
+            return f"hasattr({self.args[0]}, {self.args[1]!r})"
         given = [*map(repr, self.args), *(f"{name}={value!r}" for name, value in self.kwargs.items())]
         return f"{self.module}.{self.path}({', '.join(given)})"
+
+
+def has(module: str, name: str) -> bool:
+    """Whether a module has an attribute: Dynamo guards on those that are there, and not on that one is missing."""
+    return hasattr(sys.modules.get(module) or importlib.import_module(module), name)
 
 
 def answer(asked: Asked) -> str:

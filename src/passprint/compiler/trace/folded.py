@@ -17,7 +17,7 @@ from functools import cache, wraps
 from typing import Any, NamedTuple
 
 from passprint.compiler.guards.refs import CannotRecordError, find
-from passprint.compiler.start.asked import Asked, answer
+from passprint.compiler.start.asked import Asked, answer, has
 from passprint.errors import OpaqueError
 
 _PURE = frozenset(
@@ -80,6 +80,7 @@ def _hook_into_dynamo() -> None:
     variables: Any = functions
     _hook(variables.SkipFunctionVariable, lambda self: self.value)
     _hook(variables.PolyfilledFunctionVariable, lambda self: self.fn)
+    _hook_modules()
     marked = variables.invoke_and_store_as_constant
 
     @wraps(marked)
@@ -93,6 +94,36 @@ def _hook_into_dynamo() -> None:
     modules: tuple[Any, ...] = (functions, nn_module)
     for module in modules:
         module.invoke_and_store_as_constant = invoke
+
+
+def _hook_modules() -> None:
+    """``hasattr(module, name)``, and a name that a module does not have (``getattr(module, name, None)``)."""
+    from torch._dynamo.exc import ObservedAttributeError
+    from torch._dynamo.variables.misc import PythonModuleVariable
+
+    variable: Any = PythonModuleVariable
+    has_attribute, attribute = variable.call_obj_hasattr, variable.var_getattr
+
+    @wraps(has_attribute)
+    def call_obj_hasattr(self: Any, tx: Any, name: str) -> Any:
+        _note_attribute(self, name)
+        return has_attribute(self, tx, name)
+
+    @wraps(attribute)
+    def var_getattr(self: Any, tx: Any, name: str) -> Any:
+        try:
+            return attribute(self, tx, name)
+        except ObservedAttributeError:
+            _note_attribute(self, name)
+            raise
+
+    variable.call_obj_hasattr, variable.var_getattr = call_obj_hasattr, var_getattr
+
+
+def _note_attribute(variable: Any, name: str) -> None:
+    calls = _noting.get()
+    if calls is not None and not variable.is_torch:  # torch's version says
+        calls.append(_folded(has, (variable.value.__name__, name), {}))
 
 
 def _hook(variable: Any, function_of: Callable[[Any], Callable[..., Any]]) -> None:
