@@ -130,13 +130,26 @@ def _order(guard: Any) -> Any:
 
 
 def _fact(guard: Any) -> GuardFact:
-    kind = guard.create_fn_name()
+    kind, source = guard.create_fn_name(), guard.originating_source
     keywords = getattr(guard.create_fn, "keywords", {})
     detail = keywords.get("attr", keywords.get("key"))
-    if kind == "DUPLICATE_INPUT":
+    if keywords.get("invert"):
+        kind = kind.replace("_CONTAINS", "_NOT_CONTAINS")
+    elif kind == "HASATTR" and detail is None:
+        source, detail = _attribute(source)
+    elif kind == "DUPLICATE_INPUT":
         detail = _name(keywords["source_b"])
     conditions = tuple(dict.fromkeys(guard.code_list or ())) if kind == "SHAPE_ENV" else ()
-    return GuardFact(kind, _name(guard.originating_source), detail, conditions)
+    return GuardFact(kind, _name(source), detail, conditions)
+
+
+def _attribute(source: Any) -> tuple[Any, str]:
+    """The owner and the name of an attribute that a guard of torch 2.11 gives as one source."""
+    from torch._dynamo.source import NNModuleSource
+
+    if isinstance(source, NNModuleSource):
+        source = source.base
+    return source.base, getattr(source, "member", "__code__")
 
 
 def _tensor_facts(shape_env: Any | None) -> dict[str, TensorFact]:
