@@ -17,7 +17,7 @@ from passprint.compiler.trace.repeat import Comparison, RepeatedBlocks, repeated
 
 Graph = torch.fx.GraphModule
 
-pytestmark = since((2, 13), "reusing the trace of a block")
+pytestmark = since((2, 12), "reusing the trace of a block")
 
 
 class Inner(nn.Module):

@@ -23,7 +23,7 @@ def test_the_slot_is_where_it_was(hook: str) -> None:
         "CustomGraphPass",
         "CustomGraphModulePass",
         pytest.param("CustomInferenceAwareGraphPass", marks=since((2, 12), "it")),
-        pytest.param("CustomSchedulerPass", marks=since((2, 12), "it")),
+        pytest.param("CustomSchedulerPass", marks=since((2, 13), "it")),
         "CustomPartitionerFn",
     ],
 )

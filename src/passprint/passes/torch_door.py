@@ -1,7 +1,7 @@
 """The one place of this room that touches private torch names; those of FX graphs are in ``torch_graphs.py``.
 
-Read against torch 2.11, 2.12 and 2.13 (run on 2.13). ``tests/passes/test_passes_torch_door.py`` fails
-with the name that moved when a newer torch no longer has what stands here.
+Read and run on torch 2.11, 2.12 and 2.13. ``tests/passes/test_passes_torch_door.py`` fails with the name that
+moved when a newer torch no longer has what stands here.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ else:
         """Stands in on torch 2.11, which tells no pass whether it compiles for inference."""
 
     class _NoSchedulerPass(CustomGraphPass):
-        """Stands in on torch 2.11, whose cache takes a scheduler pass if it is a graph pass."""
+        """Stands in before torch 2.13, whose cache takes a scheduler pass if it is a graph pass."""
 
     CustomInferenceAwareGraphPass = getattr(
         custom_graph_pass, "CustomInferenceAwareGraphPass", _NoInferenceAwarePass

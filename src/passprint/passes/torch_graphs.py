@@ -1,6 +1,6 @@
 """Private names of FX graphs: hearing what happens to one, and asking where a node stands. A part of ``torch_door.py``.
 
-Read against torch 2.11, 2.12 and 2.13 (run on 2.13).
+Read and run on torch 2.11, 2.12 and 2.13.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def _fits(kind: type, hook: Hook) -> bool:
         return issubclass(kind, CustomPartitionerFn)
     if issubclass(kind, CustomInferenceAwareGraphPass):
         return hook.tells_inference
-    # on torch 2.11 what stands in for a scheduler pass is a graph pass by its class
+    # before torch 2.13 what stands in for a scheduler pass is a graph pass by its class
     return issubclass(kind, CustomGraphPass | CustomGraphModulePass) and not issubclass(
         kind, CustomSchedulerPass
     )

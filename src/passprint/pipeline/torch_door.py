@@ -1,13 +1,14 @@
 """The one place of this room that touches private torch names: Inductor's slots for custom passes.
 
-Read against torch 2.11, 2.13 and 2.14 (run on 2.13). Where the versions differ:
+Read against torch 2.11 to 2.14, run on 2.11, 2.12 and 2.13. Where the versions differ:
 
-- Inference-aware and scheduler passes have base classes since 2.12; `passprint.passes.torch_door` stands in before.
+- Inference-aware passes have a base class since 2.12, scheduler passes since 2.13; `passprint.passes.torch_door` stands
+  in before.
 - Since 2.13 a slot also takes a list or tuple of passes.
 - On 2.11 Inductor's configuration is one for the process; later each thread has its own (`PER_THREAD`).
 - ``_post_fusion_custom_pass`` and ``custom_partitioner_fn`` are pickled into Inductor's cache keys as they are, and
   a ``uuid()`` of None does not stop the cache there (`passprint.pipeline.slots` sees to both).
-- ``pre_grad_custom_pass`` is asked for its uuid since 2.13; before, its result was what counted.
+- ``pre_grad_custom_pass`` is asked for its uuid since 2.12; before, its result was what counted.
 
 ``tests/pipeline/test_pipeline_torch_door.py`` fails with the name that moved when a newer torch no longer has it.
 """

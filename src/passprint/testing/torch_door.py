@@ -1,6 +1,6 @@
 """The one place of this room that touches private torch names: Inductor up to one of its hooks, and no further.
 
-Read against torch 2.11, 2.12 and 2.13 (run on 2.13).
+Read and run on torch 2.11, 2.12 and 2.13.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def compile_without_code(
     compile_fx: Any = inductor
     functorch: Any = functorch_config
 
-    if hasattr(config, "pre_grad_pass_timing"):  # since 2.13; by itself, torch warns that nothing is cached
+    if hasattr(config, "pre_grad_pass_timing"):  # since 2.12; by itself, torch warns that nothing is cached
         patches = {"pre_grad_pass_timing": "early", **patches}
 
     def inner_compile(

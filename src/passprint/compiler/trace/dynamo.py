@@ -1,11 +1,14 @@
 """The one door to torch's Dynamo: how a model is traced, and what is read of a finished trace.
 
-Read against torch 2.11, 2.12 and 2.13 (run on 2.13). Importing this module imports nothing of ``torch._dynamo``;
-tracing does. Reached here, and why there is no public way:
+Read and run on torch 2.11, 2.12 and 2.13. Importing this module imports nothing of ``torch._dynamo``; tracing does.
+Reached here, and why there is no public way:
 
 - ``torch._dynamo.optimize(guard_export_fn=…)``: the guards of a trace, once it is finished,
 - ``torch._dynamo.convert_frame.register_bytecode_hook``: the code that rebuilds outputs and side effects,
 - ``torch._guards.TracingContext``: the code that was inlined, and the sizes that were generalised.
+
+Torch 2.11 asks with one kind of guard whether a key is there and whether it is not (``invert``), and gives an attribute
+that may be missing as the guard's source; newer torch has a kind for each answer, and the owner as the source.
 """
 
 from __future__ import annotations

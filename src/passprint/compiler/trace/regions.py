@@ -2,8 +2,8 @@
 
 What is reached here, and why there is no public way: ``nested_compile_region`` marks a function in its source and
 leaves no say in when a trace is reused. So four functions of ``torch._dynamo.variables`` get a layer that asks the
-:class:`Decisions` of the compile that runs in this thread; without one they do what torch does. Read against torch
-2.13, the first that can reuse a trace.
+:class:`Decisions` of the compile that runs in this thread; without one they do what torch does. Read and run on torch
+2.12, the first that can reuse a trace, and 2.13.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Every further block passes here, so what is not needed for it is left out: torch's stamp clones each source, gives the
 sizes of parameters symbols that are numbers again at once, and keeps for each guard where in the source it was made.
-Read against torch 2.13.
+Read and run on torch 2.12 and 2.13.
 """
 
 from __future__ import annotations
