@@ -18,6 +18,15 @@ class Config:
     there = 1
 
 
+class Aliased:
+    """Looks attributes up in its own way, as the configurations of transformers do."""
+
+    scale = 2.0
+
+    def __getattribute__(self, name: str) -> Any:
+        return super().__getattribute__("scale" if name == "alias" else name)
+
+
 class Asks(nn.Module):
     """Its result depends on what it, its configuration and its tables have, and not."""
 
@@ -26,6 +35,7 @@ class Asks(nn.Module):
         self.linear = nn.Linear(WIDTH, WIDTH)
         self.config = Config()
         self.config.own = 1
+        self.aliased = Aliased()
         self.table = {"present": 1}
         self.names = {"present"}
         self.plain = torch.ones(WIDTH)
@@ -43,6 +53,7 @@ class Asks(nn.Module):
         )
         for place, answer in enumerate(questions):
             x = x + 2**place if answer else x * 0.5
+        x = x * self.aliased.alias if hasattr(self.aliased, "scale") else x
         return self.linear(x) * getattr(self.config, "factor", 3) * self.table.get("factor", 3)
 
 
@@ -52,6 +63,7 @@ CHANGES: dict[str, Callable[[Any], object]] = {
     "an attribute of the model is new": lambda m: setattr(m, "absent", 1),
     "an attribute of a tensor is new": lambda m: setattr(m.plain, "absent", 1),
     "an attribute had a default": lambda m: setattr(m.config, "factor", 1),
+    "an attribute that is looked up in another way": lambda m: setattr(m.aliased, "scale", 3.0),
     "a key is gone": lambda m: m.table.pop("present"),
     "a key is new": lambda m: m.table.update(absent=1),
     "a key had a default": lambda m: m.table.update(factor=1),

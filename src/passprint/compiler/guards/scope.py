@@ -12,6 +12,9 @@ _CALLABLE = frozenset(
     {"type", "len", "list", "tuple", "dict", "getattr", "hasattr", "set", "max", "min", "abs", "int"}
 )
 
+# How Dynamo writes an attribute that a class's own ``__getattribute__`` takes from its base.
+_PLAIN_LOOKUP = ("object", "__getattribute__")
+
 _OPERATORS: dict[type[ast.AST], str] = {
     ast.Add: "+",
     ast.Sub: "-",
@@ -122,6 +125,8 @@ class Scope:
         """What is called: a method stays an attribute, so that no variable holds a bound method."""
         if isinstance(node, ast.Name):
             return self.value(node)
+        if isinstance(node.value, ast.Name) and (node.value.id, node.attr) == _PLAIN_LOOKUP:
+            return ".".join(_PLAIN_LOOKUP)
         return f"{self.value(node.value)}.{node.attr}"
 
     def _root(self, node: ast.Subscript) -> str | None:
