@@ -8,7 +8,7 @@ import pytest
 import sympy
 import torch
 from tests.compiler.processes import in_new_process
-from torch._inductor.sizevars import stride_at_vec_range
+from torch._inductor.codegen.cpp import stride_at_vec_range
 from torch.utils._sympy.functions import FloorDiv, ModularIndexing
 
 import passprint
