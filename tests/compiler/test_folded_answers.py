@@ -31,6 +31,14 @@ def patched(x):
     return x * (2.0 if hasattr(os, "some_flag") else 3.0)
 
 
+def held(x):
+    return x * (2.0 if "fast" in switches.OPTIONS.__dict__ else 3.0)
+
+
+def held_or(x):
+    return x * switches.OPTIONS.__dict__.get("fast", 2.0)
+
+
 def scale(x):
     return x * (hash("a text") % 7 + 1)
 
@@ -104,8 +112,10 @@ def folder(tmp_path: Path) -> Path:
         (about / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: some-accelerator\nVersion: {version}\n"
         )
-    (tmp_path / "site 1.0" / "switches.py").write_text("")
-    (tmp_path / "site 1.0.1" / "switches.py").write_text("import os\n\nos.some_flag = FAST = EXTRA = 4.0\n")
+    options = "class Options: pass\n\nOPTIONS = Options()\n"
+    switched = "import os\n\nos.some_flag = FAST = EXTRA = OPTIONS.fast = 4.0\n"
+    (tmp_path / "site 1.0" / "switches.py").write_text(options)
+    (tmp_path / "site 1.0.1" / "switches.py").write_text(options + switched)
     (tmp_path / "site 1.0.1" / "some_accelerator.py").write_text("")
     return tmp_path
 
@@ -135,6 +145,16 @@ def test_answers_are_asked_again(folder: Path) -> None:
     assert "find_spec('some_accelerator') gave None and gives a module" in other["accelerated"][1]
     assert "hasattr(os, 'some_flag') gave False and gives True" in other["patched"][1]
     assert "version('some-accelerator') gave '1.0' and gives '1.0.1'" in other["versioned"][1]
+
+
+def test_what_a_dict_of_attributes_holds_is_not_taken_for_granted(folder: Path) -> None:
+    names = ["held", "held_or"]
+    assert [each[0] for each in start(folder, names).values()] == [0, 0]
+    again = start(folder, names)
+    assert [each[0] for each in again.values()] == [0, 0]
+    assert any("__dict__ of a Options held" in note for note in again["held"][2])
+    other = start(folder, names, "1.0.1")  # compares with eager's results
+    assert [each[0] for each in other.values()] == [0, 0]
 
 
 def test_a_trace_through_hash_counts_with_the_hash_seed(

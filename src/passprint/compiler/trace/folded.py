@@ -81,6 +81,7 @@ def _hook_into_dynamo() -> None:
     _hook(variables.SkipFunctionVariable, lambda self: self.value)
     _hook(variables.PolyfilledFunctionVariable, lambda self: self.fn)
     _hook_modules()
+    _hook_dicts()
     marked = variables.invoke_and_store_as_constant
 
     @wraps(marked)
@@ -118,6 +119,35 @@ def _hook_modules() -> None:
             raise
 
     variable.call_obj_hasattr, variable.var_getattr = call_obj_hasattr, var_getattr
+
+
+def _hook_dicts() -> None:
+    """``name in obj.__dict__``, its length and its names: Dynamo guards on what is taken out of it alone."""
+    try:
+        from torch._dynamo.variables.dicts import SideEffectsProxyDict
+    except ImportError:  # torch 2.11
+        from torch._dynamo.variables.misc import GetAttrVariable
+
+        _note_before(GetAttrVariable, "call_method", lambda self: self.name == "__dict__" and self.obj)
+        return
+    for method in ("__contains__", "__iter__", "__len__"):
+        _note_before(SideEffectsProxyDict, method, lambda self: self.item)
+
+
+def _note_before(variable: Any, method: str, owner_of: Callable[[Any], Any]) -> None:
+    original = getattr(variable, method)
+
+    @wraps(original)
+    def asked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls, owner = _noting.get(), owner_of(self)
+        if calls is not None and owner and owner.source is not None:
+            kind = owner.python_type_name()
+            calls.append(
+                Folded(None, f"it relies on what the __dict__ of a {kind} held, which nothing guards")
+            )
+        return original(self, *args, **kwargs)
+
+    setattr(variable, method, asked)
 
 
 def _note_attribute(variable: Any, name: str) -> None:
