@@ -39,6 +39,10 @@ def held_or(x):
     return x * switches.OPTIONS.__dict__.get("fast", 2.0)
 
 
+def marked(x):
+    return x * (2.0 if hasattr(switches.fast, "mark") else 3.0) * len(switches.fast.__name__)
+
+
 def scale(x):
     return x * (hash("a text") % 7 + 1)
 
@@ -112,8 +116,8 @@ def folder(tmp_path: Path) -> Path:
         (about / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: some-accelerator\nVersion: {version}\n"
         )
-    options = "class Options: pass\n\nOPTIONS = Options()\n"
-    switched = "import os\n\nos.some_flag = FAST = EXTRA = OPTIONS.fast = 4.0\n"
+    options = "class Options: pass\n\nOPTIONS = Options()\ndef fast(): pass\n"
+    switched = "import os\n\nos.some_flag = FAST = EXTRA = OPTIONS.fast = fast.mark = 4.0\n"
     (tmp_path / "site 1.0" / "switches.py").write_text(options)
     (tmp_path / "site 1.0.1" / "switches.py").write_text(options + switched)
     (tmp_path / "site 1.0.1" / "some_accelerator.py").write_text("")
@@ -148,13 +152,13 @@ def test_answers_are_asked_again(folder: Path) -> None:
 
 
 def test_what_a_dict_of_attributes_holds_is_not_taken_for_granted(folder: Path) -> None:
-    names = ["held", "held_or"]
-    assert [each[0] for each in start(folder, names).values()] == [0, 0]
+    names = ["held", "held_or", "marked"]
+    assert [each[0] for each in start(folder, names).values()] == [0, 0, 0]
     again = start(folder, names)
-    assert [each[0] for each in again.values()] == [0, 0]
+    assert [each[0] for each in again.values()] == [0, 0, 1]
     assert any("__dict__ of a Options held" in note for note in again["held"][2])
     other = start(folder, names, "1.0.1")  # compares with eager's results
-    assert [each[0] for each in other.values()] == [0, 0]
+    assert [each[0] for each in other.values()] == [0, 0, 0]
 
 
 def test_a_trace_through_hash_counts_with_the_hash_seed(

@@ -135,12 +135,16 @@ def _hook_dicts() -> None:
 
 
 def _note_before(variable: Any, method: str, owner_of: Callable[[Any], Any]) -> None:
+    from torch._dynamo.variables.functions import BaseUserFunctionVariable
+
     original = getattr(variable, method)
 
     @wraps(original)
     def asked(self: Any, *args: Any, **kwargs: Any) -> Any:
         calls, owner = _noting.get(), owner_of(self)
-        if calls is not None and owner and owner.source is not None:
+        # A function counts with its attributes.
+        known = not owner or owner.source is None or isinstance(owner, BaseUserFunctionVariable)
+        if calls is not None and not known:
             kind = owner.python_type_name()
             calls.append(
                 Folded(None, f"it relies on what the __dict__ of a {kind} held, which nothing guards")
