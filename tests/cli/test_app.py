@@ -29,6 +29,12 @@ def test_a_wrong_command_line_is_status_2(capfd: pytest.CaptureFixture[str]) -> 
     assert "no-such-command" in capfd.readouterr().err
 
 
+def test_a_script_that_is_not_there(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run(["bisect", str(tmp_path / "gone.py")]) == 2
+    said = "".join(capfd.readouterr().err.replace("│", "").split())  # a long path is broken anywhere
+    assert "gone.py'doesnotexist" in said
+
+
 def test_version(capfd: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
     assert capfd.readouterr().out == f"passprint {passprint.__version__}\n"

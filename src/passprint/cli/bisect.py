@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,9 +11,11 @@ import typer
 
 def bisect_command(
     script: Annotated[
-        str,
+        Path,
         typer.Argument(
-            metavar="SCRIPT", help="A Python file that exits with 0 if all is well, and else fails."
+            metavar="SCRIPT",
+            exists=True,
+            help="A Python file that exits with 0 if all is well, and else fails.",
         ),
     ],
     arguments: Annotated[
@@ -28,6 +31,6 @@ def bisect_command(
     from passprint.pipeline.bisection import bisect_command as search
 
     terminal = console()
-    culprit = search([sys.executable, script, *(arguments or [])], tell=terminal.print)
+    culprit = search([sys.executable, str(script), *(arguments or [])], tell=terminal.print)
     terminal.print()
     terminal.print(str(culprit))
