@@ -161,16 +161,18 @@ def _try(drawn: list[tuple[str, Any]], by_content: bool, limit: int) -> Result:
         signal.setitimer(signal.ITIMER_VIRTUAL, limit)
         started = time.process_time()
         try:
-            found = memo.fingerprint(obj) if index % 50 == 0 else None
-            digest = memo.digest(obj)
-            if digest is None:
-                paths = found.opaque if found else memo.opaque_paths(obj)
-                if not paths:
-                    result.failures.append(f"{name}: no digest and no path")
-                result.outcomes["opaque, with a path"] += 1
-                result.reasons[paths[0].rpartition(": ")[2] if paths else "?"] += 1
-            else:
+            paths = memo.opaque_paths(obj)
+            if index % 50 == 0:
+                found = memo.fingerprint(obj)
+                assert found.opaque == paths, "the whole fingerprint has other paths"
+                assert not paths or memo.digest(obj) is None, "a digest of what is opaque"
+            if not paths:
+                digest = memo.digest(obj)
+                assert digest is not None, "no digest and no path"
                 result.outcomes["digest"] += 1
+            else:
+                result.outcomes["opaque, with a path"] += 1
+                result.reasons[paths[0].rpartition(": ")[2]] += 1
         except TimeoutError:
             result.failures.append(f"{name}: took more than {limit} s of processor time")
         except BaseException as error:  # noqa: BLE001  (any at all is what is looked for)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from passprint.identity.node import Component
     from passprint.identity.walk import Walk
 
-__all__ = ["Known", "check_together", "make_fingerprint", "name_of", "opaque_paths", "walk_object"]
+__all__ = ["Known", "check_together", "find_opaque", "make_fingerprint", "name_of", "walk_object"]
 
 
 class _Uncollected:
@@ -57,6 +57,12 @@ def walk_object(obj: Any, origins: Origins, known: Known) -> tuple[Walk, Node]:
         settle(root)
         known.learn(walk)
     return walk, root
+
+
+def find_opaque(obj: Any, origins: Origins, known: Known) -> tuple[str, ...]:
+    """The paths to what cannot be identified; nothing is hashed or kept for that."""
+    with _Uncollected():
+        return opaque_paths(Walker(origins, known, obj).run(obj))
 
 
 def check_together(components: Sequence[Component]) -> Check:

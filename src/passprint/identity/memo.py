@@ -91,9 +91,9 @@ class Memo:
 
     def opaque_paths(self, obj: Any) -> tuple[str, ...]:
         """The paths to what cannot be identified, without the parts (at most a hundred); always walked."""
-        from passprint.identity.engine import opaque_paths
+        from passprint.identity.engine import find_opaque
 
-        return opaque_paths(self._walk_anew(obj)[1])
+        return find_opaque(obj, self.origins, self._known_nodes())
 
     def digest(self, obj: Any) -> str | None:
         """The digest, or None where the identity is incomplete."""
@@ -120,12 +120,15 @@ class Memo:
         self._remember_group(members, answer)
         return answer
 
-    def _walk_anew(self, obj: Any) -> tuple[Walk, Node]:
+    def _known_nodes(self) -> Known:
         if self._known is None:
             from passprint.identity.engine import Known
 
             self._known = Known()
-        return walk_object(obj, self.origins, self._known)
+        return self._known
+
+    def _walk_anew(self, obj: Any) -> tuple[Walk, Node]:
+        return walk_object(obj, self.origins, self._known_nodes())
 
     def _walk(self, obj: Any) -> str | None:
         walk, root = self._walk_anew(obj)
