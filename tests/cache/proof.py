@@ -347,6 +347,7 @@ def read_only(root: Path, count: int) -> dict[str, object]:
     store = LocalStore(root)
     for name in names:
         put(store, name, 3)
+    store.verify()  # imports what the other user may not be able to read, in a home that is closed to him
     os.chmod(root.parent, 0o755)
     owner = _NOBODY if os.geteuid() == 0 else os.geteuid()
     for path in [*root.rglob("*"), root]:
