@@ -39,6 +39,10 @@ def held_or(x):
     return x * switches.OPTIONS.__dict__.get("fast", 2.0)
 
 
+def counted(x):
+    return x * len(switches.OPTIONS.__dict__)
+
+
 def marked(x):
     return x * (2.0 if hasattr(switches.fast, "mark") else 3.0) * len(switches.fast.__name__)
 
@@ -160,13 +164,15 @@ def test_answers_are_asked_again(folder: Path) -> None:
 
 
 def test_what_a_dict_of_attributes_holds_is_not_taken_for_granted(folder: Path) -> None:
-    names = ["held", "held_or", "marked"]
-    assert [each[0] for each in start(folder, names).values()] == [0, 0, 0]
+    names = ["held", "held_or", "counted", "marked"]
+    assert [each[0] for each in start(folder, names).values()] == [0] * 4
     again = start(folder, names)
-    assert [each[0] for each in again.values()] == [0, 0, 1]
-    assert any("__dict__ of a Options held" in note for note in again["held"][2])
+    assert [each[0] for each in again.values()] == [1, 1, 0, 1]
+    assert any("__dict__ of a Options held" in note for note in again["counted"][2])
     other = start(folder, names, "1.0.1")  # compares with eager's results
-    assert [each[0] for each in other.values()] == [0, 0, 0]
+    assert [each[0] for each in other.values()] == [0] * 4
+    assert [each[0] for each in start(folder, names, "1.0.1").values()] == [1, 1, 0, 1]
+    assert [each[0] for each in start(folder, names).values()] == [1, 1, 0, 1]
 
 
 def test_a_trace_through_hash_counts_with_the_hash_seed(

@@ -10,10 +10,11 @@ notes their calls; Dynamo guards on which function was called, and not on what i
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from typing import Any, NamedTuple
 
 from passprint.compiler.guards.refs import CannotRecordError, find
@@ -60,6 +61,11 @@ def to_ask_again(calls: Sequence[Folded]) -> list[Asked]:
         if asked not in found:
             found.append(asked)
     return found
+
+
+def _only_bounds(function: Callable[..., Any], tx: Any) -> bool:
+    """``inspect.unwrap`` asks how deep calls may be, to end where wrappers go round in a circle."""
+    return function is sys.getrecursionlimit and tx.f_globals.get("__name__") == "inspect"
 
 
 def _name(function: Callable[..., Any]) -> tuple[str, str]:
@@ -126,32 +132,81 @@ def _hook_dicts() -> None:
     try:
         from torch._dynamo.variables.dicts import SideEffectsProxyDict
     except ImportError:  # torch 2.11
-        from torch._dynamo.variables.misc import GetAttrVariable
-
-        _note_before(GetAttrVariable, "call_method", lambda self: self.name == "__dict__" and self.obj)
+        _hook_get_attr()
         return
-    for method in ("__contains__", "__iter__", "__len__"):
-        _note_before(SideEffectsProxyDict, method, lambda self: self.item)
+    proxy: Any = SideEffectsProxyDict
+    contains = proxy.__contains__
+
+    @wraps(contains)
+    def guarded(self: Any, key: Any) -> Any:
+        there = contains(self, key)
+        name = self._maybe_unwrap_key(key)
+        if _is_noted(self.item) and name not in self.side_effects_table():
+            _guard_attribute(self.item, name, there)
+        return there
+
+    proxy.__contains__ = guarded
+    for method in ("__iter__", "__len__"):
+        _refuse_at(proxy, method)
 
 
-def _note_before(variable: Any, method: str, owner_of: Callable[[Any], Any]) -> None:
-    from torch._dynamo.variables.functions import BaseUserFunctionVariable
-
-    original = getattr(variable, method)
+def _refuse_at(proxy: Any, method: str) -> None:
+    original = getattr(proxy, method)
 
     @wraps(original)
-    def asked(self: Any, *args: Any, **kwargs: Any) -> Any:
-        calls, owner = _noting.get(), owner_of(self)
-        # A function counts with its attributes.
-        known = not owner or owner.source is None or isinstance(owner, BaseUserFunctionVariable)
-        if calls is not None and not known:
-            kind = owner.python_type_name()
-            calls.append(
-                Folded(None, f"it relies on what the __dict__ of a {kind} held, which nothing guards")
-            )
-        return original(self, *args, **kwargs)
+    def refused(self: Any) -> Any:
+        if _is_noted(self.item):
+            _refuse_dict(self.item)
+        return original(self)
 
-    setattr(variable, method, asked)
+    setattr(proxy, method, refused)
+
+
+def _hook_get_attr() -> None:
+    from torch._dynamo.variables.misc import GetAttrVariable
+
+    variable: Any = GetAttrVariable
+    original = variable.call_method
+
+    @wraps(original)
+    def call_method(self: Any, tx: Any, name: str, args: Any, kwargs: Any) -> Any:
+        if self.name == "__dict__" and name != "__setitem__" and _is_noted(self.obj):
+            key: Any = args[0].as_python_constant() if args and args[0].is_python_constant() else None
+            asks_one = name in ("get", "__getitem__", "__contains__") and isinstance(key, str)
+            if asks_one and not self.obj.has_key_in_generic_dict(tx, key):
+                _guard_attribute(self.obj, key, False)
+            elif not asks_one or name == "__contains__":  # the others guard on what they take out
+                _refuse_dict(self.obj)
+        return original(self, tx, name, args, kwargs)
+
+    variable.call_method = call_method
+
+
+def _is_noted(owner: Any) -> bool:
+    """Whether the owner of a ``__dict__`` was there before the trace. A function counts with its attributes."""
+    from torch._dynamo.variables.functions import BaseUserFunctionVariable
+
+    return _noting.get() is not None and not (
+        owner.source is None or isinstance(owner, BaseUserFunctionVariable)
+    )
+
+
+def _guard_attribute(owner: Any, name: str, there: bool) -> None:
+    from torch._dynamo.guards import GuardBuilder, install_guard
+    from torch._dynamo.source import AttrSource
+
+    if there:
+        made = AttrSource(owner.source, "__dict__").make_guard(partial(GuardBuilder.DICT_CONTAINS, key=name))
+    else:
+        made = owner.source.make_guard(partial(GuardBuilder.NOT_PRESENT_IN_GENERIC_DICT, attr=name))
+    install_guard(made)
+
+
+def _refuse_dict(owner: Any) -> None:
+    calls = _noting.get()
+    if calls is not None:
+        kind = owner.python_type_name()
+        calls.append(Folded(None, f"it relies on what the __dict__ of a {kind} held, which nothing guards"))
 
 
 def _note_attribute(variable: Any, name: str) -> None:
@@ -167,7 +222,7 @@ def _hook(variable: Any, function_of: Callable[[Any], Callable[..., Any]]) -> No
     def call_function(self: Any, tx: Any, args: Any, kwargs: Any) -> Any:
         result = original(self, tx, args, kwargs)
         calls, function = _noting.get(), function_of(self)
-        if calls is None or _is_pure(function):
+        if calls is None or _is_pure(function) or _only_bounds(function, tx):
             return result
         if all(value.is_python_constant() for value in (*args, *kwargs.values())):
             constants = tuple([value.as_python_constant() for value in args])
