@@ -162,6 +162,9 @@ def _refuse_at(proxy: Any, method: str) -> None:
     setattr(proxy, method, refused)
 
 
+_ASK_ONE = ("get", "__getitem__", "__contains__")
+
+
 def _hook_get_attr() -> None:
     from torch._dynamo.variables.misc import GetAttrVariable
 
@@ -171,15 +174,22 @@ def _hook_get_attr() -> None:
     @wraps(original)
     def call_method(self: Any, tx: Any, name: str, args: Any, kwargs: Any) -> Any:
         if self.name == "__dict__" and name != "__setitem__" and _is_noted(self.obj):
-            key: Any = args[0].as_python_constant() if args and args[0].is_python_constant() else None
-            asks_one = name in ("get", "__getitem__", "__contains__") and isinstance(key, str)
-            if asks_one and not self.obj.has_key_in_generic_dict(tx, key):
-                _guard_attribute(self.obj, key, False)
-            elif not asks_one or name == "__contains__":  # the others guard on what they take out
-                _refuse_dict(self.obj)
+            key = args[0].as_python_constant() if args and args[0].is_python_constant() else None
+            _note_asked(self.obj, tx, name, key)
         return original(self, tx, name, args, kwargs)
 
     variable.call_method = call_method
+
+
+def _note_asked(owner: Any, tx: Any, method: str, key: Any) -> None:
+    if not (method in _ASK_ONE and isinstance(key, str) and hasattr(owner, "has_key_in_generic_dict")):
+        _refuse_dict(owner)
+    elif tx.output.side_effects.has_pending_mutation_of_attr(owner, key):
+        return  # what the traced code put there itself
+    elif not owner.has_key_in_generic_dict(tx, key):
+        _guard_attribute(owner, key, False)
+    elif method == "__contains__":  # the others guard on what they take out
+        _refuse_dict(owner)
 
 
 def _is_noted(owner: Any) -> bool:
