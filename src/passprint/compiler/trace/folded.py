@@ -141,7 +141,8 @@ def _hook_dicts() -> None:
     def guarded(self: Any, key: Any) -> Any:
         there = contains(self, key)
         name = self._maybe_unwrap_key(key)
-        if _is_noted(self.item) and name not in self.side_effects_table():
+        changed = self.side_effects.store_attr_mutations.get(self.item, {})
+        if _is_noted(self.item) and not {name, "__dict__"}.intersection(changed):  # by the traced code itself
             _guard_attribute(self.item, name, there)
         return there
 
