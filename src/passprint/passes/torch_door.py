@@ -19,16 +19,7 @@ import torch
 from passprint.errors import PipelineError
 from passprint.passes.context import RewriteWatch
 from passprint.passes.inductor_bases import base_classes
-from passprint.passes.torch_graphs import (
-    GraphWatcher,
-    hearing_of_replacements,
-    is_erased,
-    is_watched,
-    is_well_placed,
-    place_in,
-    unwatch,
-    watch,
-)
+from passprint.passes.torch_graphs import hearing_of_replacements, is_erased
 from passprint.wording import many
 
 if TYPE_CHECKING:
@@ -60,7 +51,6 @@ else:
 
 __all__ = [
     "CustomGraphPass",
-    "GraphWatcher",
     "Matcher",
     "Rejection",
     "CustomGraphModulePass",
@@ -73,13 +63,8 @@ __all__ = [
     "fake_tracing",
     "hearing_of_replacements",
     "is_erased",
-    "is_watched",
-    "is_well_placed",
-    "place_in",
     "propagating",
     "sort_topologically",
-    "unwatch",
-    "watch",
 ]
 
 

@@ -5,79 +5,90 @@ Read and run on torch 2.11, 2.12 and 2.13.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from operator import attrgetter
 from typing import Any, Protocol
 
 import torch
 
-_SORT_KEY = attrgetter("_sort_key")
+#: What FX calls a node's arguments, named arguments, inputs, whether it is erased and what its place is; then a graph's
+#: owner and its table of nodes by operator. ``_changes.c`` reads these.
+NAMES = (
+    "_args",
+    "_kwargs",
+    "_input_nodes",
+    "_erased",
+    "_sort_key",
+    "_owning_module",
+    "_find_nodes_lookup_table",
+)
 
 
 class GraphWatcher(Protocol):
-    """Who is told what happens to a graph."""
+    """Who is told what happens to a graph.
 
-    def on_touch(self, node: torch.fx.Node) -> None:
-        """Something about a node is about to be set, or the node to be erased."""
-
-    def on_insert(self, node: torch.fx.Node) -> None:
-        """A node was made, or something about it was set."""
-
-    def on_replace(self, old: torch.fx.Node, new: str, user: torch.fx.Node) -> None:
-        """``user`` is about to take the node called ``new`` in place of ``old``; only where a module owns the graph."""
-
-    def on_erase(self, node: torch.fx.Node) -> None:
-        """A node is about to be erased; only where a module owns the graph."""
-
-
-class _WatchedTable(type(torch.fx.Graph()._find_nodes_lookup_table)):  # type: ignore[misc]
-    """The graph's table of nodes by operator, which FX keeps when a node is made, erased, or set anything about.
-
-    Arguments that are replaced one by one do not pass here; the module's hooks tell of these.
+    ``insert`` and ``remove`` stand in for those of the graph's table of nodes by operator, which FX keeps when a node
+    is made, erased, or set anything about. Arguments that are replaced one by one do not pass there; the hooks of the
+    module that owns the graph tell of these.
     """
 
-    def __init__(self, table: Any, watcher: GraphWatcher) -> None:
-        self.table = table.table
-        self._inner = table
-        self._watcher = watcher
-
-    def insert(self, node: torch.fx.Node) -> None:
-        self._inner.insert(node)
-        self._watcher.on_insert(node)
-
-    def remove(self, node: torch.fx.Node) -> None:
-        self._watcher.on_touch(node)
-        self._inner.remove(node)
+    graph: torch.fx.Graph
+    insert: Callable[[torch.fx.Node], object]
+    remove: Callable[[torch.fx.Node], object]
+    on_replace: Callable[[torch.fx.Node, str, torch.fx.Node], object]
+    on_erase: Callable[[torch.fx.Node], object]
 
 
-def watch(graph: torch.fx.Graph, watcher: GraphWatcher) -> Any:
-    """Tell ``watcher`` what happens to ``graph`` from now on, but for nodes that change places; ends by `unwatch`.
+def watch(graph: torch.fx.Graph, watcher: Any) -> tuple[Any, Any, Any, Any]:
+    """Tell ``watcher``, a `GraphWatcher`, what happens to ``graph`` from now on, but for nodes that change places.
 
-    Returns what `unwatch` needs. Two plain calls, because every pass is watched.
+    Ends by `unwatch`, which wants what is returned: the module that owns the graph, the graph's table, and what
+    ``insert`` and ``remove`` of the table were. Two plain calls, because every pipeline is watched.
     """
-    module = graph.owning_module
+    module, table = graph._owning_module, graph._find_nodes_lookup_table
     if isinstance(module, torch.fx.GraphModule):
-        module._register_replace_node_hook(watcher.on_replace)
-        module._register_erase_node_hook(watcher.on_erase)
-    table = graph._find_nodes_lookup_table
-    graph._find_nodes_lookup_table = watched = _WatchedTable(table, watcher)
-    return table, module, watched
+        module._replace_hooks.append(watcher.on_replace)
+        module._erase_node_hooks.append(watcher.on_erase)
+    watched = module, table, table.insert, table.remove
+    table.insert, table.remove = watcher.insert, watcher.remove  # type: ignore[method-assign]
+    return watched
 
 
-def is_watched(graph: torch.fx.Graph, watched: Any) -> bool:
-    """Whether what `watch` returned still holds: the graph has the same owner and the table that it was given."""
-    _, module, table = watched
+def is_watched(graph: torch.fx.Graph, module: Any, table: Any) -> bool:
+    """Whether ``graph`` still has the owner and the table that it had when it was watched."""
     return graph._owning_module is module and graph._find_nodes_lookup_table is table
 
 
-def unwatch(graph: torch.fx.Graph, watcher: GraphWatcher, watched: Any) -> None:
-    """Tell ``watcher`` no more."""
-    graph._find_nodes_lookup_table, module, _ = watched
+def unwatch(watcher: Any, watched: tuple[Any, Any, Any, Any]) -> None:
+    """Tell ``watcher`` no more; ``watched`` is what `watch` returned."""
+    module, table, insert, remove = watched
+    if insert.__self__ is table:
+        del table.insert, table.remove  # those of the class show again
+    else:
+        table.insert, table.remove = insert, remove
     if isinstance(module, torch.fx.GraphModule):
-        module._unregister_replace_node_hook(watcher.on_replace)
-        module._unregister_erase_node_hook(watcher.on_erase)
+        module._replace_hooks.remove(watcher.on_replace)
+        module._erase_node_hooks.remove(watcher.on_erase)
+
+
+class Unheard:
+    """What stands for a `GraphWatcher` in a pickled graph: its table does what it is told, and nobody hears of it."""
+
+    def insert(self, node: torch.fx.Node) -> None:
+        """As the table of the node's graph would."""
+        table = node.graph._find_nodes_lookup_table
+        type(table).insert(table, node)
+
+    def remove(self, node: torch.fx.Node) -> None:
+        """As the table of the node's graph would."""
+        table = node.graph._find_nodes_lookup_table
+        type(table).remove(table, node)
+
+    def on_replace(self, old: torch.fx.Node, new: str, user: torch.fx.Node) -> None:
+        """Nobody counts."""
+
+    def on_erase(self, node: torch.fx.Node) -> None:
+        """Nobody counts."""
 
 
 @contextmanager
@@ -103,11 +114,6 @@ def hearing_of_replacements(
 def is_erased(node: torch.fx.Node) -> bool:
     """Whether a node is no longer in its graph."""
     return bool(node._erased)
-
-
-def place_in(nodes: Sequence[torch.fx.Node], node: torch.fx.Node) -> int:
-    """Where ``node`` stands among ``nodes`` of one graph, which are in order; any number where they are not."""
-    return bisect_left(nodes, node._sort_key, key=_SORT_KEY)
 
 
 def is_well_placed(node: torch.fx.Node, name: str, graph: torch.fx.Graph) -> bool:

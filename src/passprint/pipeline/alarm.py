@@ -60,11 +60,12 @@ class _Alarm:
     """The compile that is under way in this thread, and which passes this process has seen matching."""
 
     # A warning changes no graph.
-    __fingerprint_ignore__ = ("_compile", "_settled")
+    __fingerprint_ignore__ = ("_compile", "_settled", "_heard")
 
     def __init__(self) -> None:
         self._compile: ContextVar[Compile | None] = ContextVar("passprint_compile", default=None)
         self._settled: set[str] = set()
+        self._heard: set[str] = set()  # of these passes, the patterns that came to nothing
 
     @contextmanager
     def compile(self) -> Iterator[Compile]:
@@ -87,18 +88,19 @@ class _Alarm:
         A pass that has matched before in this process is then taken to be sound: the graph may be a model's
         backward, or what comes after a graph break.
         """
-        if not context.near_misses and not any("/" in key for key in context.matches):
+        patterns = [key for key in context.matches if "/" in key]
+        if not patterns and not context.near_misses:
             return
         current = self._compile.get()
         if current is not None:
             current.add(context)
             return
-        matched = {key.partition("/")[0] for key, count in context.matches.items() if count and "/" in key}
-        if any(key.partition("/")[0] not in self._settled for key in context.near_misses):
+        if not self._heard.issuperset(context.near_misses):
             alone = Compile()
             alone.add(context)
             self._warn(alone, "in this graph")
-        self._settled |= matched
+            self._heard.update(context.near_misses)  # each is of a pass that matched, or was warned of
+        self._settled.update(key.partition("/")[0] for key in patterns if context.matches[key])
 
     def _warn(self, found: Compile, where: str) -> None:
         for name, (pattern, miss) in found.silent_passes().items():

@@ -167,7 +167,8 @@ class PassManager(CustomGraphPass):
                 "one graph. Mount it "
                 "(manager.options(), manager.mounted()), or run one of manager.stages"
             )
-        self._check_complete()
+        if not self._is_complete:
+            self._check_complete()
         context = current_pass_context()
         if context is None:
             with pass_context(CompileRange.any()):
@@ -175,7 +176,10 @@ class PassManager(CustomGraphPass):
             return
         pipeline, limit = self._selected(), environment_limit.for_graph() if is_limited() else None
         outer = context.following, context.is_inference
-        context.following, context.is_inference = pipeline._pattern_passes(), is_inference
+        context.following, context.is_inference = (
+            pipeline._following or pipeline._pattern_passes(),
+            is_inference,
+        )
         unheard = RewriteCounter(graph)
         try:
             pipeline._run(graph, context, limit, unheard)

@@ -68,14 +68,12 @@ class _Active:
     """The session of this thread (or task); every thread starts without one."""
 
     # Who listens is no part of what a pass does.
-    __fingerprint_ignore__ = ("_variable", "_graphs")
+    __fingerprint_ignore__ = ("_variable", "_graphs", "get")
 
     def __init__(self) -> None:
         self._variable: ContextVar[Session | None] = ContextVar("passprint_session", default=None)
         self._graphs = itertools.count()
-
-    def get(self) -> Session | None:
-        return self._variable.get()
+        self.get = self._variable.get  # every pipeline asks, for every graph
 
     def enter(self, session: Session) -> Token[Session | None]:
         return self._variable.set(session)
