@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.fx import Graph, GraphModule, Node
 
@@ -149,7 +149,6 @@ def _follow(
 
 @needs_both
 @given(given=passes, owned=st.booleans())
-@settings(deadline=None)
 def test_c_counts_as_python_does(given: list[Any], owned: bool) -> None:
     ours, theirs = web(owned), web(owned)
     assert _follow(RewriteCounter, ours, given) == _follow(InPython, theirs, given)

@@ -20,6 +20,7 @@ from passprint.passes import (
 )
 from passprint.passes.naming import name_of
 from passprint.pipeline import faults
+from passprint.pipeline.filters import is_limited
 from passprint.pipeline.instruments.base import Instrument, NotFollowedWarning, PassRun, PipelineRun
 from passprint.pipeline.instruments.chosen import from_environment
 from passprint.pipeline.instruments.session import Session, active
@@ -91,6 +92,13 @@ def pipeline_run(
 def nobody_listens(instruments: Sequence[Instrument]) -> bool:
     """Whether a pipeline with these instruments, which is given a graph, is listened to by none."""
     return not instruments and active.get() is None and not from_environment.get()
+
+
+def is_followed(manager: Any) -> bool:
+    """Whether anybody follows the passes of ``manager``, or a limit counts them in this process."""
+    if is_limited() or not nobody_listens(manager.instruments):
+        return True
+    return any(is_followed(member) for member in manager if hasattr(member, "instruments"))
 
 
 def _follows(instrument: Instrument, hook: str) -> bool:
@@ -175,20 +183,20 @@ def run_unheard(
 
     ``steps``: as `members.steps_of` gives them.
     """
-    sizes = context.compile_range
+    sizes, matches = context.compile_range, context.matches
     for pass_, name in steps:
         if name is None:
             pass_._run(graph, context, None, counter)
         elif is_applicable_for_range(pass_, sizes):
-            before = context.matches.copy()
+            before = matches.copy()
             if not counter.is_ready:
                 counter.begin()
             _call(pass_, name, graph)
             if counter.end():
                 _check(pass_, name, graph, counter)
                 context.count(name, _matches(_patterns(name, context, before), counter))
-            else:
-                context.matches.setdefault(name, 0)
+            elif name not in matches:
+                matches[name] = 0
 
 
 def _run_heard(pass_: Any, name: str, graph: torch.fx.Graph, context: PassContext, watch: Watch) -> None:

@@ -8,8 +8,8 @@ Inductor starts the builds of a graph's kernels in threads, and waits for them a
 - what all builds need is made ready while Dynamo still traces (:func:`prepare`): the probe that asks whether the
   compiler knows the CPU's instruction set, and the precompiled header.
 
-What is reached here: ``AsyncCompile.wait`` and ``cpp_pybinding``, ``CppPythonBindingsCodeCache``, ``LambdaFuture``.
-Read against torch 2.11 to 2.13.
+What is reached here: ``AsyncCompile.wait``, ``cpp_pybinding`` and ``pool``, ``CppPythonBindingsCodeCache``,
+``LambdaFuture``. Read against torch 2.11 to 2.13.
 """
 
 from __future__ import annotations
@@ -186,6 +186,13 @@ def prepare() -> threading.Thread | None:
     return thread
 
 
+def wait_until_prepared() -> None:
+    """Wait for what `prepare` started, if it did."""
+    thread = prepare()
+    if thread is not None:
+        thread.join()
+
+
 def _probe() -> None:
     """Ask for a kernel in the way that generated code does, up to the point where it would be built."""
     try:
@@ -196,3 +203,20 @@ def _probe() -> None:
 
 def _never(build: Callable[[], None]) -> object:
     return build
+
+
+def forked() -> None:
+    """Make a process that was just forked fit for lowering and building: it has none of the other one's threads.
+
+    OpenMP's threads do not survive a fork, so tensors are computed on one; the code is generated for as many as before.
+    """
+    import torch
+    import torch._inductor.config as inductor_config
+    from torch._inductor.async_compile import AsyncCompile
+
+    config: Any = inductor_config
+    if config.cpp.threads < 1:
+        config.cpp.threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    pool: Any = AsyncCompile.pool
+    pool.cache_clear()

@@ -5,17 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from torch.fx import GraphModule
 
-from passprint.cache import Entry, Miss, Store, explain_miss, with_sources
+from passprint.cache import Entry, Miss, NoStore, Store, explain_miss, with_sources
 from passprint.compiler.artifacts.artifact import Runnable, boxed, pack, unpack
-from passprint.compiler.lowering import host, inductor, toolchain
+from passprint.compiler.lowering import builds, host, inductor, toolchain
 from passprint.compiler.lowering.builds import BackgroundBuilds
-from passprint.compiler.pieces import symbols
+from passprint.compiler.pieces import symbols, workers
 from passprint.compiler.pieces.job import Job, Ready, TracedGraph, Variant, runnable
 from passprint.compiler.pieces.key import COMPILER, CPU, Environment, environment, piece_key
 from passprint.compiler.pieces.partition import Piece, extract
@@ -27,6 +28,7 @@ from passprint.identity import Fingerprint
 from passprint.passes import pass_context
 from passprint.pipeline import PassManager
 from passprint.pipeline.alarm import alarm
+from passprint.pipeline.running import is_followed
 
 
 class PiecesUnderway:
@@ -106,6 +108,9 @@ class PieceCompiler:
     _sources: Mapping[str, str] | None = None
     _refused: dict[str, str] = field(default_factory=dict)
     _underway: PiecesUnderway | None = None
+    _made: dict[str, Ready] = field(default_factory=dict)
+    _elsewhere: set[str] = field(default_factory=set)
+    _told: set[str] = field(default_factory=set)
 
     def compile_all(self, gm: GraphModule, pieces: Sequence[Piece]) -> list[Runnable]:
         """One runnable per piece, in order."""
@@ -128,7 +133,9 @@ class PieceCompiler:
             jobs = [[self._job(piece, graph, shared, v) for piece in pieces] for v in (None, *variants)]
         with ExitStack() as until_finished:
             with alarm.compile() as compiled:
-                until_finished.enter_context(self._compiling([job for row in jobs for job in row]))
+                everything = [job for row in jobs for job in row]
+                until_finished.enter_context(self._compiling(everything))
+                self._share_out(everything, graph.device_types)
                 general = [self._one(job) for job in jobs[0]]
                 rows = [
                     general,
@@ -192,13 +199,65 @@ class PieceCompiler:
 
     def _one(self, job: Job) -> tuple[Ready, Origin]:
         start = time.perf_counter()
-        ready, origin = self._known(job)
+        digest = job.key.digest
+        made = self._made.pop(digest, None)
+        ready, origin = (made, "compiled") if made is not None else self._known(job)
         job.lookup_ms += (time.perf_counter() - start) * 1e3
         if ready is None:
-            if not job.bypass:
-                self._missed(job, self._explained(job))
+            self._tell_missing(job)
             ready, origin = self._compile(job), "compiled"
+        elif digest in self._elsewhere:
+            self._elsewhere.discard(digest)
+            origin = "compiled"
         return ready, origin
+
+    # -- several processes
+
+    def _share_out(self, jobs: Sequence[Job], device_types: Sequence[str]) -> None:
+        """Where the user wants it, make some of the missing pieces in processes beside this one, and the rest here."""
+        count = workers.wanted() if not isinstance(self.store, NoStore) else 0
+        missing: dict[str, Job] = {}
+        for job in jobs:
+            if self._found.get(job.key.digest, job) is None:
+                missing.setdefault(job.key.digest, job)
+        if not count or len(missing) < 2 or device_types != ["cpu"] or is_followed(self.manager):
+            return
+        builds.wait_until_prepared()
+        for job in missing.values():
+            self._tell_missing(job)  # before the others store theirs, which would be the nearest
+        own, *others = workers.shares(
+            {digest: len(job.piece.nodes) for digest, job in missing.items()}, count + 1
+        )
+        start = time.monotonic()
+        with workers.beside(
+            [partial(self._make, [missing[d] for d in part]) for part in others]
+        ) as processes:
+            for digest in own:
+                with suppress(CannotSpecialise):  # said where the variant is put together
+                    self._made[digest] = self._one(missing[digest])[0]
+            took = time.monotonic() - start
+            with self.report.phase("workers"), inductor.timed("workers"):
+                for part, process in zip(others, processes, strict=True):
+                    problem = process.wait(took)
+                    if problem is not None:
+                        self.report.notes.append(
+                            f"A process beside this one {problem}; what it has not stored is compiled here"
+                        )
+                    for digest in part:
+                        self._found[digest] = entry = self.store.get(digest, counted=False)
+                        if entry is not None:
+                            self._elsewhere.add(digest)
+
+    def _make(self, jobs: Sequence[Job]) -> None:
+        """Compile and store these pieces; for a process that ends after it."""
+        for ready in [self._compile(job) for job in jobs]:
+            if ready.finish is not None:
+                ready.finish()
+
+    def _tell_missing(self, job: Job) -> None:
+        if not job.bypass and job.key.digest not in self._told:
+            self._told.add(job.key.digest)
+            self._missed(job, self._explained(job))
 
     @contextmanager
     def _compiling(self, jobs: Sequence[Job]) -> Iterator[None]:
