@@ -1,11 +1,17 @@
 /* What a pass does to a graph, noted and counted.
 
    The same as passprint/passes/changes.py, which is used where this module was not built; the comments there say why.
-   The private names of FX come from passprint/passes/torch_graphs.py. */
+   The private names of FX come from passprint/passes/torch_graphs.py.
+
+   Written for CPython 3.11 to 3.14 with the global lock. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <structmember.h>
+
+#ifdef Py_GIL_DISABLED
+#error "without the global lock, passprint counts in Python"
+#endif
 
 /* Names of attributes; those that torch does not promise are set once by `setup`. */
 static PyObject *name_of_node, *op_of, *target_of, *graph_of;
