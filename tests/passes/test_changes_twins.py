@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch.fx import Graph, GraphModule, Node
 
 from passprint.passes import RewriteCounter, rewrites
+from passprint.passes.branches import branches_of
 from passprint.passes.changes import Changes
 
 aten = torch.ops.aten
@@ -153,6 +154,35 @@ def test_c_counts_as_python_does(given: list[Any], owned: bool) -> None:
     ours, theirs = web(owned), web(owned)
     assert _follow(RewriteCounter, ours, given) == _follow(InPython, theirs, given)
     assert str(ours) == str(theirs)
+
+
+def branching() -> Graph:
+    """A graph with two graphs within, one of which is within the other."""
+    inner, outer, graph = web(owned=True), web(owned=True), web(owned=True)
+    for around, within in ((outer, inner), (graph, outer)):
+        module: Any = around.owning_module
+        module.add_module("branch", within.owning_module)
+        with around.inserting_before(_calls(around)[0]):
+            around.create_node("get_attr", "branch")
+    return graph
+
+
+@needs_both
+@given(given=st.lists(st.tuples(st.integers(0, 2), st.lists(steps, max_size=3)), min_size=1, max_size=4))
+def test_c_counts_within_as_python_does(given: list[Any]) -> None:
+    def follow(kind: Any) -> list[tuple[int, bool, bool]]:
+        graph = branching()
+        counter, found = kind(graph), []
+        for at, edits in given:
+            counter.begin()
+            _edit([graph, *branches_of(graph).values()][at], edits)
+            changed = counter.end()
+            found.append((counter.rewrites, changed, counter.is_sound()))
+        counter.close()
+        assert not any(vars(_table(one)).keys() - {"table"} for one in (graph, *branches_of(graph).values()))
+        return found
+
+    assert follow(RewriteCounter) == follow(InPython)
 
 
 @pytest.mark.parametrize("kind", [RewriteCounter, InPython])

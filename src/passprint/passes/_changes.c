@@ -17,7 +17,9 @@
 static PyObject *name_of_node, *op_of, *target_of, *graph_of;
 static PyObject *args_of, *kwargs_of, *inputs_of, *erased_of, *key_of; /* of a node */
 static PyObject *module_of, *table_of;                                 /* of a graph */
+static PyObject *parts_of;                                             /* of a module */
 static PyObject *start_watching, *note_uses, *find_rewired;            /* of a RewriteCounter */
+static PyObject *begin_within, *end_within, *is_sound_within;
 
 typedef struct {
     PyObject_HEAD
@@ -26,7 +28,7 @@ typedef struct {
     PyObject *states, *made, *replaced, *rewired, *erased, *bereft;
     PyObject *nodes; /* as the last pass left them, or NULL */
     Py_ssize_t rewrites;
-    char changed, is_ready, is_owned, keeps_order;
+    char changed, is_ready, is_owned, keeps_order, looks_within, is_within;
 } Changes;
 
 /* The parts of a state. */
@@ -290,10 +292,40 @@ begin(Changes *self, PyObject *Py_UNUSED(nothing))
             return NULL;
         }
     }
+    self->is_within = 0;
     if (!self->is_owned) {
         return PyObject_CallMethodOneArg((PyObject *)self, note_uses, self->nodes);
     }
+    int parts = self->looks_within ? is_true(self->module, parts_of) : 0;
+    if (parts > 0) {
+        PyObject *found = PyObject_CallMethodNoArgs((PyObject *)self, begin_within);
+        parts = found == NULL ? -1 : PyObject_IsTrue(found);
+        Py_XDECREF(found);
+        self->is_within = parts > 0;
+    }
+    if (parts < 0) {
+        return NULL;
+    }
     Py_RETURN_NONE;
+}
+
+/* What `end` returns. */
+static PyObject *
+with_what_is_within(Changes *self)
+{
+    if (self->is_within) {
+        PyObject *found = PyObject_CallMethodNoArgs((PyObject *)self, end_within);
+        Py_ssize_t rewrites;
+        int changed;
+        if (found == NULL || !PyArg_ParseTuple(found, "np", &rewrites, &changed)) {
+            Py_XDECREF(found);
+            return NULL;
+        }
+        Py_DECREF(found);
+        self->rewrites += rewrites;
+        self->changed = self->changed || changed;
+    }
+    return PyBool_FromLong(self->changed);
 }
 
 static int
@@ -451,9 +483,9 @@ end(Changes *self, PyObject *Py_UNUSED(nothing))
     } else if (kept && !PyDict_GET_SIZE(self->states)) {
         int watched = is_watched(self);
         if (watched == 1) {
-            self->is_ready = !PyDict_GET_SIZE(self->made);
+            self->is_ready = !PyDict_GET_SIZE(self->made) && !self->is_within;
             Py_DECREF(before);
-            Py_RETURN_FALSE;
+            return with_what_is_within(self);
         }
         failed = watched < 0;
     }
@@ -472,7 +504,7 @@ end(Changes *self, PyObject *Py_UNUSED(nothing))
         self->keeps_order = in_order == 1;
     }
     Py_DECREF(before);
-    return failed ? NULL : PyBool_FromLong(self->changed);
+    return failed ? NULL : with_what_is_within(self);
 }
 
 /* -- whether it is sound */
@@ -529,6 +561,11 @@ static PyObject *
 is_sound(Changes *self, PyObject *Py_UNUSED(nothing))
 {
     int found = self->keeps_order;
+    if (found && self->is_within) {
+        PyObject *within = PyObject_CallMethodNoArgs((PyObject *)self, is_sound_within);
+        found = within == NULL ? -1 : PyObject_IsTrue(within);
+        Py_XDECREF(within);
+    }
     Py_ssize_t at = 0;
     PyObject *node, *value;
     while (found == 1 && PyDict_Next(self->states, &at, &node, &value)) {
@@ -601,9 +638,10 @@ was(Changes *self, PyObject *args)
 static PyObject *
 changes_new(PyTypeObject *type, PyObject *args, PyObject *options)
 {
-    static char *names[] = {"graph", "on_replace", NULL};
+    static char *names[] = {"graph", "on_replace", "looks_within", NULL};
     PyObject *graph, *told = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, options, "O|O:Changes", names, &graph, &told)) {
+    int looks_within = 1;
+    if (!PyArg_ParseTupleAndKeywords(args, options, "O|O$p:Changes", names, &graph, &told, &looks_within)) {
         return NULL;
     }
     Changes *self = (Changes *)type->tp_alloc(type, 0);
@@ -613,6 +651,7 @@ changes_new(PyTypeObject *type, PyObject *args, PyObject *options)
     self->graph = Py_NewRef(graph);
     self->told = Py_NewRef(told);
     self->keeps_order = 1;
+    self->looks_within = (char)looks_within;
     self->in_order = PyObject_GetAttrString(graph, "nodes"); /* always what the graph has now */
     self->states = PyDict_New();
     self->made = PyDict_New();
@@ -697,6 +736,7 @@ static PyMethodDef changes_methods[] = {
 
 static PyMemberDef changes_members[] = {
     {"graph", T_OBJECT, offsetof(Changes, graph), READONLY, NULL},
+    {"told", T_OBJECT, offsetof(Changes, told), READONLY, NULL},
     {"rewrites", T_PYSSIZET, offsetof(Changes, rewrites), READONLY, NULL},
     {"changed", T_BOOL, offsetof(Changes, changed), READONLY, NULL},
     {"is_ready", T_BOOL, offsetof(Changes, is_ready), READONLY, NULL},
@@ -704,7 +744,7 @@ static PyMemberDef changes_members[] = {
 };
 
 static PyType_Slot changes_slots[] = {
-    {Py_tp_doc, "Changes(graph, on_replace=None): see passprint/passes/changes.py."},
+    {Py_tp_doc, "Changes(graph, on_replace=None, *, looks_within=True): see passprint/passes/changes.py."},
     {Py_tp_new, changes_new},
     {Py_tp_dealloc, changes_dealloc},
     {Py_tp_traverse, changes_traverse},
@@ -725,13 +765,14 @@ static PyType_Spec changes_spec = {
 static PyObject *
 setup(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    PyObject *names[7];
-    if (!PyArg_ParseTuple(args, "UUUUUUU:setup", &names[0], &names[1], &names[2], &names[3], &names[4], &names[5],
-                          &names[6])) {
+    PyObject *names[8];
+    if (!PyArg_ParseTuple(args, "UUUUUUUU:setup", &names[0], &names[1], &names[2], &names[3], &names[4], &names[5],
+                          &names[6], &names[7])) {
         return NULL;
     }
-    PyObject **places[] = {&args_of, &kwargs_of, &inputs_of, &erased_of, &key_of, &module_of, &table_of};
-    for (int at = 0; at < 7; at++) {
+    PyObject **places[] = {&args_of, &kwargs_of, &inputs_of, &erased_of, &key_of, &module_of, &table_of,
+                           &parts_of};
+    for (int at = 0; at < 8; at++) {
         Py_INCREF(names[at]);
         PyUnicode_InternInPlace(&names[at]);
         Py_XSETREF(*places[at], names[at]);
@@ -741,7 +782,7 @@ setup(PyObject *Py_UNUSED(module), PyObject *args)
 
 static PyMethodDef module_methods[] = {
     {"setup", setup, METH_VARARGS,
-     "setup(args, kwargs, inputs, erased, key, module, table): what torch calls these attributes."},
+     "setup(args, kwargs, inputs, erased, key, module, table, parts): what torch calls these attributes."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -752,7 +793,9 @@ module_exec(PyObject *module)
         PyObject **place;
         const char *text;
     } names[] = {{&name_of_node, "name"}, {&op_of, "op"}, {&target_of, "target"}, {&graph_of, "graph"},
-                 {&start_watching, "_start_watching"}, {&note_uses, "_note_uses"}, {&find_rewired, "_find_rewired"}};
+                 {&start_watching, "_start_watching"}, {&note_uses, "_note_uses"}, {&find_rewired, "_find_rewired"},
+                 {&begin_within, "_begin_within"}, {&end_within, "_end_within"},
+                 {&is_sound_within, "_is_sound_within"}};
     for (size_t at = 0; at < sizeof(names) / sizeof(names[0]); at++) {
         PyObject *name = PyUnicode_InternFromString(names[at].text);
         if (name == NULL) {
@@ -766,7 +809,7 @@ module_exec(PyObject *module)
     }
     int failed = PyModule_AddObjectRef(module, "Changes", type);
     Py_DECREF(type);
-    return failed;
+    return failed < 0 ? failed : PyModule_AddIntConstant(module, "VERSION", 1);
 }
 
 static PyModuleDef_Slot module_slots[] = {

@@ -33,17 +33,27 @@ class Changes:
     """The notes on one graph, pass after pass: `begin` and `end` stand around each.
 
     A subclass says how a graph is watched (``_start_watching``), and finds out what nothing tells of in a graph
-    that no module owns (``_note_uses``, ``_find_rewired``).
+    that no module owns (``_note_uses``, ``_find_rewired``). Where modules are parts of the graph's module, it is asked
+    about the graphs within the graph (``_begin_within``, ``_end_within``, ``_is_sound_within``), unless
+    ``looks_within`` is false.
     """
 
     rewrites = 0
     changed = False
     is_ready = False
 
-    def __init__(self, graph: Graph, on_replace: Callable[[Node, str], object] | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        on_replace: Callable[[Node, str], object] | None = None,
+        *,
+        looks_within: bool = True,
+    ) -> None:
         self.graph = graph
+        self.told = on_replace
         self._in_order = graph.nodes  # always what the graph has now
-        self._told = on_replace
+        self._looks_within = looks_within
+        self._is_within = False
         self._module: Any = None
         self._table: Any = None
         self._nodes: list[Node] | None = None
@@ -74,6 +84,17 @@ class Changes:
     def _find_rewired(self, nodes: list[Node]) -> None:
         raise NotImplementedError
 
+    def _begin_within(self) -> bool:
+        """Whether there are graphs within the graph; they are then asked about when the pass is through."""
+        raise NotImplementedError
+
+    def _end_within(self) -> tuple[int, bool]:
+        """How many rewrites there were within, and whether anything differs."""
+        raise NotImplementedError
+
+    def _is_sound_within(self) -> bool:
+        raise NotImplementedError
+
     # -- what FX tells
 
     def insert(self, node: Node) -> None:
@@ -101,8 +122,8 @@ class Changes:
         if user.graph is not self.graph:
             return  # the hooks of a module are those of its copies, too
         self.on_touch(user)
-        if self._told is not None and old not in self._replaced:
-            self._told(old, new)
+        if self.told is not None and old not in self._replaced:
+            self.told(old, new)
         self._replaced[old] = None
         self._rewired.add(user)
 
@@ -145,6 +166,8 @@ class Changes:
             self._nodes = list(iter(self._in_order))
         if not self._is_owned:
             self._note_uses(self._nodes)
+        has_parts = self._looks_within and self._is_owned and torch_graphs.has_parts(self._module)
+        self._is_within = has_parts and self._begin_within()
 
     def end(self) -> bool:
         """The pass is through: `rewrites` and `changed` say what it did. Returns ``changed``."""
@@ -155,14 +178,21 @@ class Changes:
             self._find_rewired(before)
         elif not self._states and nodes == before and self._is_watched():
             # most passes find nothing most of the time, and the next one can begin at once
-            self.is_ready = not self._made
-            return False
+            self.is_ready = not self._made and not self._is_within
+            return self._with_what_is_within()
         self.is_ready = False
         self.changed = nodes != before or not all(state.is_same(node) for node, state in self._states.items())
         if self.changed:
             gone = {node for node in self._states if torch_graphs.is_erased(node)}
             self._keeps_order = _without(before, gone) == _without(nodes, self._made.keys())
             self.rewrites = self._count()
+        return self._with_what_is_within()
+
+    def _with_what_is_within(self) -> bool:
+        if self._is_within:
+            rewrites, changed = self._end_within()
+            self.rewrites += rewrites
+            self.changed = self.changed or changed
         return self.changed
 
     # -- what comes of it
@@ -172,7 +202,7 @@ class Changes:
 
         A quick answer for what most passes do; where it is False, only ``graph.lint()`` knows.
         """
-        if not self._keeps_order:
+        if not self._keeps_order or (self._is_within and not self._is_sound_within()):
             return False
         graph = self.graph
         return all(

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import torch
 
-#: What FX calls a node's arguments, named arguments, inputs, whether it is erased and what its place is; then a graph's
-#: owner and its table of nodes by operator. ``_changes.c`` reads these.
+#: What FX calls a node's arguments, named arguments, inputs, whether it is erased and what its place is; a graph's
+#: owner and its table of nodes by operator; and what torch calls a module's parts. ``_changes.c`` reads these.
 NAMES = (
     "_args",
     "_kwargs",
@@ -21,6 +21,7 @@ NAMES = (
     "_sort_key",
     "_owning_module",
     "_find_nodes_lookup_table",
+    "_modules",
 )
 
 
@@ -69,6 +70,11 @@ def unwatch(watcher: Any, watched: tuple[Any, Any, Any, Any]) -> None:
     if isinstance(module, torch.fx.GraphModule):
         module._replace_hooks.remove(watcher.on_replace)
         module._erase_node_hooks.remove(watcher.on_erase)
+
+
+def has_parts(module: torch.fx.GraphModule) -> bool:
+    """Whether modules are parts of ``module``."""
+    return bool(module._modules)
 
 
 class Unheard:

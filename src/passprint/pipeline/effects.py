@@ -13,7 +13,7 @@ from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
 from passprint.pipeline.graph_text import target_text
-from passprint.pipeline.snapshots import MISSING, Record, Snapshot
+from passprint.pipeline.snapshots import MISSING, Nodes, Record
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Effect:
 class Effects:
     """All effects of a graph. Each kind is looked for when it is asked for, once, in time linear in the graph."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Nodes) -> None:
         self._snapshot = snapshot
         self._roots = _Roots(snapshot)
 
@@ -130,7 +130,7 @@ def changes_layout(node: Node) -> bool:
 class _Roots:
     """Which memory a node's value may lie in: by annotation, in words that are the same for equal graphs."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Nodes) -> None:
         self._names: dict[int, str] = {}
         inputs = 0
         for record in snapshot.records:

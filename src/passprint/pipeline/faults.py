@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from passprint.errors import PassError
 from passprint.passes import RewriteCounter
 from passprint.passes.annotations import CannotCompute, fill_missing
+from passprint.passes.branches import branches_of, distinct
 
 #: How many lines of the graph an error shows around the node to blame.
 _EXCERPT = 3
@@ -27,6 +28,10 @@ class Fault:
     node: str | None
     reason: str
     advice: str
+
+    def within(self, branch: str) -> Fault:
+        """The same, said of a graph of control flow."""
+        return replace(self, reason=f"in the branch '{branch}': {self.reason}")
 
 
 @contextmanager
@@ -62,11 +67,17 @@ def check_graph(name: str, graph: torch.fx.Graph, counter: RewriteCounter) -> No
     """Raise PassError where what the pass did leaves the graph unsound."""
     if counter.is_sound():
         return
+    _lint(name, graph, "")
+    for branch, inner in distinct(branches_of(graph)).items():
+        _lint(name, inner, f"in the branch '{branch}': ")
+
+
+def _lint(name: str, graph: torch.fx.Graph, where: str) -> None:
     try:
         graph.lint()
     except (RuntimeError, ValueError, AttributeError) as error:
         node, reason = _find_fault(graph)
-        reason = reason or str(error).splitlines()[0]
+        reason = where + (reason or str(error).splitlines()[0])
         raise PassError(
             f"the pass '{name}' broke the graph: {reason}\n{_excerpt(graph, node)}\n"
             "Insert new nodes before their first use (graph.inserting_before(...)), and erase a node only "
@@ -80,7 +91,8 @@ def check_graph(name: str, graph: torch.fx.Graph, counter: RewriteCounter) -> No
 def fill_annotations(name: str, graph: torch.fx.Graph) -> None:
     """Compute the annotations that are missing; raises PassError where that cannot be done."""
     try:
-        fill_missing(graph)
+        for one in (graph, *distinct(branches_of(graph)).values()):
+            fill_missing(one)
     except CannotCompute as error:
         raise PassError(
             f"the pass '{name}' asks for meta['val'] to be filled in (fill_meta), which cannot be done: {error}. "

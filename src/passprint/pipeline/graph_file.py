@@ -17,7 +17,7 @@ from torch.fx import Graph, GraphModule, Node
 from passprint.errors import PipelineError
 from passprint.passes import torch_door as passes_door
 from passprint.passes.annotations import CannotCompute, compute
-from passprint.pipeline.snapshots import MISSING, Snapshot
+from passprint.pipeline.snapshots import MISSING, Nodes, Snapshot
 from passprint.pipeline.torch_door import Symbols, register_operators, symbols_of
 
 FORMAT = 2
@@ -59,12 +59,18 @@ def to_data(snapshot: Snapshot) -> tuple[dict[str, Any], Parts]:
     graph that holds an object that cannot be written down.
     """
     numbers, parts = _Numbers(), Parts()
-    nodes, graphs = _nodes_to_data(snapshot, numbers, parts, "")
+    within = {nodes.graph: nodes for nodes in snapshot.branches.values()}
+    nodes, graphs = _nodes_to_data(snapshot, snapshot.named, within, numbers, parts, "")
     return {"format": FORMAT, "symbols": numbers.symbols, "nodes": nodes, "graphs": graphs}, parts
 
 
 def _nodes_to_data(
-    snapshot: Snapshot, numbers: _Numbers, parts: Parts, prefix: str
+    snapshot: Nodes,
+    named: Mapping[str, Graph],
+    within: Mapping[Graph, Nodes],
+    numbers: _Numbers,
+    parts: Parts,
+    prefix: str,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     nodes: list[dict[str, Any]] = []
     graphs: dict[str, Any] = {}
@@ -80,7 +86,11 @@ def _nodes_to_data(
             name = str(record.target)
             found = _attribute(snapshot.graph, name)
             if isinstance(found, GraphModule):
-                inner = _nodes_to_data(Snapshot(found.graph), numbers, parts, f"{prefix}{name}/")
+                graph = named.get(
+                    f"{prefix}{name}", found.graph
+                )  # as it was, also if another has its place now
+                records = within.get(graph) or Nodes(graph)
+                inner = _nodes_to_data(records, named, within, numbers, parts, f"{prefix}{name}/")
                 graphs[name] = dict(zip(("nodes", "graphs"), inner, strict=True))
             elif isinstance(found, torch.nn.Module):
                 parts.modules[prefix + name] = found

@@ -10,10 +10,22 @@ import torch
 from torch.fx import Graph, Node
 from torch.fx.node import map_arg
 
+from passprint.passes.branches import branches_of, distinct
+
 
 def graph_text(graph: Graph) -> str:
-    """``name = target(arguments)  # float32[2, s0] (s0, 1)`` for every node, with what it is annotated with."""
-    return "\n".join(line_of(node) for node in graph.nodes) + "\n"
+    """``name = target(arguments)  # float32[2, s0] (s0, 1)`` for every node, with what it is annotated with.
+
+    The graphs of control flow follow, each under its name.
+    """
+    return with_branches(
+        _nodes_text(graph), {name: _nodes_text(one) for name, one in _branches(graph).items()}
+    )
+
+
+def with_branches(text: str, branches: Mapping[str, str]) -> str:
+    """The text of a graph, and after it those of the graphs of control flow, by their names."""
+    return "".join([text, *(f"\n# {name}\n{inner}" for name, inner in branches.items())])
 
 
 def nodes_text(nodes: Sequence[Any]) -> str:
@@ -28,6 +40,19 @@ def cut_text(forward: Graph, backward: Graph) -> str:
 
 def structure_text(graph: Graph) -> str:
     """The graph without the names that FX makes up: equal for two graphs that do the same in the same order."""
+    inner = {name: _structure_of_nodes(branch) for name, branch in sorted(_branches(graph).items())}
+    return with_branches(_structure_of_nodes(graph), inner)
+
+
+def _branches(graph: Graph) -> dict[str, Graph]:
+    return distinct(branches_of(graph))
+
+
+def _nodes_text(graph: Graph) -> str:
+    return "\n".join(line_of(node) for node in graph.nodes) + "\n"
+
+
+def _structure_of_nodes(graph: Graph) -> str:
     numbers: dict[Node, str] = {}
     lines = []
     for node in graph.nodes:
@@ -66,17 +91,20 @@ def target_text(target: Any) -> str:
 def value_text(value: Any) -> str:
     """``float32[2, s0] (s0, 1)``: dtype, shape, strides; the device where it is not the CPU."""
     if isinstance(value, torch.Tensor):
-        dtype = str(value.dtype).removeprefix("torch.")
-        strides = (
-            f" ({', '.join(map(str, value.stride()))})"
-            if value.layout is torch.strided
-            else f" {value.layout}"
-        )
-        device = "" if value.device.type == "cpu" else f" {value.device}"
-        return f"{dtype}[{', '.join(map(str, value.shape))}]{strides}{device}"
+        strides = value.stride() if value.layout is torch.strided else value.layout
+        return tensor_text(value.dtype, value.shape, strides, value.device)
     if isinstance(value, list | tuple):
         return f"({', '.join(map(value_text, value))})"
     return str(value)
+
+
+def tensor_text(
+    dtype: torch.dtype, shape: Sequence[Any], strides: Sequence[Any] | torch.layout, device: torch.device
+) -> str:
+    """The same of a tensor's parts; its layout in place of the strides where it has none."""
+    told = strides if isinstance(strides, torch.layout) else f"({', '.join(map(str, strides))})"
+    where = "" if device.type == "cpu" else f" {device}"
+    return f"{str(dtype).removeprefix('torch.')}[{', '.join(map(str, shape))}] {told}{where}"
 
 
 def difference(before: str, after: str, names: tuple[str, str], context: int = 3) -> str:

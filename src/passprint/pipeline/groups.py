@@ -10,6 +10,7 @@ from torch.fx import Graph, Node
 
 from passprint.errors import PipelineError
 from passprint.passes import PassContext, RewriteCounter
+from passprint.passes.branches import branches_of, distinct
 from passprint.pipeline.limits import Limit
 from passprint.pipeline.manager import PassManager
 from passprint.pipeline.members import Member
@@ -95,13 +96,31 @@ class FixedPoint(PassManager):
 
 
 class GraphShape:
-    """A graph's operations with their arguments, in order, to be compared with what they are later."""
+    """The operations of a graph, and of the graphs of control flow within it, to be compared with what they are later.
+
+    With their arguments, in order.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._shapes = {"": _Shape(graph)}
+        for name, branch in distinct(branches_of(graph)).items():
+            self._shapes[name] = _Shape(branch)
+
+    def is_same(self, later: GraphShape) -> bool:
+        """Whether nothing changed. A node replaced by an equal one is no change."""
+        return self._shapes.keys() == later._shapes.keys() and all(
+            shape.is_same(later._shapes[name]) for name, shape in self._shapes.items()
+        )
+
+
+class _Shape:
+    """The same of one graph alone."""
 
     def __init__(self, graph: Graph) -> None:
         self.nodes: list[Node] = list(graph.nodes)
         self.lines = [(node.op, node.target, node.args, node.kwargs) for node in self.nodes]
 
-    def is_same(self, later: GraphShape) -> bool:
+    def is_same(self, later: _Shape) -> bool:
         """Whether nothing changed. A node replaced by an equal one is no change."""
         if len(self.nodes) != len(later.nodes):
             return False

@@ -13,14 +13,15 @@ from passprint import PassError, PassManager
 from passprint.instruments import Numerics, Verify
 from passprint.passes import graph_pass
 from passprint.passes.library import FoldReshapes, NoopElimination
-from passprint.pipeline.snapshots import copy_graph
+from passprint.pipeline.graph_file import from_data, to_data
+from passprint.pipeline.snapshots import Snapshot
 from passprint.testing import capture_graphs
 
 aten, prims = torch.ops.aten, torch.ops.prims
 
 
 def model(x: Tensor, weight: Tensor, index: Tensor, state: Tensor) -> tuple[Tensor, ...]:
-    """A bit of everything: casts, views, a reduction, random numbers, indices, a write to an input."""
+    """A bit of everything: casts, views, a reduction, random numbers, indices, a write to an input, a condition."""
     state.add_(x.mean())
     wide = x.to(torch.bfloat16).to(torch.float32)
     norm = weight * (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-6))
@@ -30,14 +31,15 @@ def model(x: Tensor, weight: Tensor, index: Tensor, state: Tensor) -> tuple[Tens
     gated = torch.nn.functional.silu(left) * right
     dropped = torch.nn.functional.dropout(gated, 0.5, True)
     noise = torch.rand_like(gated)
-    return scores, torch.cat([gated, dropped], -1), noise, weight[index] - 1.0, norm > 0, state * 2.0
+    chosen = torch.cond(norm.sum().abs() >= 0, lambda x: torch.relu(-x) * 2, torch.rand_like, (gated,))
+    return scores, torch.cat([gated, dropped], -1), noise, weight[index] - 1.0, norm > 0, state * 2.0, chosen
 
 
 def graph_of(*, dynamic: bool) -> Graph:
     """What Inductor's last hook gets of `model`."""
     torch.manual_seed(0)
     inputs = (torch.randn(4, 3, 8), torch.randn(8), torch.tensor([1, 0, 1]), torch.zeros(()))
-    return capture_graphs(model, inputs, dynamic={0: (0,)} if dynamic else None).graphs[0]
+    return capture_graphs(model, inputs, dynamic={0: (0,)} if dynamic else None).graphs[-1]
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,11 @@ def after(node: Node, target: object, args: tuple[object, ...], val: object) -> 
     return new
 
 
+def own_copy(graph: Graph) -> Graph:
+    """A copy with annotations of its own, which a pass may spoil."""
+    return from_data(*to_data(Snapshot(graph)))
+
+
 @dataclass(frozen=True)
 class Caught:
     """What happened to a broken pass: ``by`` is "manager", "verify", "numerics" or None; ``blamed`` the pass named."""
@@ -120,7 +127,7 @@ def try_pass(case: Broken, graph: Graph) -> Caught:
     error: PassError | None = None
     for by, instruments in (("manager", ()), ("verify", (Verify(repeat=True),)), ("numerics", (Numerics(),))):
         try:
-            PassManager(passes, instruments=instruments)(copy_graph(graph))
+            PassManager(passes, instruments=instruments)(own_copy(graph))
         except PassError as caught:
             error = caught
             return Caught(by, error.pass_name, str(error))

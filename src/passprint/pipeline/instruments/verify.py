@@ -8,12 +8,13 @@ from passprint.errors import PassError
 from passprint.passes import pass_context
 from passprint.pipeline import foreign
 from passprint.pipeline.beyond_graphs import cut_faults, scheduling_faults
+from passprint.pipeline.checked import Checked
 from passprint.pipeline.faults import Fault, named
 from passprint.pipeline.graph_text import difference, nodes_text, structure_text
 from passprint.pipeline.instruments.base import Instrument, PassRun, PipelineRun
 from passprint.pipeline.snapshots import copy_graph
 from passprint.pipeline.torch_door import HOOKS, guards_of
-from passprint.pipeline.verifier import Checked, faults, look
+from passprint.pipeline.verifier import faults, look
 
 #: How many lines of difference, and how many further faults, an error shows.
 _LINES, _FAULTS = 40, 4
