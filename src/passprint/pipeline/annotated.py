@@ -1,9 +1,9 @@
-"""Rules on ``meta["val"]``: it is there and is what the operator gives."""
+"""Rules on ``meta["val"]``: it is there, it is what the operator gives, and nobody changed it in place."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch.fx import Node
@@ -11,11 +11,11 @@ from torch.fx import Node
 from passprint.passes import torch_door as passes_door
 from passprint.passes.annotations import CannotCompute, NotAnnotated, mode_of
 from passprint.pipeline import effects, foreign
-from passprint.pipeline.checked import Checked
+from passprint.pipeline.checked import Checked, State
 from passprint.pipeline.faults import Fault
-from passprint.pipeline.graph_text import target_text, value_text
+from passprint.pipeline.graph_text import target_text, tensor_text, value_text
 from passprint.pipeline.propagation import Given, Propagation, lie_together, tensors_of
-from passprint.pipeline.snapshots import MISSING, Record
+from passprint.pipeline.snapshots import MISSING, Nodes, Record
 from passprint.pipeline.torch_door import same_size
 
 
@@ -39,6 +39,101 @@ def values(before: Checked, after: Checked) -> Iterator[Fault]:
         else:
             advice = 'Write what the operator gives into node.meta["val"], also of the nodes after one that changed'
             yield Fault("stale val", node.name, f"'{node.name}': {problem}", advice)
+
+
+class Kind(NamedTuple):
+    """All that a tensor's annotation says."""
+
+    dtype: torch.dtype
+    device: torch.device
+    layout: torch.layout
+    requires_grad: bool
+    memory: int | None
+    shape: tuple[Any, ...]
+    strides: tuple[Any, ...]
+    offset: Any
+
+    def __str__(self) -> str:
+        strides = self.strides if self.layout is torch.strided else self.layout
+        grad = ", requiring grad" if self.requires_grad else ""
+        return f"{tensor_text(self.dtype, self.shape, strides, self.device)}{grad}"
+
+
+def states_of(
+    nodes: Nodes, known: Mapping[Node, State]
+) -> tuple[dict[Node, State], dict[Node, tuple[Any, Any]]]:
+    """How annotations are, and those that are the objects they were and say another thing: what they said, and say."""
+    states: dict[Node, State] = {}
+    changed: dict[Node, tuple[Any, Any]] = {}
+    for record in nodes.records:
+        value = record.value
+        if not isinstance(value, torch.Tensor | list | tuple):
+            continue
+        mark, old = _mark(value), known.get(record.node)
+        if old is None or old.value is not value:
+            states[record.node] = State(value, mark, _kind(value))
+        elif old.mark == mark:
+            states[record.node] = old
+        else:
+            states[record.node] = state = State(value, mark, _kind(value))
+            if not _is_same_kind(old.kind, state.kind):
+                changed[record.node] = (old.kind, state.kind)
+    return states, changed
+
+
+def _mark(value: Any) -> object:
+    """Equal as long as nobody writes to the annotation, in a quarter of the time that it takes to read all of it."""
+    if isinstance(value, torch.Tensor):
+        written = object() if value.is_inference() else value._version  # not counted in inference mode
+        return (written, value.requires_grad, value.dtype)
+    return tuple(map(_mark, value)) if isinstance(value, list | tuple) else None
+
+
+def _kind(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(map(_kind, value))
+    if not isinstance(value, torch.Tensor):
+        return None
+    is_strided = value.layout is torch.strided
+    return Kind(
+        value.dtype,
+        value.device,
+        value.layout,
+        value.requires_grad,
+        effects.storage_of(value),
+        tuple(value.shape),
+        tuple(value.stride()) if is_strided else (),
+        value.storage_offset() if is_strided else 0,
+    )
+
+
+def _is_same_kind(before: Any, after: Any) -> bool:
+    if isinstance(before, Kind) and isinstance(after, Kind):
+        if before[:5] != after[:5] or len(before.shape) != len(after.shape):
+            return False
+        ours, theirs = ((*one.shape, *one.strides, one.offset) for one in (before, after))
+        return all(map(same_size, ours, theirs))
+    if isinstance(before, tuple) and isinstance(after, tuple):
+        return len(before) == len(after) and all(map(_is_same_kind, before, after))
+    return before is after
+
+
+def in_place(after: Checked) -> Iterator[Fault]:
+    """Nobody changed an annotation itself: other nodes and other graphs may hold the same object."""
+    for node, (then, now) in after.changed_in_place.items():
+        reason = f"'{node.name}': meta['val'] itself was changed: it was {_said(then)} and is {_said(now)}"
+        memory = "" if _said(then) != _said(now) else ", in another memory"
+        advice = "Put a new annotation into node.meta['val'], and leave the old object as it is"
+        yield Fault("stale val", node.name, reason + memory, advice)
+
+
+def _said(kind: Any) -> str:
+    return str(kind) if isinstance(kind, Kind) else f"({', '.join(map(_said, kind or ()))})"
+
+
+def requires_grad(value: Any) -> bool:
+    """Whether an annotation says that gradients are asked for."""
+    return isinstance(value, torch.Tensor) and value.requires_grad
 
 
 def check_values(now: Checked, before: Checked | None) -> None:
@@ -98,6 +193,8 @@ def _problem(node: Node, record: Record, propagation: Propagation, mode: Any) ->
             f"meta['val'] says {value_text(record.value)}, but {target_text(node.target)} gives "
             f"{value_text(fresh.value)}: another {unlike}"
         )
+    if requires_grad(record.value) and not any(requires_grad(leaf) for _, leaf in tensors_of(node)):
+        return f"meta['val'] requires grad, and nothing that {target_text(node.target)} is given does"
     return _memory(node, record.value, fresh)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves
@@ -14,11 +14,20 @@ from passprint.pipeline.propagation import Propagation
 from passprint.pipeline.snapshots import MISSING, Nodes, Record
 
 
+class State(NamedTuple):
+    """An annotation as it was. ``mark``: equal as long as nothing wrote to it. ``kind``: all that it says."""
+
+    value: Any
+    mark: object
+    kind: Any
+
+
 @dataclass
 class Checked:
     """A graph that was looked at: how it was, and per node what its annotation should be (a fault, or None).
 
-    Kept from one pass to the next, so that only what a pass touched is computed anew.
+    Kept from one pass to the next, so that only what a pass touched is computed anew. ``states``: how each
+    annotation was, ``changed_in_place``: those that are the same objects as before and differ, with both.
     ``branches``: the graphs of control flow within it, at whatever depth, by name.
     """
 
@@ -26,6 +35,8 @@ class Checked:
     records: dict[Node, Record]
     values: dict[Node, str | None] = field(default_factory=dict)
     propagation: Propagation = field(default_factory=Propagation)
+    states: dict[Node, State] = field(default_factory=dict)
+    changed_in_place: dict[Node, tuple[Any, Any]] = field(default_factory=dict)
     branches: dict[str, Checked] = field(default_factory=dict)
 
     @cached_property

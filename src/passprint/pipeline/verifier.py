@@ -39,9 +39,10 @@ def look(graph: Graph, before: Checked | None) -> Checked:
 
 
 def _look(nodes: Nodes, before: Checked | None, propagation: Propagation) -> Checked:
-    if before is not None and nodes.is_same(before.snapshot):
+    states, changed = annotated.states_of(nodes, {} if before is None else before.states)
+    if before is not None and not changed and nodes.is_same(before.snapshot):
         return before
-    now = Checked(nodes, nodes.by_node())
+    now = Checked(nodes, nodes.by_node(), states=states, changed_in_place=changed)
     now.propagation = propagation if before is None else before.propagation
     annotated.check_values(now, before)
     return now
@@ -81,6 +82,7 @@ def _faults(
     if before is after:
         return
     if needs_values:
+        yield from annotated.in_place(after)
         yield from foreign.strangers(before.records, after.records)
         yield from annotated.values(before, after)
     if keeps_interface:
@@ -157,7 +159,7 @@ def _interface(before: Checked, after: Checked) -> Iterator[Fault]:
     for node, old in zip(ours, theirs, strict=True):
         found, expected = after.annotation(node), before.annotation(old)
         unlike = unlike_in(found, expected) if found is not expected else None
-        if unlike:
+        if unlike or annotated.requires_grad(found) != annotated.requires_grad(expected):
             reason = f"input '{node.target}' was {value_text(expected)} and is {value_text(found)}"
             yield Fault(
                 "signature", node.name, reason, "Inputs are what the caller gives: leave their annotations"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from tests.pipeline.broken.suite import after, aten, broken, find, prims, replace
+from tests.pipeline.broken.suite import after, aten, broken, find, inputs_of, prims, replace
 from torch.fx import Graph
 
 
@@ -143,3 +143,46 @@ def val_of_the_argument(graph: Graph) -> None:
 def view_of_other_memory(graph: Graph) -> None:
     node = find(graph, aten.permute.default)
     node.meta["val"] = node.meta["val"].clone()
+
+
+@broken("stale val")
+def val_resized_in_place(graph: Graph) -> None:
+    inputs_of(graph, torch.float32, 1).meta["val"].resize_(4)
+
+
+@broken("stale val")
+def val_strided_in_place(graph: Graph) -> None:
+    """What reads it gives the same."""
+    inputs_of(graph, torch.float32, 1).meta["val"].as_strided_((8,), (0,))
+
+
+@broken("stale val")
+def val_set_to_another_dtype(graph: Graph) -> None:
+    value = find(graph, aten.exp.default).meta["val"]
+    with value.fake_mode:
+        value.data = torch.empty(value.shape, dtype=torch.float64)
+
+
+@broken("stale val")
+def val_moved_to_another_memory(graph: Graph) -> None:
+    value = find(graph, aten.exp.default).meta["val"]
+    with value.fake_mode:
+        value.set_(torch.empty_like(value))
+
+
+@broken("stale val")
+def val_asks_for_gradients(graph: Graph) -> None:
+    find(graph, aten.exp.default).meta["val"].requires_grad_()
+
+
+@broken("stale val")
+def new_val_asks_for_gradients(graph: Graph) -> None:
+    node = find(graph, aten.neg.default)
+    value = node.meta["val"].clone().requires_grad_()
+    replace(node, aten.rsub.Scalar, (node.args[0], 0.0), val=value)
+
+
+@broken("signature")
+def input_asks_for_gradients(graph: Graph) -> None:
+    node = inputs_of(graph, torch.float32, 1)
+    node.meta["val"] = node.meta["val"].clone().requires_grad_()

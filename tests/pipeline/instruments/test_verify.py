@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import pytest
@@ -258,3 +259,81 @@ def test_a_symbolic_size_that_is_asked_about_is_fixed(repeat: bool) -> None:
         Exception, match=r"'asks-for-a-size' broke the graph \(guard\).* Eq\(s\d+, 4\) must hold"
     ):
         pipeline(dynamic=True)
+
+
+# -- annotations that are changed themselves
+
+
+def edits_val(edit: Callable[[Tensor], object], target: object = aten.relu.default) -> InductorPass:
+    def run(graph: Graph) -> None:
+        edit(graph.find_nodes(op="call_function", target=target)[0].meta["val"])  # type: ignore[arg-type]
+
+    return graph_pass(name="edits-val")(run)
+
+
+def other_dtype(value: Tensor) -> None:
+    with value.fake_mode:  # type: ignore[attr-defined]
+        value.data = torch.empty(2, 3, dtype=torch.float16)
+
+
+def other_memory(value: Tensor) -> None:
+    with value.fake_mode:  # type: ignore[attr-defined]
+        value.set_(torch.empty(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("edit", "now"),
+    [
+        (lambda value: value.resize_(2), "float32[2] (1)"),
+        (lambda value: value.as_strided_((2, 3), (0, 1)), "float32[2, 3] (0, 1)"),
+        (lambda value: value.unsqueeze_(0), "float32[1, 2, 3] (6, 3, 1)"),
+        (lambda value: value.requires_grad_(), "float32[2, 3] (3, 1), requiring grad"),
+        (other_dtype, "float16[2, 3] (3, 1)"),
+        (other_memory, "float32[2, 3] (3, 1), in another memory"),
+    ],
+    ids=["resize", "as-strided", "unsqueeze", "requires-grad", "dtype", "memory"],
+)
+def test_an_annotation_that_is_changed_itself(edit: Callable[[Tensor], object], now: str) -> None:
+    with pytest.raises(PassError) as caught:
+        PassManager([Nothing(), edits_val(edit)], instruments=[Verify()])(chain())
+    error = caught.value
+    assert (error.pass_name, error.node) == ("edits-val", "relu")
+    was = "'relu': meta['val'] itself was changed: it was float32[2, 3] (3, 1) and is "
+    assert error.reason == was + now
+    assert "Put a new annotation into node.meta['val']" in str(error)
+
+
+def test_one_of_several_results_that_is_changed_itself() -> None:
+    graph = traced(lambda x: x.split(1)[0] + 1, torch.randn(2, 3))
+    target = aten.split.Tensor
+    error = error_of(edits_val(lambda value: value[1].resize_(2), target), graph=graph)
+    assert "it was (float32[1, 3] (3, 1), float32[1, 3] (3, 1)) and is (" in error.reason
+
+
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+def test_an_annotation_that_is_written_to_and_says_the_same(dynamic: bool) -> None:
+    graph = traced(lambda x: torch.relu(torch.neg(x)), torch.randn(2, 3), dynamic=dynamic)
+    same = edits_val(lambda value: value.fill_(1.0))
+    verified(same, NegToSub(), same, graph=graph)
+
+
+def test_annotations_made_in_inference_mode() -> None:
+    with torch.inference_mode():
+        graph = chain()
+        verified(Nothing(), NegToSub(), graph=graph)
+        resized = edits_val(lambda value: value.resize_(2))
+        assert "itself was changed" in error_of(resized, graph=graph).reason
+
+
+def test_a_new_annotation_that_asks_for_gradients() -> None:
+    @graph_pass
+    def asks(graph: Graph) -> None:
+        node = graph.find_nodes(op="call_function", target=aten.relu.default)[0]
+        node.meta["val"] = node.meta["val"].clone().requires_grad_()
+
+    expected = "'relu': meta['val'] requires grad, and nothing that aten.relu.default is given does"
+    assert error_of(asks, graph=chain()).reason == expected
+
+
+def test_annotations_of_a_graph_that_asks_for_gradients_pass() -> None:
+    verified(NegToSub(), graph=traced(lambda x: torch.relu(-x), torch.randn(2, 3, requires_grad=True)))
