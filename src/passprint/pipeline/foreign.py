@@ -37,7 +37,16 @@ def strangers(before: Records, after: Records) -> Iterator[Fault]:
         old = before.get(node)
         if old is not None and old.target is record.target and old.args is record.args:
             continue
-        if not _is_operator(node, record):
+        if isinstance(record.target, torch._ops.OpOverloadPacket):
+            packet, overload = str(record.target), _overload_of(record.target)
+            yield Fault(
+                "operator",
+                node.name,
+                f"'{node.name}' calls {packet}, which stands for all its overloads: patterns do not find it, and "
+                "Inductor has a lowering for some of its kind only",
+                f"Name the one that is meant, as in torch.ops.{packet}.{overload}",
+            )
+        elif not _is_operator(node, record):
             yield Fault(
                 "operator",
                 node.name,
@@ -57,6 +66,11 @@ def strangers(before: Records, after: Records) -> Iterator[Fault]:
             )
 
 
+def _overload_of(packet: Any) -> str:
+    """One that ``packet`` stands for."""
+    return next(iter(packet.overloads()), "default")
+
+
 def _is_operator(node: Node, record: Record) -> bool:
     if node.op in ("call_method", "call_module"):
         return False
@@ -66,9 +80,7 @@ def _is_operator(node: Node, record: Record) -> bool:
         return True  # Python may do anything with sizes
     target = record.target
     return (
-        isinstance(
-            target, torch._ops.OpOverload | torch._ops.OpOverloadPacket | torch._ops.HigherOrderOperator
-        )
+        isinstance(target, torch._ops.OpOverload | torch._ops.HigherOrderOperator)
         or hasattr(target, "_inductor_lowering_function")
         or (
             is_plain(node) and target.__module__ != "torch"

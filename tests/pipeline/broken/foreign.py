@@ -21,6 +21,18 @@ def torch_function(graph: Graph) -> None:
 
 
 @broken("operator")
+def overload_packet(graph: Graph) -> None:
+    """What torch calls before it chose an overload; patterns and schemas are of overloads."""
+    node = find(graph, aten.neg.default)
+    replace(node, aten.neg, node.args)
+
+
+@broken("operator")
+def target_becomes_a_packet(graph: Graph) -> None:
+    find(graph, aten.exp.default).target = aten.exp
+
+
+@broken("operator")
 def python_function(graph: Graph) -> None:
     node = find(graph, aten.neg.default)
     replace(node, minus, node.args)

@@ -337,3 +337,24 @@ def test_a_new_annotation_that_asks_for_gradients() -> None:
 
 def test_annotations_of_a_graph_that_asks_for_gradients_pass() -> None:
     verified(NegToSub(), graph=traced(lambda x: torch.relu(-x), torch.randn(2, 3, requires_grad=True)))
+
+
+# -- overload packets
+
+
+@graph_pass
+def calls_a_packet(graph: Graph) -> None:
+    for node in graph.nodes:
+        if isinstance(node.target, torch._ops.OpOverload):
+            node.target = node.target.overloadpacket
+
+
+def test_an_overload_packet_is_no_operator() -> None:
+    error = error_of(calls_a_packet, graph=chain(1))
+    assert error.reason.startswith("'neg' calls aten.neg, which stands for all its overloads")
+    assert "Name the one that is meant, as in torch.ops.aten.neg.default" in str(error)
+
+
+def test_before_autograd_torch_may_call_what_it_likes() -> None:
+    graph = traced(lambda x: torch.relu(-x), torch.randn(2, 3))
+    PassManager([calls_a_packet], hook="pre_grad", instruments=[Verify()])(graph)
