@@ -49,6 +49,7 @@ class Description:
     """What is told about a pass. ``place`` is its place in the default pipeline, from 1, or None.
 
     ``hook`` is where it runs if nothing is said, ``hooks`` where it can run; ``order`` is what its class declares.
+    ``disputed``: the name is another pass's as well, or no name for a pass, so that no pipeline can use it.
     """
 
     name: str
@@ -61,22 +62,32 @@ class Description:
     place: int | None
     source: str
     line: int | None
+    disputed: bool = False
 
 
 @passes_app.command("list")
 def list_command(modules: Modules = None, as_json: AsJson = False) -> None:
-    """List every known pass: passprint's own, those of installed packages, those of --module."""
+    """List every known pass: passprint's own, those of installed packages, those of --module.
+
+    Gives 1 where two of them claim one name, and says which.
+    """
     from rich.table import Table
     from rich.text import Text
 
     from passprint.cli.console import console, prose
 
     import_modules(modules or [])
-    from passprint.pipeline import list_passes
+    from passprint.pipeline.registry import claimed_passes
 
-    described = [describe(kind) for kind in list_passes().values()]
+    claims, disputes = claimed_passes()
+    described = [
+        dataclasses.replace(describe(kind), disputed=name in disputes)
+        for name, kinds in claims.items()
+        for kind in kinds
+    ]
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(one) for one in described], indent=2))
+        _tell_disputes(disputes)
         return
     described.sort(key=lambda one: (one.place is None, one.place, one.name))
     table = Table(title=f"{len(described)} passes", title_justify="left", title_style="bold")
@@ -86,10 +97,19 @@ def list_command(modules: Modules = None, as_json: AsJson = False) -> None:
     table.add_column("what it does", overflow="fold")
     for one in described:
         place = Text(f"✓ {one.place}", style="green") if one.place is not None else Text("–", style="dim")
+        if one.disputed:
+            place = Text("disputed", style="red")
         table.add_row(
             one.name, place, ", ".join(_signature(option) for option in one.options), prose(one.about)
         )
     console().print(table)
+    _tell_disputes(disputes)
+
+
+def _tell_disputes(disputes: dict[str, str]) -> None:
+    """Raise PipelineError with all of them, if there are any."""
+    if disputes:
+        raise PipelineError("\n".join(disputes.values()))
 
 
 @passes_app.command("show")

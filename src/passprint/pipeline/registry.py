@@ -63,8 +63,22 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"{hint} Known: {', '.join(names)}." if hint else f"; known: {', '.join(names) or 'none'}"
 
 
+def claimed_passes() -> tuple[dict[str, list[type[BasePass]]], dict[str, str]]:
+    """Every known pass class by the name that it claims, sorted, and what is wrong with names that cannot be used."""
+    claims = _settled(None)
+    return dict(sorted(claims.items())), _disputes(claims, None)
+
+
 def _undisputed(name: str | None) -> Claims:
     """All claims, after making sure that ``name`` (or, with None, every name) is claimed once."""
+    claims = _settled(name)
+    for problem in _disputes(claims, name).values():
+        raise PipelineError(problem)
+    return claims
+
+
+def _settled(name: str | None) -> Claims:
+    """All claims, after a second look where ``name`` (with None, any) is claimed twice."""
     _load_everything()
     claims = _claims()
     if _disputed(claims, name):
@@ -72,18 +86,24 @@ def _undisputed(name: str | None) -> Claims:
         del claims
         gc.collect()
         claims = _claims()
+    return claims
+
+
+def _disputes(claims: Claims, name: str | None) -> dict[str, str]:
+    """What is wrong with ``name`` (with None, with any), by name."""
+    found = {}
     for disputed in _disputed(claims, name):
-        raise PipelineError(
+        found[disputed] = (
             f"the pass name {disputed!r} is claimed by {' and by '.join(map(_owner, claims[disputed]))}"
             '. Give one of them another: name: ClassVar[str] = "another-name"'
         )
-    for reserved in RESERVED & set(claims) & ({name} if name is not None else RESERVED):
-        raise PipelineError(
+    for reserved in sorted(RESERVED & set(claims) & ({name} if name is not None else RESERVED)):
+        found[reserved] = (
             f"the pass name {reserved!r} of {_owner(claims[reserved][0])} has a meaning of its own in a "
             "pipeline's text. Give "
             'the pass another: name: ClassVar[str] = "another-name"'
         )
-    return claims
+    return found
 
 
 def _owner(kind: type[BasePass]) -> str:
