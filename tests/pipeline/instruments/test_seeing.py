@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch.fx import Graph
 from passprint import PassError, PassManager, PipelineError
 from passprint.instruments import Draw, Dump, Instrument, PassRun, Statistics, Timing, ZeroMatchWarning
 from passprint.passes.library import NoopElimination
+from passprint.pipeline import FixedPoint
 from passprint.pipeline.instruments.draw import dot_text
 
 
@@ -48,6 +50,7 @@ def test_the_time_of_other_instruments_is_not_a_passs_time(monkeypatch: pytest.M
             now += 100
 
         after_pass = before_pass
+        before_pipeline = after_pipeline = before_pass  # type: ignore[assignment]
 
     class Two(Nothing):
         def __call__(self, graph: Graph) -> None:
@@ -56,9 +59,14 @@ def test_the_time_of_other_instruments_is_not_a_passs_time(monkeypatch: pytest.M
 
     timing = Timing()
     PassManager([Two()], instruments=[Takes(), timing, Takes()])(chain())
-    assert now == 402
+    assert now == 802
     (graph,) = timing.graphs
     assert (graph.total, graph.parts["two"].total) == (2, 2)
+    for instruments in ([timing, Takes()], [Takes(), timing]):
+        PassManager([PassManager([Two()])], instruments=instruments)(chain())
+        graph = timing.graphs[-1]
+        inner = graph.parts["pipeline 1"]
+        assert (graph.total, inner.total, inner.parts["two"].total) == (2, 2, 2)
 
 
 def test_an_error_leaves_the_next_graph_in_order() -> None:
@@ -181,12 +189,29 @@ def test_a_drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manager(chain(2))
     page = (tmp_path / "pipeline.html").read_text()
     assert page.count("<summary>neg-to-sub</summary>") == 2
-    assert page.count('<tr class="still">') == 2
+    assert page.count('<tr class="still">') == 2 + 2  # of each graph a pass, and the title of a group
     assert '<span class="add">+rsub_scalar = aten.rsub.Scalar(x_1, 0.0)' in page
     assert "http" not in page
     first, second = sorted(tmp_path.glob("graph*.dot"))
     assert first.name in page
     assert '"x_1" -> "rsub_scalar";' in second.read_text()
+
+
+def test_a_drawing_has_the_rounds_of_a_group(tmp_path: Path) -> None:
+    group = FixedPoint([NegToSub(), Nothing()], max=3)
+    PassManager([Nothing(), group], instruments=[Draw(tmp_path, graphviz=False)])(chain())
+    cells = re.findall(r"<td>(.*?)</td>", (tmp_path / "pipeline.html").read_text(), re.DOTALL)
+    names = [re.search(r"(&nbsp;)*(<[^>]+>)*([\w-]+( \d+)?)", cell)[0] for cell in cells]  # type: ignore[index]
+    plain = [re.sub(r"<[^>]+>", "", name).replace("&nbsp;", " ") for name in names]
+    assert plain == [
+        "nothing",
+        "fixed-point 1",
+        "  neg-to-sub",
+        "  nothing",
+        "fixed-point 2",
+        "  neg-to-sub",
+        "  nothing",
+    ]
 
 
 def _awkward() -> Graph:

@@ -37,8 +37,9 @@ tr { border-bottom: 1px solid var(--line); vertical-align: top; } .n { text-alig
 {% endfor %}</pre></details>{% else %}{{ row.name }}{% endif %}
 {% for note in row.notes %}<div class="note">{{ note }}</div>{% endfor %}
 {% if row.error %}<div class="error">{{ row.error }}</div>{% endif %}</td>
-<td class="n">{{ row.rewrites }}</td><td class="n">{{ row.nodes }}</td><td class="n">{{ '%.2f'|format(row.ms) }}</td>
-<td style="width: 20%"><div class="bar" style="width: {{ '%.1f'|format(row.share) }}%"></div></td></tr>
+{% if row.group %}<td colspan="4"></td>{% else %}<td class="n">{{ row.rewrites }}</td>
+<td class="n">{{ row.nodes }}</td><td class="n">{{ '%.2f'|format(row.ms) }}</td>
+<td style="width: 20%"><div class="bar" style="width: {{ '%.1f'|format(row.share) }}%"></div></td>{% endif %}</tr>
 {% endfor %}</table>{% endfor %}</body></html>
 """
 
@@ -55,6 +56,7 @@ class _Row:
     diff: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     error: str = ""
+    group: str = ""  # of the title of a group
 
 
 @dataclass
@@ -86,6 +88,10 @@ class Draw(Instrument):
     def before_pipeline(self, run: PipelineRun) -> None:
         if run.parent is None:
             self._graphs[run] = _Drawn(run.graph_id, run.hook or "several hooks", len(run.graph.nodes))
+        else:
+            rows = self._graphs[_outermost(run)].rows
+            number = 1 + sum(row.group == run.label and row.depth == run.depth - 1 for row in rows)
+            rows.append(_Row(f"{run.label} {number}", run.depth - 1, group=run.label))
 
     def before_pass(self, run: PassRun) -> None:
         self._before[run] = _text_of(run)
@@ -96,10 +102,7 @@ class Draw(Instrument):
         row.notes += [f"{pattern}: {miss}" for pattern, miss in run.near_misses.items()]
 
     def on_skip(self, pass_: Any, reason: str, run: PipelineRun) -> None:
-        top = run
-        while top.parent is not None:
-            top = top.parent
-        self._graphs[top].rows.append(_Row(name_of(pass_), run.depth, notes=[f"left out: {reason}"]))
+        self._graphs[_outermost(run)].rows.append(_Row(name_of(pass_), run.depth, notes=[f"left out: {reason}"]))
 
     def on_error(self, run: PassRun, error: Exception) -> None:
         row = self._row(run)
@@ -142,6 +145,12 @@ class Draw(Instrument):
 
         environment = jinja2.Environment(autoescape=True)
         return environment.from_string(_PAGE).render(title="passprint pipeline", graphs=self._graphs.values())
+
+
+def _outermost(run: PipelineRun) -> PipelineRun:
+    while run.parent is not None:
+        run = run.parent
+    return run
 
 
 def _text_of(run: PassRun) -> Callable[[], str]:

@@ -11,6 +11,10 @@ from typing import Any
 from passprint.pipeline.instruments.base import EVENTS, Instrument, PipelineRun
 
 
+#: Where an instrument measures from and to.
+_CLOCKED = frozenset({"before_pipeline", "after_pipeline"})
+
+
 class Session:
     """The instruments that listen to one run of a pipeline on a graph, the ones of nested managers included.
 
@@ -39,8 +43,15 @@ class Session:
         try:
             for callback in callbacks:
                 callback(*details)
+                if event in _CLOCKED:  # one after another, as the next may look at the clock
+                    start = self._spent_since(start)
         finally:
-            self.spent(perf_counter() - start)
+            self._spent_since(start)
+
+    def _spent_since(self, start: float) -> float:
+        now = perf_counter()
+        self.spent(now - start)
+        return now
 
     def spent(self, seconds: float) -> None:
         """Count time as the instruments' own, here and in the sessions around."""
