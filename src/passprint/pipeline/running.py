@@ -78,6 +78,7 @@ def pipeline_run(
         graph_id=session.within[0].graph_id if session.within else active.next_graph(),
         hook=manager.hook,
         parent=session.within[-1] if session.within else None,
+        newcomers=session.newcomers,
     )
     session.within = (*session.within, run)
     token = active.enter(session)

@@ -1,14 +1,30 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import torch
 from tests.pipeline.instruments.graphs import NegToSub, Nothing, RaisesKeyError, ReluToClamp, chain
 from torch.fx import Graph
 
 from passprint import CompileRange, InductorPass, PassError, PassManager, PipelineError, pass_context
-from passprint.instruments import Instrument, PassRun, PipelineRun, Rewrite, Statistics, instruments_from_text
+from passprint.instruments import (
+    Draw,
+    Dump,
+    Instrument,
+    Numerics,
+    PassRun,
+    PipelineRun,
+    Rewrite,
+    Statistics,
+    Timing,
+    Verify,
+    instruments_from_text,
+)
+from passprint.passes import graph_pass
 from passprint.pipeline.instruments.session import active
 
 
@@ -226,3 +242,29 @@ def test_options_in_the_text(tmp_path: Any) -> None:
 def test_what_is_no_instrument_is_refused(wrong: Any) -> None:
     with pytest.raises(PipelineError):
         PassManager([Nothing()], instruments=[wrong])
+
+
+def watched_within(*instruments: Instrument, passes: Iterable[InductorPass]) -> None:
+    """Run passes in a manager with these instruments, inside another one that is watched by others."""
+    inner = PassManager(passes, instruments=instruments)
+    PassManager([Nothing(), inner, inner], instruments=[Timing()])(chain())
+
+
+@graph_pass
+def relu_as_sigmoid(graph: Graph) -> None:
+    for node in graph.find_nodes(op="call_function", target=torch.ops.aten.relu.default):
+        node.target = torch.ops.aten.sigmoid.default
+
+
+def test_instruments_of_a_manager_within_one_that_others_watch(tmp_path: Path) -> None:
+    with pytest.raises(PassError, match="'relu-as-sigmoid' changed the results"):
+        watched_within(Numerics(), passes=[NegToSub(), relu_as_sigmoid])
+    watched_within(Draw(tmp_path), Dump(tmp_path), passes=[NegToSub(), relu_as_sigmoid])
+    page = (tmp_path / "pipeline.html").read_text()
+    assert page.count(">neg-to-sub<") == 1
+    assert page.count("<h2>") == 2
+    assert len(list(tmp_path.glob("graph*/00-input.txt"))) == 1
+
+
+def test_a_sound_pass_of_a_manager_within_another_is_left_alone() -> None:
+    watched_within(Verify(), Numerics(), passes=[NegToSub()])

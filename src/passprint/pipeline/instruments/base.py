@@ -19,6 +19,7 @@ class PipelineRun:
     ``pipeline``: the manager. ``label``: what reports call it: its name, or "pipeline". ``depth``: 0 for the manager
     that was called, 1 for one within it. ``graph_id`` counts the graphs of this process, from 0; it is the same for
     nested managers. ``hook``: where in Inductor the pipeline runs. ``parent``: the run around it, if any.
+    ``newcomers``: the instruments that hear of this run and not of the one around it.
     """
 
     pipeline: Any
@@ -29,6 +30,14 @@ class PipelineRun:
     graph_id: int
     hook: str
     parent: PipelineRun | None = None
+    newcomers: tuple[Instrument, ...] = ()
+
+    def outermost_for(self, instrument: Instrument) -> PipelineRun:
+        """The run that ``instrument`` heard of first, of this one and those around it."""
+        run = self
+        while instrument not in run.newcomers and run.parent is not None:
+            run = run.parent
+        return run
 
 
 @dataclass(eq=False)
@@ -62,6 +71,10 @@ class PassRun:
     scheduled: list[Any] | None = None
     parts: tuple[torch.fx.Graph, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def outermost_for(self, instrument: Instrument) -> PipelineRun:
+        """The run of a manager that ``instrument`` heard of first, of those around this pass."""
+        return self.within[-1].outermost_for(instrument)
 
     @property
     def graph_id(self) -> int:

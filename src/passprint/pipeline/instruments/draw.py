@@ -86,12 +86,13 @@ class Draw(Instrument):
         self._before: dict[PassRun, Callable[[], str]] = {}
 
     def before_pipeline(self, run: PipelineRun) -> None:
-        if run.parent is None:
+        outermost = run.outermost_for(self)
+        if run is outermost:
             self._graphs[run] = _Drawn(run.graph_id, run.hook or "several hooks", len(run.graph.nodes))
         else:
-            rows = self._graphs[_outermost(run)].rows
-            number = 1 + sum(row.group == run.label and row.depth == run.depth - 1 for row in rows)
-            rows.append(_Row(f"{run.label} {number}", run.depth - 1, group=run.label))
+            rows, depth = self._graphs[outermost].rows, run.depth - outermost.depth - 1
+            number = 1 + sum(row.group == run.label and row.depth == depth for row in rows)
+            rows.append(_Row(f"{run.label} {number}", depth, group=run.label))
 
     def before_pass(self, run: PassRun) -> None:
         self._before[run] = _text_of(run)
@@ -102,26 +103,30 @@ class Draw(Instrument):
         row.notes += [f"{pattern}: {miss}" for pattern, miss in run.near_misses.items()]
 
     def on_skip(self, pass_: Any, reason: str, run: PipelineRun) -> None:
-        self._graphs[_outermost(run)].rows.append(_Row(name_of(pass_), run.depth, notes=[f"left out: {reason}"]))
+        outermost = run.outermost_for(self)
+        depth = run.depth - outermost.depth
+        self._graphs[outermost].rows.append(_Row(name_of(pass_), depth, notes=[f"left out: {reason}"]))
 
     def on_error(self, run: PassRun, error: Exception) -> None:
         row = self._row(run)
         row.error = next(iter(str(error).splitlines()), "")
         row.changed = True
-        self._finish(run.within[0])
+        self._finish(run.outermost_for(self))
 
     def after_pipeline(self, run: PipelineRun) -> None:
-        if run.parent is None:
+        if run is run.outermost_for(self):
             self._finish(run)
 
     def _row(self, run: PassRun) -> _Row:
         before = self._before.pop(run, None)
         nodes = f"{run.nodes_before} → {_count_of(run)}"
-        row = _Row(run.name, len(run.within) - 1, run.changed, run.rewrites, nodes, run.seconds * 1e3)
+        outermost = run.outermost_for(self)
+        depth = run.within[-1].depth - outermost.depth
+        row = _Row(run.name, depth, run.changed, run.rewrites, nodes, run.seconds * 1e3)
         if before is not None and run.changed:
             lines = difference(before(), _text_of(run)(), ("before", "after")).splitlines()[2:]
             row.diff = [({"+": "add", "-": "del"}.get(line[:1], ""), line) for line in lines]
-        self._graphs[run.within[0]].rows.append(row)
+        self._graphs[outermost].rows.append(row)
         return row
 
     def _finish(self, run: PipelineRun) -> None:
@@ -145,12 +150,6 @@ class Draw(Instrument):
 
         environment = jinja2.Environment(autoescape=True)
         return environment.from_string(_PAGE).render(title="passprint pipeline", graphs=self._graphs.values())
-
-
-def _outermost(run: PipelineRun) -> PipelineRun:
-    while run.parent is not None:
-        run = run.parent
-    return run
 
 
 def _text_of(run: PassRun) -> Callable[[], str]:

@@ -53,9 +53,12 @@ class Dump(Instrument):
         self._colour = colour
         self._stream = stream
         self._before: dict[PassRun, Callable[[], str]] = {}
+        self._begun: set[int] = set()
 
     def before_pipeline(self, run: PipelineRun) -> None:
-        if run.depth == 0 and self._wants_graph(run.graph_id):
+        is_new = run is run.outermost_for(self) and run.graph_id not in self._begun
+        if is_new and self._wants_graph(run.graph_id):
+            self._begun.add(run.graph_id)
             text = graph_text(run.graph)
             if self._folder is not None:
                 self._write(f"graph{run.graph_id:03}/00-input.txt", text)

@@ -57,7 +57,7 @@ class Numerics(Instrument):
         return f"{self.name}{{seed={self._seed}}}"
 
     def before_pipeline(self, run: PipelineRun) -> None:
-        if run.parent is not None:
+        if run is not run.outermost_for(self):
             return
         try:
             inputs, results = self._first_run(run)
@@ -72,7 +72,7 @@ class Numerics(Instrument):
 
     def inputs_of(self, run: PassRun) -> list[Any] | None:
         """What the graph that the pass works on is run with, in the order of its placeholders; None if it is not."""
-        held = self._runs.get(run.within[0])
+        held = self._runs.get(run.outermost_for(self))
         return None if held is None else held[0]
 
     @property
@@ -96,7 +96,8 @@ class Numerics(Instrument):
             return inputs, run_graph(run.graph, inputs, self._seed)
 
     def after_pass(self, run: PassRun) -> None:
-        held = self._runs.get(run.within[0])
+        outermost = run.outermost_for(self)
+        held = self._runs.get(outermost)
         if held is None:
             return
         inputs, before, attached = held
@@ -127,7 +128,7 @@ class Numerics(Instrument):
                 pass_name=run.name,
                 reason=reason,
             )
-        self._runs[run.within[0]] = inputs, after, Attached(run.graph)
+        self._runs[outermost] = inputs, after, Attached(run.graph)
 
     def after_pipeline(self, run: PipelineRun) -> None:
         self._runs.pop(run, None)

@@ -19,7 +19,7 @@ class Overlaps(Instrument):
         self._told: set[tuple[str, str]] = set()
 
     def before_pipeline(self, run: PipelineRun) -> None:
-        if run.depth:
+        if run is not run.outermost_for(self):
             return
         for overlap in find_overlaps(run.pipeline, run.graph):
             self.found.append((run.graph_id, overlap))

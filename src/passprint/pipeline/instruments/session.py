@@ -10,7 +10,6 @@ from typing import Any
 
 from passprint.pipeline.instruments.base import EVENTS, Instrument, PipelineRun
 
-
 #: Where an instrument measures from and to.
 _CLOCKED = frozenset({"before_pipeline", "after_pipeline"})
 
@@ -18,12 +17,13 @@ _CLOCKED = frozenset({"before_pipeline", "after_pipeline"})
 class Session:
     """The instruments that listen to one run of a pipeline on a graph, the ones of nested managers included.
 
-    ``seconds``: how long the instruments themselves took so far.
+    ``seconds``: how long the instruments themselves took so far. ``newcomers``: those that no outer session has.
     """
 
     def __init__(self, instruments: Sequence[Instrument], outer: Session | None = None) -> None:
         heard: tuple[Instrument, ...] = outer.instruments if outer is not None else ()
-        self.instruments: tuple[Instrument, ...] = (*heard, *(one for one in instruments if one not in heard))
+        self.newcomers: tuple[Instrument, ...] = tuple(one for one in instruments if one not in heard)
+        self.instruments: tuple[Instrument, ...] = (*heard, *self.newcomers)
         self.within: tuple[PipelineRun, ...] = outer.within if outer is not None else ()
         self.seconds = 0.0
         self.position = 0

@@ -52,7 +52,7 @@ class Verify(Instrument):
         if _is_beyond_graphs(run):
             self._scheduled[run] = list(run.scheduled or ())
             return
-        self._before[run] = look(run.graph, self._known.get(run.within[0]))
+        self._before[run] = look(run.graph, self._known.get(run.outermost_for(self)))
         self._guards[run] = len(guards_of(run.graph))
         if self._repeat:
             copy = copy_graph(run.graph)
@@ -84,7 +84,7 @@ class Verify(Instrument):
             )
         if found:
             raise _error(run, before, after, found)
-        self._known[run.within[0]] = after
+        self._known[run.outermost_for(self)] = after
 
     def _check_beyond_graphs(self, run: PassRun) -> None:
         before = self._scheduled.pop(run)
