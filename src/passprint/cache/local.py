@@ -112,15 +112,23 @@ class LocalStore:
         self._not_found(digest, found, counted=counted)
         return None
 
-    def looked_up(self, refused: str | None = None) -> None:
-        """Count one look-up whose entries were asked for uncounted: a hit, or a miss with the reason ``refused``."""
+    def looked_up(self, refused: str | None = None, *, how: str = "") -> None:
+        """Count one look-up whose entries were asked for uncounted: a hit, or a miss with the reason ``refused``.
+
+        ``how`` says of a hit how it was found.
+        """
         if refused is None:
-            self.counters.add("hit")
+            self.counters.add("hit", how)
         else:
             self.counters.add("miss", refused)
 
     def get_but_for(
-        self, key: Key, ignored: Collection[str], serves: Callable[[Mapping[str, Any]], bool] | None = None
+        self,
+        key: Key,
+        ignored: Collection[str],
+        serves: Callable[[Mapping[str, Any]], bool] | None = None,
+        *,
+        counted: bool = True,
     ) -> Entry | None:
         """The entry of ``key``, or else the newest whose key has the same parts but those ``ignored``, or None.
 
@@ -133,11 +141,13 @@ class LocalStore:
             near = entry_but_for(self._catalog.entries(), key, ignored, serves)
             other = self._find(near.digest) if near is not None else found
             if isinstance(other, Entry):
-                self.counters.add("hit", f"without regard to {', '.join(sorted(ignored))}")
+                if counted:
+                    self.counters.add("hit", f"without regard to {', '.join(sorted(ignored))}")
                 return other
-            self._not_found(key.digest, found)
+            self._not_found(key.digest, found, counted=counted)
             return None
-        self.counters.add("hit")
+        if counted:
+            self.counters.add("hit")
         return found
 
     def put(self, key: Key, files: Mapping[str, Payload], meta: Mapping[str, Any] | None = None) -> bool:
@@ -181,7 +191,9 @@ class LocalStore:
         return True
 
     @contextlib.contextmanager
-    def compiling(self, digest: str, timeout: float = WAIT_SECONDS) -> Iterator[Entry | None]:
+    def compiling(
+        self, digest: str, timeout: float = WAIT_SECONDS, *, counted: bool = True
+    ) -> Iterator[Entry | None]:
         """Be the only one of all processes and threads that compiles this key::
 
             with store.compiling(key.digest) as entry:
@@ -206,7 +218,7 @@ class LocalStore:
             pass  # nobody can store here what we would wait for
         try:
             found = self._find(digest)
-            if isinstance(found, Entry):
+            if counted and isinstance(found, Entry):
                 self.counters.add("hit", "compiled meanwhile by another")
             yield found if isinstance(found, Entry) else None
         finally:

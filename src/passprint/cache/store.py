@@ -121,11 +121,19 @@ class Store(Protocol):
         Without ``counted``, the caller says with :meth:`looked_up` what came of it.
         """
 
-    def looked_up(self, refused: str | None = None) -> None:
-        """Count one look-up whose entries were asked for uncounted: a hit, or a miss with the reason ``refused``."""
+    def looked_up(self, refused: str | None = None, *, how: str = "") -> None:
+        """Count one look-up whose entries were asked for uncounted: a hit, or a miss with the reason ``refused``.
+
+        ``how`` says of a hit how it was found.
+        """
 
     def get_but_for(
-        self, key: Key, ignored: Collection[str], serves: Callable[[Mapping[str, Any]], bool] | None = None
+        self,
+        key: Key,
+        ignored: Collection[str],
+        serves: Callable[[Mapping[str, Any]], bool] | None = None,
+        *,
+        counted: bool = True,
     ) -> Entry | None:
         """The same for a key, or else an entry whose key has the same parts right below its root but those ignored.
 
@@ -135,8 +143,10 @@ class Store(Protocol):
     def put(self, key: Key, files: Mapping[str, Payload], meta: Mapping[str, Any] | None = None) -> bool:
         """Store an entry, in place of one with this key; whether it was stored."""
 
-    def compiling(self, digest: str, timeout: float = WAIT_SECONDS) -> AbstractContextManager[Entry | None]:
-        """One process compiles, the others wait: yields the entry if it is there by now, or else None."""
+    def compiling(
+        self, digest: str, timeout: float = WAIT_SECONDS, *, counted: bool = True
+    ) -> AbstractContextManager[Entry | None]:
+        """One process compiles, the others wait: yields the entry if it is there by now (a hit), or else None."""
 
     def bypass(self, reason: str) -> None:
         """Count that something was compiled without asking the store."""
@@ -168,22 +178,29 @@ class NoStore:
             self.bypass(self._REASON)
         return None
 
-    def looked_up(self, refused: str | None = None) -> None:
+    def looked_up(self, refused: str | None = None, *, how: str = "") -> None:
         """Counted as a bypass."""
         self.bypass(self._REASON)
 
     def get_but_for(
-        self, key: Key, ignored: Collection[str], serves: Callable[[Mapping[str, Any]], bool] | None = None
+        self,
+        key: Key,
+        ignored: Collection[str],
+        serves: Callable[[Mapping[str, Any]], bool] | None = None,
+        *,
+        counted: bool = True,
     ) -> Entry | None:
         """Always None."""
-        return self.get(key.digest)
+        return self.get(key.digest, counted=counted)
 
     def put(self, key: Key, files: Mapping[str, Payload], meta: Mapping[str, Any] | None = None) -> bool:
         """Always False."""
         return False
 
     @contextlib.contextmanager
-    def compiling(self, digest: str, timeout: float = WAIT_SECONDS) -> Iterator[Entry | None]:
+    def compiling(
+        self, digest: str, timeout: float = WAIT_SECONDS, *, counted: bool = True
+    ) -> Iterator[Entry | None]:
         """Never waits."""
         yield None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -17,10 +17,11 @@ from passprint.compiler.artifacts.artifact import Runnable, boxed, pack, unpack
 from passprint.compiler.lowering import builds, host, inductor, toolchain
 from passprint.compiler.lowering.builds import BackgroundBuilds
 from passprint.compiler.pieces import symbols, workers
-from passprint.compiler.pieces.job import Job, Ready, TracedGraph, Variant, runnable
+from passprint.compiler.pieces.job import Job, Ready, TracedGraph, Variant
 from passprint.compiler.pieces.key import COMPILER, CPU, Environment, environment, piece_key
 from passprint.compiler.pieces.partition import Piece, extract
 from passprint.compiler.pieces.structure import describe
+from passprint.compiler.pieces.underway import PiecesUnderway
 from passprint.compiler.pieces.variants import CannotSpecialise
 from passprint.compiler.record import CompileReport, Origin, PieceReport
 from passprint.errors import CacheError, CompileError
@@ -31,67 +32,6 @@ from passprint.pipeline.alarm import alarm
 from passprint.pipeline.running import is_followed
 
 
-class PiecesUnderway:
-    """The pieces of one graph, lowered, with kernels that may still be being built. :meth:`finish` may be called often.
-
-    Until it or :meth:`give_up` was, other processes that lack the same pieces wait for this one.
-    """
-
-    def __init__(
-        self,
-        compiler: PieceCompiler,
-        jobs: Sequence[Sequence[Job]],
-        rows: Sequence[Sequence[tuple[Ready, Origin]]],
-        until_finished: ExitStack,
-    ) -> None:
-        self._compiler, self._jobs, self._rows = compiler, jobs, rows
-        self._until_finished = until_finished
-        self._calls: list[list[Runnable]] | None = None
-        self._error: Exception | None = None
-        self.writes = any(ready.writes for row in rows for ready, _ in row)
-        """Whether a piece may write to an input."""
-        self._lock = threading.RLock()
-
-    def finish(self) -> list[list[Runnable]]:
-        """Wait for the builds and store what they made: one runnable per piece, for all sizes and for each variant.
-
-        Raises what a build raises, each time.
-        """
-        with self._lock:
-            if self._error is not None:
-                raise self._error
-            if self._calls is None:
-                try:
-                    self._calls = self._finish()
-                except Exception as error:
-                    self._error = error
-                    raise
-            return self._calls
-
-    def give_up(self) -> None:
-        """The trace that these pieces belong to has failed: let others make what is not finished."""
-        with self._lock:
-            if self._calls is None and self._error is None:
-                self._error = CompileError(
-                    "This graph was given up before it was finished: its trace failed."
-                )
-                self._compiler.ended(self)
-                self._until_finished.close()
-
-    def _finish(self) -> list[list[Runnable]]:
-        with self._until_finished:
-            try:
-                for ready, _ in (result for row in self._rows for result in row):
-                    if ready.finish is not None:
-                        ready.finish()
-                self._compiler.finished(self._jobs, self._rows)
-            finally:
-                self._compiler.ended(self)
-        calls = [[runnable(ready) for ready, _ in row] for row in self._rows]
-        self._jobs, self._rows = (), ()
-        return calls
-
-
 @dataclass
 class PieceCompiler:
     """Compiles the pieces of one model's graphs; equal pieces share one result. Not for several threads."""
@@ -100,7 +40,8 @@ class PieceCompiler:
     store: Store
     report: CompileReport
     _ready: dict[str, Ready] = field(default_factory=dict)
-    _found: dict[str, Entry | None] = field(default_factory=dict)
+    _found: dict[str, tuple[Entry | None, str | None]] = field(default_factory=dict)
+    """By key, what the store has, and how it was found; a look-up counts once it is known what came of it."""
     _held: list[Entry] = field(default_factory=list)
     latest: list[list[tuple[PieceReport, Mapping[str, bytes | Path]]]] = field(default_factory=list)
     """The pieces of the latest graph, in order, for all sizes and for each variant; each with the files that it runs
@@ -208,6 +149,7 @@ class PieceCompiler:
             ready, origin = self._compile(job), "compiled"
         elif digest in self._elsewhere:
             self._elsewhere.discard(digest)
+            self._told.discard(digest)
             origin = "compiled"
         return ready, origin
 
@@ -218,13 +160,14 @@ class PieceCompiler:
         count = workers.wanted() if not isinstance(self.store, NoStore) else 0
         missing: dict[str, Job] = {}
         for job in jobs:
-            if self._found.get(job.key.digest, job) is None:
+            if job.key.digest in self._found and self._found[job.key.digest][0] is None:
                 missing.setdefault(job.key.digest, job)
         if not count or len(missing) < 2 or device_types != ["cpu"] or is_followed(self.manager):
             return
         builds.wait_until_prepared()
-        for job in missing.values():
+        for digest, job in missing.items():
             self._tell_missing(job)  # before the others store theirs, which would be the nearest
+            self._told.add(digest)
         own, *others = workers.shares(
             {digest: len(job.piece.nodes) for digest, job in missing.items()}, count + 1
         )
@@ -244,7 +187,8 @@ class PieceCompiler:
                             f"A process beside this one {problem}; what it has not stored is compiled here"
                         )
                     for digest in part:
-                        self._found[digest] = entry = self.store.get(digest, counted=False)
+                        entry = self.store.get(digest, counted=False)
+                        self._found[digest] = entry, None
                         if entry is not None:
                             self._elsewhere.add(digest)
 
@@ -255,8 +199,11 @@ class PieceCompiler:
                 ready.finish()
 
     def _tell_missing(self, job: Job) -> None:
-        if not job.bypass and job.key.digest not in self._told:
-            self._told.add(job.key.digest)
+        """Count and explain a look-up that is a miss, once."""
+        if job.key.digest in self._told:
+            self._told.discard(job.key.digest)
+        elif not job.bypass:
+            self.store.looked_up(self._why_none(job))
             self._missed(job, self._explained(job))
 
     @contextmanager
@@ -271,38 +218,45 @@ class PieceCompiler:
                 with self.report.phase("lookup"), inductor.timed("lookup"):
                     for digest, job in asked.items():
                         self._found[digest] = self._ask(job)
-                for digest in sorted(d for d in asked if self._found[d] is None):
-                    self._found[digest] = locks.enter_context(self.store.compiling(digest))
+                for digest in sorted(d for d in asked if self._found[d][0] is None):
+                    made = locks.enter_context(self.store.compiling(digest, counted=False))
+                    self._found[digest] = made, "compiled meanwhile by another"
                 yield
         finally:
-            for entry in self._found.values():
+            for entry, _ in self._found.values():
                 if entry is not None:
                     entry.close()
             self._found.clear()
 
-    def _ask(self, job: Job) -> Entry | None:
+    def _ask(self, job: Job) -> tuple[Entry | None, str]:
         start = time.perf_counter()
         ignored = {CPU} if toolchain.has_compiler() else {CPU, COMPILER}
-        entry = self.store.get_but_for(job.key, ignored, host.runs_here)
+        entry = self.store.get_but_for(job.key, ignored, host.runs_here, counted=False)
         job.lookup_ms += (time.perf_counter() - start) * 1e3
-        return entry
+        is_near = entry is not None and entry.digest != job.key.digest
+        return entry, f"without regard to {', '.join(sorted(ignored))}" if is_near else ""
 
     # -- found
 
     def _known(self, job: Job) -> tuple[Ready | None, Origin]:
         """The piece from memory or from the store, if its guards hold for these symbols as well."""
         ready = self._ready.get(job.key.digest)
-        if ready is not None and job.accepts(ready.guards):
-            return ready, "memory"
-        entry = self._found.pop(job.key.digest, None)
-        return (self._load(entry, job), "store") if entry is not None else (None, "compiled")
+        if ready is not None:
+            if job.accepts(ready.guards):
+                return ready, "memory"
+            self._refused[job.key.digest] = _other_sizes("the piece in memory", ready.guards)
+        entry, how = self._found.pop(job.key.digest, (None, ""))
+        return (self._load(entry, job, how), "store") if entry is not None else (None, "compiled")
 
-    def _load(self, entry: Entry, job: Job) -> Ready | None:
-        """Make a stored entry runnable; one that cannot be is a miss with a reason, never a failure."""
+    def _load(self, entry: Entry, job: Job, how: str | None) -> Ready | None:
+        """Make a stored entry runnable; one that cannot be is a miss with a reason, never a failure.
+
+        ``how`` it was found is counted with the hit; None for one that was made for this look-up, which is no hit.
+        """
         guards = entry.meta["guards"]
         if not job.accepts(guards):
             entry.close()
-            self._refused[job.key.digest] = f"the stored piece was built for other sizes: {guards}"
+            self._refused[job.key.digest] = _other_sizes("the stored piece", guards)
             return None
         try:
             with self.report.phase("load"), inductor.timed("load"):
@@ -312,6 +266,8 @@ class PieceCompiler:
             self._refused[job.key.digest] = f"the stored piece could not be loaded: {error}"
             return None
         self._held.append(entry)
+        if how is not None:
+            self.store.looked_up(how=how)
         files = {name: entry.path(name) for name in entry.files}
         meta = entry.meta
         ready = Ready(run, meta["form"], guards, meta["matches"], meta["writes"], files=files)
@@ -411,6 +367,11 @@ class PieceCompiler:
 
     # -- why
 
+    def _why_none(self, job: Job) -> str:
+        """Why a look-up is a miss, as the store counts it."""
+        digest = job.key.digest
+        return self._refused.get(digest) or self.store.why_not(digest) or "no entry"
+
     def _explained(self, job: Job) -> Miss:
         """Why a piece is compiled: the entry that was found cannot be used, or what differs from the nearest."""
         refused = self._refused.pop(job.key.digest, None)
@@ -433,3 +394,9 @@ class PieceCompiler:
         structure = job.structure
         texts = {"graph": structure.graph, "inputs": structure.inputs, "symbols": structure.facts}
         return with_sources(known, texts=texts)
+
+
+def _other_sizes(what: str, guards: str | None) -> str:
+    """Why a piece is refused: torch's guards, with the piece's sizes by number."""
+    told = re.sub(r"L\['t([0-9]+)'\]", r"size \1", guards or "")
+    return f"{what} was built for other sizes: {told}"
