@@ -85,6 +85,29 @@ def test_a_change_within_a_cycle_is_named_once() -> None:
     assert _paths(_diff(text, text.replace("return a(n)", "return a(-n)"))) == {("a → b", "changed")}
 
 
+@pytest.mark.parametrize(("empty", "full"), [({}, {"a": 1}), ({}, {"a": {"b": 1}})])
+def test_what_was_empty_differs_from_what_is_not(empty: object, full: object) -> None:
+    """Something without children is not taken for what stands elsewhere in its tree."""
+    one, two = compose("key", {"held": empty, "n": 1}), compose("key", {"held": full, "n": 2})
+    added, number = two.diff(one)
+    assert (added.path.startswith("key → held"), added.kind, number.path) == (True, "added", "key → n")
+    removed, number = one.diff(two)
+    assert (removed.path, removed.kind, number.path) == (added.path, "removed", "key → n")
+
+
+def test_the_value_of_an_entry_that_came_or_went_is_shown() -> None:
+    (change,) = compose("key", {"environment": {"OMP": "true"}}).diff(compose("key", {"environment": {}}))
+    assert str(change) == "key → environment['OMP']: added 'true'"
+
+
+def test_what_both_hold_twice_is_compared_once() -> None:
+    one, two = {"a": 1}, {"a": 2}
+    (change,) = compose("key", {"x": [two, two]}).diff(compose("key", {"x": [one, one]}))
+    assert change.path == "key → x[0]['a'] → value"
+    (change,) = fingerprint([two, two]).diff(fingerprint([one, one]))
+    assert str(change) == "list[0]['a'] → value: 1 → 2"
+
+
 def test_json_round_trip_and_schema() -> None:
     found = fingerprint(load(TEXT))
     form = json.loads(json.dumps(found.to_dict()))

@@ -156,7 +156,8 @@ class Fingerprint(Record):
 
         if older.digest == self.digest:
             return []
-        changes = list(_compare(older.root, self.root, self.root.name, set()))
+        whole = _with_children(older.root) | _with_children(self.root)
+        changes = list(_compare(older.root, self.root, self.root.name, set(), whole))
         if not changes:
             changes = [(_changed(older.root, self.root, self.root.name), older.root, self.root)]
         return [with_lines(change, one, two, older, self) for change, one, two in changes]
@@ -195,6 +196,8 @@ def _keyed(parts: tuple[Part, ...]) -> dict[tuple[str, int], Part]:
 
 
 def _shown(part: Part) -> str:
+    if part.text is None and part.kind == "item":  # of a dict: what it holds, where that has a text
+        part = next((child for child in part.children if child.name == "value"), part)
     return part.text if part.text is not None else f"{part.kind} {part.digest[:12]}"
 
 
@@ -206,8 +209,19 @@ def _changed(before: Part, after: Part, path: str) -> Change:
     return Change(path, "changed", before=_shown(before), after=_shown(after))
 
 
+def _with_children(root: Part) -> set[str]:
+    """The digests of all parts that have children; where such a one has none, it stands elsewhere in the tree."""
+    found, work = set(), [root]
+    while work:
+        part = work.pop()
+        if part.children:
+            found.add(part.digest)
+            work.extend(part.children)
+    return found
+
+
 def _compare(
-    before: Part, after: Part, path: str, seen: set[tuple[str, str]]
+    before: Part, after: Part, path: str, seen: set[tuple[str, str]], whole: set[str]
 ) -> Iterator[tuple[Change, Part | None, Part | None]]:
     """What differs below two parts: a part itself where its own content does, else only what it reaches."""
     pair = (before.digest, after.digest)
@@ -219,8 +233,10 @@ def _compare(
         if before.own or not nested:
             yield _changed(before, after, path), before, after
     old, new = _keyed(before.children), _keyed(after.children)
-    if (not old or not new) and before.own and before.own == after.own:
-        return  # one of them stands elsewhere in its tree, and is compared there
+    elsewhere = any(not part.children and part.digest in whole for part in (before, after))
+    if elsewhere and before.own and before.own == after.own:
+        seen.discard(pair)
+        return  # one of them is compared where it stands with its children
     for key in [*old, *[key for key in new if key not in old]]:
         place = _join(path, key[0])
         if key not in new:
@@ -228,4 +244,4 @@ def _compare(
         elif key not in old:
             yield Change(place, "added", after=_shown(new[key])), None, new[key]
         else:
-            yield from _compare(old[key], new[key], place, seen)
+            yield from _compare(old[key], new[key], place, seen, whole)
