@@ -300,6 +300,30 @@ def test_of_several_programs_the_one_with_fewest_changes_is_told_of(
     assert [path for path in told if path.startswith("model → code")][-1] == "model → code → net.Net.forward"
 
 
+def test_of_programs_of_other_surroundings_the_one_with_fewest_changes_is_told_of(
+    cold: Path, project: Project, tmp_path: Path
+) -> None:
+    """Settings and code count together, and each of what differs is named."""
+    cache = shutil.copytree(cold / "cache", tmp_path / "cache")
+    far = ["import torch._inductor.config as c; c.cpp.simdlen = 256; c.cpp.min_chunk_size = 1024"]
+    edit = "return inner(x) * 1.5", "return inner(x) * 2.5"
+    project.edit("project/helpers.py", *edit)
+    project.spec["change"] = far
+    assert project.run(cache)["traced"] == 1
+    project.edit("project/helpers.py", *reversed(edit))
+    project.environment |= {"OMP_DYNAMIC": "false", "OMP_NESTED": "false"}
+    project.spec["change"] = []
+    assert project.run(cache, ask=True)["why"] == (
+        "environment variable OMP_DYNAMIC was not set and is false; "
+        "environment variable OMP_NESTED was not set and is false"
+    )
+    project.environment = {}
+    project.spec["change"] = far
+    why = project.run(cache, ask=True)["why"]
+    assert why is not None
+    assert "helpers.shift" in why, "one function is less than two settings"
+
+
 def test_a_program_that_is_refused_counts_as_a_miss(cold: Path, project: Project, tmp_path: Path) -> None:
     """One look-up is one hit or one miss, however many candidates were looked at; the miss has its reason."""
     store = LocalStore(shutil.copytree(cold / "cache", tmp_path / "cache"))

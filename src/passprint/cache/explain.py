@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from passprint.cache.miss import Miss
+from passprint.cache.miss import Miss, without_moved
 from passprint.identity import Change, Fingerprint
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _COMPILER: Final = "c++ compiler"
 _NONE: Final = "no compiler"
 _HOST: Final = {"host", "CPU", _COMPILER}
+_VARIABLE: Final = re.compile(rf"(?:{re.escape(_COMPILER)} → )?environment\['(.+)'\]")
 
 
 def with_sources(
@@ -60,6 +62,7 @@ def explain_miss(store: Store, key: Key, label: str = "") -> Miss:
 
 def _compared(kind: str, key: Key, label: str, entry: Entry, changes: list[Change]) -> Miss:
     of = _first(key)
+    changes = without_moved(changes)
     if any(_part(change) == _COMPILER and _NONE in (change.after or "") for change in changes):
         # A host without a compiler loads what any compiler built: that was not the reason.
         changes = [change for change in changes if _part(change) != _COMPILER] or changes
@@ -70,17 +73,19 @@ def _compared(kind: str, key: Key, label: str, entry: Entry, changes: list[Chang
         if entry.parts.get(name) != digest and (name in told or name != _COMPILER)
     ]
     if set(differing) <= _HOST:
-        reason, detail = f"the same {of} is stored, but for another host", _hosts(changes)
+        told_of, detail = _hosts(changes)
+        reason = f"the same {of} is stored, but for another {told_of}"
     else:
         reason, detail = f"the same {of} is stored, but not with the same {', '.join(differing)}", ""
     return Miss(kind, key.digest, label, reason, entry.digest, tuple(changes), detail)
 
 
-def _hosts(changes: list[Change]) -> str:
-    """What the entry was built for, and what this host has or lacks."""
+def _hosts(changes: list[Change]) -> tuple[str, str]:
+    """Of which other thing the entry is, and what it was built for and this host has or lacks."""
     lacks: list[str] = []
     has: list[str] = []
     other: list[str] = []
+    variables: list[str] = []
     for change in changes:
         what = change.path.partition(" → ")[2].removeprefix("host → ").removeprefix("CPU → ")
         what = what.removesuffix(" → value").removesuffix(" → version")
@@ -90,8 +95,14 @@ def _hosts(changes: list[Change]) -> str:
                 (lacks if change.kind == "removed" else has).append(what)
                 continue
         before, after = change.before or "nothing", change.after or "nothing"
-        other.append(f"built for {what} {before}, this host has {after}")
-    return "; ".join([*_lacks_and_has(lacks, has), *other])
+        variable = _VARIABLE.fullmatch(what)
+        if variable is not None:
+            was, now = change.before or "not set", change.after or "not set"
+            variables.append(f"the variable {variable[1]} was {was} and is {now}")
+        else:
+            other.append(f"built for {what} {before}, this host has {after}")
+    told = [*_lacks_and_has(lacks, has), *other]
+    return "host" if told else "environment", "; ".join([*told, *variables])
 
 
 def _lacks_and_has(lacks: list[str], has: list[str]) -> list[str]:

@@ -8,7 +8,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ _MOST_CHANGES: Final = 12
 _LONGEST_TEXT: Final = 300
 _MOST_LINES: Final = 40
 _TOLD: Final = 3
+_NUMBERED: Final = re.compile(r"(?P<of>.* → )\d+ (?P<name>[^→]+)")
 _LONG_DIGEST: Final = re.compile(r"\b[0-9a-f]{40,}\b")
 
 
@@ -47,9 +49,8 @@ class Miss:
         """The reason and the first changes, in one line."""
         if self.detail:
             return f"{self.reason}: {self.detail}"
-        told = "; ".join(change_text(change) for change in self.changes[:_TOLD])
-        more = f" and {len(self.changes) - _TOLD} more" if len(self.changes) > _TOLD else ""
-        return f"{self.reason}: {told}{more}" if told else self.reason
+        told = and_more([change_text(change) for change in self.changes])
+        return f"{self.reason}: {told}" if told else self.reason
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -85,6 +86,29 @@ def change_text(change: Change) -> str:
     if change.kind == "changed" and change.before != change.after and not change.lines:
         detail = f"{_cut(short_digests(change.before), 100)} → {_cut(short_digests(change.after), 100)}"
     return f"{path or change.path}: {detail}"
+
+
+def and_more(texts: Sequence[str]) -> str:
+    """The first few, and how many more there are."""
+    told = "; ".join(texts[:_TOLD])
+    return f"{told} and {len(texts) - _TOLD} more" if len(texts) > _TOLD else told
+
+
+def without_moved(changes: Sequence[Change]) -> list[Change]:
+    """The changes without numbered parts that only have another number (``0 name`` → ``1 name``): the order says so."""
+    gone = Counter([_unnumbered(change) for change in changes if change.kind == "removed"])
+    came = Counter([_unnumbered(change) for change in changes if change.kind == "added"])
+    moved = gone & came
+    del moved[None]
+    kept = [change for change in changes if moved[_unnumbered(change)] == 0]
+    return kept or list(changes)
+
+
+def _unnumbered(change: Change) -> tuple[str, str, str] | None:
+    found = _NUMBERED.fullmatch(change.path)
+    if found is None or change.kind == "changed":
+        return None
+    return found["of"], found["name"], change.before or change.after or ""
 
 
 def short_digests(text: str | None) -> str:

@@ -15,6 +15,9 @@ from passprint.identity import Change, Fingerprint
 COMPARED: Final = 1000
 """With how many entries a key is compared, the most recently used: explaining a miss must not take seconds."""
 
+_COUNTED: Final = 8
+"""Of how many of them changes are counted: each key is read for it."""
+
 
 class Catalog:
     """What the records of a cache say, remembered by a process: a record is read again only when it was replaced.
@@ -58,9 +61,10 @@ def nearest_entry(
 
     Only entries of the same kind count: the root of their key has the same name, and where ``label`` is
     given, so is their meta's ``"label"`` (what was compiled, such as a model's class). Among them those win
-    that share the key's first part, which says what it is of; then the one that shares most parts right below
-    the root; of equals the newest. The entry of ``key`` itself does not count. None when there is none, or
-    when nothing is shared and no label says that both are of the same thing.
+    that share the key's first part, which says what it is of; then the one from which there are fewest changes;
+    of equals the newest. (Changes are counted for the few that share most parts right below the root.) The entry
+    of ``key`` itself does not count. None when there is none, or when nothing is shared and no label says that
+    both are of the same thing.
     """
     parts = {part.name: part.digest for part in key.root.children}
     of = next(iter(parts), "")
@@ -77,14 +81,25 @@ def nearest_entry(
         if entry.kind == key.root.name and (label is None or entry.meta.get("label") == label):
             candidates.append(entry)
     candidates.sort(key=closeness, reverse=True)
+    best: Entry | None = None
+    least: tuple[bool, int, int] | None = None
+    counted = 0
     for entry in candidates:
-        if label is None and closeness(entry)[0] == 0:
-            return None
+        shared, same, _ = closeness(entry)
+        if counted == _COUNTED or (label is None and shared == 0):
+            break
         try:
-            return entry, key.diff(entry.key)
-        except CacheError:  # its tree is damaged; the next nearest explains as well as it can
+            far = (not same, *key.distance(entry.key))
+        except CacheError:  # its tree is damaged; the others explain as well as they can
             continue
-    return None
+        counted += 1
+        if (
+            least is None
+            or far < least
+            or (far == least and best is not None and entry.created > best.created)
+        ):
+            best, least = entry, far
+    return None if best is None else (best, key.diff(best.key))
 
 
 def entry_but_for(

@@ -58,21 +58,38 @@ def unpack(packed: str) -> str:
     return zlib.decompress(b85decode(packed)).decode("utf-8", "surrogatepass")
 
 
+def differing_lines(before: Part | None, after: Part | None, older: Fingerprint, newer: Fingerprint) -> int:
+    """How many lines only one of two parts has, where both kept their sources; a line that moved is none."""
+    from collections import Counter
+
+    texts = _texts(before, after, older, newer)
+    if texts is None:
+        return 0
+    one, two = (Counter(text.splitlines()) for text in texts)
+    return sum(((one - two) + (two - one)).values())
+
+
+def _texts(
+    before: Part | None, after: Part | None, older: Fingerprint, newer: Fingerprint
+) -> tuple[str, str] | None:
+    if before is None or after is None:
+        return None
+    old, new = older.sources.get(before.digest), newer.sources.get(after.digest)
+    return None if old is None or new is None else (unpack(old), unpack(new))
+
+
 def with_lines(
     change: Change, before: Part | None, after: Part | None, older: Fingerprint, newer: Fingerprint
 ) -> Change:
     """The change with the lines that differ, where both fingerprints kept their sources."""
-    if before is None or after is None:
-        return change
-    old, new = older.sources.get(before.digest), newer.sources.get(after.digest)
-    if old is None or new is None:
+    texts = _texts(before, after, older, newer)
+    if texts is None:
         return change
     import difflib
 
     from passprint.identity.tree import Change
 
-    lines = difflib.unified_diff(
-        unpack(old).splitlines(), unpack(new).splitlines(), "before", "after", lineterm="", n=2
-    )
+    before_lines, after_lines = (text.splitlines() for text in texts)
+    lines = difflib.unified_diff(before_lines, after_lines, "before", "after", lineterm="", n=2)
     text = "\n".join(lines)
     return Change(change.path, change.kind, change.before, change.after, text) if text else change

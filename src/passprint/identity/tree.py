@@ -156,11 +156,21 @@ class Fingerprint(Record):
 
         if older.digest == self.digest:
             return []
+        return [with_lines(change, one, two, older, self) for change, one, two in self._changes(older)]
+
+    def distance(self, older: Fingerprint) -> tuple[int, int]:
+        """How far an older fingerprint is: how many changes :meth:`diff` tells, and how many lines differ in them."""
+        from passprint.identity.sources import differing_lines
+
+        if older.digest == self.digest:
+            return (0, 0)
+        changes = self._changes(older)
+        return len(changes), sum(differing_lines(one, two, older, self) for _, one, two in changes)
+
+    def _changes(self, older: Fingerprint) -> list[tuple[Change, Part | None, Part | None]]:
         whole = _with_children(older.root) | _with_children(self.root)
         changes = list(_compare(older.root, self.root, self.root.name, set(), whole))
-        if not changes:
-            changes = [(_changed(older.root, self.root, self.root.name), older.root, self.root)]
-        return [with_lines(change, one, two, older, self) for change, one, two in changes]
+        return changes or [(_changed(older.root, self.root, self.root.name), older.root, self.root)]
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import is_
 from pathlib import Path
 from types import FunctionType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
+from passprint.cache.entry import Entry
 from passprint.compiler.artifacts.kernels import run_wrapper
 from passprint.compiler.artifacts.stitched import Runnable, Stitched, choose
 from passprint.compiler.guards import code as guard_code
@@ -37,14 +38,20 @@ class Files(Protocol):
 class DoesNotServe(Exception):
     """A stored program cannot serve this call; the message says why. Internal: a miss.
 
-    ``is_near``: it was made in the same surroundings and for the same passes. ``differing``: how much of what it names
-    is not as it was.
+    ``differing``: in how much it differs besides the model's code and the call.
     """
 
-    def __init__(self, reason: str, *, is_near: bool = True, differing: int = 1) -> None:
+    def __init__(self, reason: str, *, differing: int = 0) -> None:
         super().__init__(reason)
-        self.is_near = is_near
         self.differing = differing
+
+
+class Refused(NamedTuple):
+    """A stored program that does not serve: why, and in how much it differs."""
+
+    entry: Entry
+    reason: str
+    differing: float
 
 
 class Overlaps(DoesNotServe):
@@ -71,9 +78,9 @@ def check_dependencies(manifest: Manifest, model: Any, refs: Refs) -> None:
 
 
 def _raise_first(reasons: Iterable[str | None]) -> None:
-    found = [reason for reason in reasons if reason is not None]
-    if found:
-        raise DoesNotServe(found[0], differing=len(found))
+    for reason in reasons:
+        if reason is not None:
+            raise DoesNotServe(reason)
 
 
 def _differences(manifest: Manifest, model: Any, refs: Refs) -> Iterator[str | None]:

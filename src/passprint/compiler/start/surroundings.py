@@ -80,19 +80,20 @@ def surroundings() -> dict[str, str]:
     return found
 
 
-def differences(recorded: Mapping[str, str], present: Mapping[str, str]) -> str | None:
-    """The first part that differs, as a sentence, or None."""
+def differences(recorded: Mapping[str, str], present: Mapping[str, str]) -> list[str]:
+    """The parts that differ, each as a sentence."""
+    found = []
     for name in {**recorded, **present}:
         before, now = recorded.get(name), present.get(name)
         if before == now:
             continue
         if name in (host.CAPABILITY, host.FEATURES):
             reason = host.lacks(recorded, present)
-            if reason is None:  # this host has more
-                continue
-            return reason
-        return f"{name} was {_shown(before)} and is {_shown(now)}"
-    return None
+            if reason is not None and reason not in found:  # without a reason, this host has more
+                found.append(reason)
+            continue
+        found.append(f"{name} was {_shown(before)} and is {_shown(now)}")
+    return found
 
 
 def _shown(value: str | None) -> str:
@@ -132,6 +133,8 @@ def _is_changed(entry: Any) -> bool:
 
 
 def _text(name: str, value: object) -> str:
+    if value is None or type(value) in (bool, int, float, str):
+        return repr(value)
     try:
         return canonical(value).decode("latin-1")
     except OpaqueError:

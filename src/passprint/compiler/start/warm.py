@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,14 @@ from passprint.compiler.guards.refs import CannotRecordError, Refs
 from passprint.compiler.record import CompileReport, PieceReport
 from passprint.compiler.start import ambient, surroundings
 from passprint.compiler.start.manifest import FILE, Manifest, StoredCall
-from passprint.compiler.start.program import DoesNotServe, Guards, Program, check_dependencies, load
+from passprint.compiler.start.program import (
+    DoesNotServe,
+    Guards,
+    Program,
+    Refused,
+    check_dependencies,
+    load,
+)
 from passprint.compiler.start.request import Request, request
 from passprint.errors import CacheError, PipelineError
 from passprint.identity import Change, Fingerprint
@@ -58,15 +64,18 @@ class PassesFound(NamedTuple):
         assert self.tree is not None
         return (self.default, self.tree.digest, json.dumps(self.tree.to_dict()))
 
-    def difference(self, recorded: tuple[bool, str, str]) -> str | None:
-        """Why what was recorded is something else, or None."""
+    def difference(self, recorded: tuple[bool, str, str]) -> tuple[str, int] | None:
+        """Why what was recorded is something else, and in how many parts; or None."""
         default, digest, text = recorded
         if self.digest == digest or (self.digest is None and default):
             return None
+        older = Fingerprint.from_dict(json.loads(text))
         if self.tree is None:
-            return "the program was compiled with other passes than the default"
-        changes = self.tree.diff(Fingerprint.from_dict(json.loads(text)))
-        return f"the passes differ: {_told(changes[0])}" if changes else "the passes differ"
+            return "the program was compiled with other passes than the default", len(older.root.children)
+        from passprint.cache.miss import and_more, without_moved  # only a miss needs it
+
+        changes = without_moved(self.tree.diff(older))
+        return f"the passes differ: {and_more([_told(change) for change in changes])}", len(changes)
 
 
 _CODE = re.compile(r"[a-z ]+ [0-9a-f]{12}")
@@ -89,9 +98,8 @@ class Found:
     """The answer to a look-up: a program, or why there is none.
 
     ``request`` is None where nothing may be stored; ``known`` is what a new manifest records of the surroundings.
-    ``place`` is the number of the candidate that a new one becomes; ``refused`` are the entries that do not serve,
-    each with the reason; ``nearness`` says of each whether it is for nothing but the model's code or the call, and for
-    how little.
+    ``place`` is the number of the candidate that a new one becomes; ``refused`` are the programs that do not serve, and
+    ``reasons`` why; those that differ least stand last: a miss is explained with the last.
     """
 
     program: Program | None = None
@@ -100,16 +108,20 @@ class Found:
     known: Mapping[str, Any] = field(default_factory=dict)
     passes: PassesFound = field(default_factory=PassesFound)
     place: int = 0
-    refused: list[tuple[Entry, str]] = field(default_factory=list)
-    nearness: list[tuple[bool, int]] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
 
-    def refuse(self, entry: Entry, reason: str, *, is_near: bool, differing: int = 1) -> None:
-        """Note a program that does not serve. Those that differ least stand last: a miss is explained with the last."""
-        nearness = (is_near, -differing)
-        at = bisect_right(self.nearness, nearness)
-        self.nearness.insert(at, nearness)
-        self.reasons.insert(at, reason)
-        self.refused.insert(at, (entry, reason))
+    def rank(self, refused: Sequence[Refused]) -> None:
+        """Note the programs that do not serve, by how much they differ: of equals, only in code before in others."""
+        ranked = list(refused)
+        if len(ranked) > 1:
+            from passprint.compiler.start.why import code_changes  # only a miss needs it
+
+            def nearness(one: Refused) -> tuple[float, bool]:
+                return -max(1, one.differing + len(code_changes(one.entry))), not one.differing
+
+            ranked.sort(key=nearness)
+        self.refused = ranked
+        self.reasons = [one.reason for one in ranked]
 
 
 @dataclass(eq=False, repr=False)
@@ -149,6 +161,7 @@ class WarmStart:
     def _look_through(self, found: Found, asked: Request, model: Any, args: Any, kwargs: Any) -> None:
         """Load the first candidate that serves; of the others, note why they do not. All together are one look-up."""
         oldest = math.inf
+        refused: list[Refused] = []
         for number in range(CANDIDATES):
             with self.report.phase("lookup"):
                 entry = self.store.get(asked.candidate(number), counted=False)
@@ -161,22 +174,19 @@ class WarmStart:
                 found.program = self._load(entry, found, model, args, kwargs)
                 return
             except DoesNotServe as error:
-                found.refuse(entry, str(error), is_near=error.is_near, differing=error.differing)
+                refused.append(Refused(entry, str(error), error.differing))
             except (CacheError, OSError, ImportError) as error:
-                found.refuse(entry, f"a stored program could not be loaded: {error}", is_near=False)
+                reason = f"a stored program could not be loaded: {error}"
+                refused.append(Refused(entry, reason, math.inf))
             entry.close()
+        with self.report.phase("manifest"):
+            found.rank(refused)
 
     def _load(self, entry: Entry, found: Found, model: Any, args: Any, kwargs: Any) -> Program:
         report = self.report
         with report.phase("manifest"):
             manifest = Manifest.decode(entry.read(FILE))
-            reason = (
-                surroundings.differences(manifest.surroundings, found.known["surroundings"])
-                or found.passes.difference(manifest.passes)
-                or surroundings.compiler_difference(*manifest.compiler)
-            )
-            if reason is not None:
-                raise DoesNotServe(reason, is_near=False)
+            self._check_surroundings(manifest, found)
         with report.phase("identity"):
             refs = Refs()
             check_dependencies(manifest, model, refs)
@@ -185,6 +195,21 @@ class WarmStart:
             run = load(manifest, entry)
         self._tell(manifest)
         return Program(manifest, guards, run, entry)
+
+    def _check_surroundings(self, manifest: Manifest, found: Found) -> None:
+        """Raise :class:`DoesNotServe` for a program of other surroundings or passes, or by another compiler."""
+        told = surroundings.differences(manifest.surroundings, found.known["surroundings"])
+        passes = found.passes.difference(manifest.passes)
+        compiler = surroundings.compiler_difference(*manifest.compiler)
+        differing = len(told) + (passes[1] if passes else 0) + (compiler is not None)
+        if told:
+            from passprint.cache.miss import and_more
+
+            told = [and_more(told)]
+        told += [passes[0]] if passes else []
+        told += [compiler] if compiler else []
+        if told:
+            raise DoesNotServe("; ".join(told), differing=differing)
 
     def _tell(self, manifest: Manifest) -> None:
         seen: set[int] = set()

@@ -8,6 +8,7 @@ from typing import Any
 from passprint.cache import Entry, Miss, Store, with_sources
 from passprint.compiler.guards.refs import find, unwrapped
 from passprint.compiler.start.manifest import FILE, Manifest
+from passprint.compiler.start.program import Refused
 from passprint.compiler.start.request import Request
 from passprint.errors import CacheError
 from passprint.identity import Change, Fingerprint, Part, compose
@@ -29,13 +30,13 @@ def program_key(request: Request, place: int, manifest: Manifest) -> Fingerprint
     return Fingerprint(key.digest, root, key.opaque, {**key.sources, **code.sources})
 
 
-def model_miss(store: Store, request: Request, place: int, refused: Sequence[tuple[Entry, str]]) -> Miss:
-    """Why no stored program serves a call. ``refused`` are the programs that were looked at, each with the reason."""
+def model_miss(store: Store, request: Request, place: int, refused: Sequence[Refused]) -> Miss:
+    """Why no stored program serves a call. ``refused`` are those that were looked at, the nearest last."""
     key = with_sources(request.key(place), texts=request.parts)
     if refused:
-        entry, reason = refused[-1]
+        entry, reason = refused[-1].entry, refused[-1].reason
         said = f"a program of it is stored, but {reason}"
-        return Miss("model", entry.digest, request.label, said, entry.digest, tuple(_code_changes(entry)))
+        return Miss("model", entry.digest, request.label, said, entry.digest, tuple(code_changes(entry)))
     found = store.nearest(key, request.label)
     if found is None:
         return Miss("model", key.digest, request.label, "no entry at all for this model")
@@ -47,7 +48,7 @@ def model_miss(store: Store, request: Request, place: int, refused: Sequence[tup
     return Miss("model", key.digest, request.label, said, entry.digest, about)
 
 
-def _code_changes(entry: Entry) -> list[Change]:
+def code_changes(entry: Entry) -> list[Change]:
     """What has changed of the code that a stored program inlined."""
     try:
         manifest, older = Manifest.decode(entry.read(FILE)), entry.key
