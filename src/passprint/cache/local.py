@@ -23,7 +23,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -86,6 +86,10 @@ class LocalStore:
         self._warned: set[str] = set()
         self._unusable: dict[str, str] = {}
         self._stored_bytes = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process, or copied: the same folder."""
+        return partial(type(self), limit_bytes=self.limit_bytes), (str(self.root),)
 
     def __repr__(self) -> str:
         return f"LocalStore({str(self.root)!r})"

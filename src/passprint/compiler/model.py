@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -88,6 +89,8 @@ class Compiled:
         self._prepare(model, how, dynamic)
 
     def _prepare(self, model: Callable[..., Any], how: _How, dynamic: DynamicSpec) -> None:
+        self._given = (model, how, dynamic)
+        self._starting = threading.RLock()
         self._model = model
         self._how = how
         self._varying = _Varying(model, dynamic) if isinstance(dynamic, Mapping) else None
@@ -99,7 +102,15 @@ class Compiled:
             text += f", {how.sizes}"
         self._warm = WarmStart(how.store, self._report, text, how.passes)
         self._cold: Cold | None = None
+        self._has_traced = False
         self._fruitless = 0 if not isinstance(how.store, NoStore) else CANDIDATES
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        """A copy has what was compiled with, and compiles or loads at its own first call: guards are of one model."""
+        return self._given
+
+    def __setstate__(self, given: tuple[Any, ...]) -> None:
+        self._prepare(*given)
 
     @property
     def report(self) -> CompileReport:
@@ -117,10 +128,11 @@ class Compiled:
         """Call the model; loads or compiles first where nothing that is there serves these inputs."""
         if torch.compiler.is_compiling():  # a part of something that is compiled as a whole
             return self._model(*args, **kwargs)
-        for program in self._programs:
+        programs = self._programs
+        for program in programs:
             if program.accepts(self._model, args, kwargs):
                 return program.run(self._model, args, kwargs)
-        return self._start(args, kwargs)
+        return self._start(len(programs), args, kwargs)
 
     def why_trace(self, *args: Any, **kwargs: Any) -> str | None:
         """Why a call with these arguments would have to be traced, or None where something stored serves it.
@@ -135,7 +147,24 @@ class Compiled:
         self._programs.append(found.program)
         return None
 
-    def _start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _start(self, asked: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """One thread loads or compiles, the others wait and take what it made. ``asked`` programs do not serve.
+
+        A model that every process traces waits for nothing but its first call: Dynamo has locks of its own.
+        """
+        if self._is_known_to_trace:
+            return self._load_or_trace(args, kwargs)
+        with self._starting:
+            made = next((p for p in self._programs[asked:] if p.accepts(self._model, args, kwargs)), None)
+            if made is None and not self._is_known_to_trace:
+                return self._load_or_trace(args, kwargs)
+        return self._load_or_trace(args, kwargs) if made is None else made.run(self._model, args, kwargs)
+
+    @property
+    def _is_known_to_trace(self) -> bool:
+        return self._fruitless >= CANDIDATES and self._has_traced
+
+    def _load_or_trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         since = time.perf_counter()
         if self._varying is not None:
             self._varying.check(args, kwargs)
@@ -169,6 +198,7 @@ class Compiled:
         if self._varying is not None:
             self._varying.mark(args, kwargs)
         result = cold(found, since, self._model, args, kwargs)
+        self._has_traced = True
         if cold.must_trace:
             self._fruitless = CANDIDATES
         elif cold.program is not None:
@@ -187,7 +217,7 @@ def _sizes(sizes: Sequence[int] | None, ranges: Sequence[RangeSpec] | None) -> S
 
 
 class _How:
-    """With what a model is compiled: passes, where it is kept, where it is cut."""
+    """With what a model is compiled: passes, where it is kept, where it is cut. Copies of a model share it."""
 
     def __init__(
         self,
@@ -207,6 +237,15 @@ class _How:
             from passprint.compiler.given_passes import as_manager
 
             self._manager = as_manager(passes)
+
+    def __deepcopy__(self, memo: object) -> _How:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = {**self.__dict__}
+        if self._default:
+            state["_manager"] = None  # made anew
+        return state
 
     def manager(self) -> PassManager:
         """The passes; the default ones are made when they are first needed."""

@@ -60,6 +60,7 @@ class Cold:
         self._in_parts: InParts | None = None
         self._fullgraph = fullgraph
         self._looked = 0.0
+        self._label = ""
         self._found: Found | None = None
         self._miss: Miss | None = None
         self._scope: dict[str, Any] = {}
@@ -80,6 +81,7 @@ class Cold:
         self._backend.handed_over_since = time.perf_counter()
         self._looked = self._backend.handed_over_since - since
         self._found, self.program = found, None
+        self._label = getattr(model, "__qualname__", type(model).__qualname__)
         self._scope = {"model": model, "args": args, "kwargs": kwargs}
         if found is not None and found.request is not None and self._stores:
             self._miss = model_miss(self._store, found.request, found.place, found.refused)
@@ -93,7 +95,7 @@ class Cold:
 
     def _run(self, *call: Any) -> Any:
         """As one graph if it is one, or else in parts: from then on always."""
-        if _on_cpu(self._scope["args"], self._scope["kwargs"]):
+        if _on_cpu(*call[1:]):
             builds.prepare()
         if self._in_parts is None:
             try:
@@ -197,11 +199,9 @@ class Cold:
 
     def _must_trace(self, reason: str) -> None:
         self.must_trace = True
-        model = self._scope["model"]
-        label = getattr(model, "__qualname__", type(model).__qualname__)
         said = f"warm start must trace: {reason}"
         self._store.bypass(said)
-        self._missed(Miss("bypass", "", label, said))
+        self._missed(Miss("bypass", "", self._label, said))
 
     def _missed(self, miss: Miss) -> None:
         self._report.misses.append(miss)
