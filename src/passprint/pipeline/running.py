@@ -12,6 +12,7 @@ import torch
 from passprint.errors import PassError
 from passprint.passes import (
     CompileRange,
+    InductorPass,
     PassContext,
     RewriteCounter,
     current_pass_context,
@@ -174,6 +175,11 @@ def run_pass(pass_: Any, graph: torch.fx.Graph, context: PassContext, limit: Lim
         context.watch = outer
 
 
+# Most passes do not say for which sizes they are; asking each costs more than to see that.
+_ASKED = "is_applicable_for_range"
+_ALWAYS = InductorPass.is_applicable_for_range
+
+
 def run_unheard(
     steps: Sequence[tuple[Any, str | None]],
     graph: torch.fx.Graph,
@@ -188,7 +194,7 @@ def run_unheard(
     for pass_, name in steps:
         if name is None:
             pass_._run(graph, context, None, counter)
-        elif is_applicable_for_range(pass_, sizes):
+        elif getattr(type(pass_), _ASKED, None) is _ALWAYS or is_applicable_for_range(pass_, sizes):
             before = matches.copy()
             if not counter.is_ready:
                 counter.begin()
