@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 import torch
-from tests.pipeline.instruments.graphs import NegToSub, Nothing, aten, traced
+from tests.pipeline.instruments.graphs import NegToSub, Nothing, ReluToClamp, aten, traced
 from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 
 from passprint import CompileRange, InductorPass, PassError, PassManager, pass_context
-from passprint.instruments import Dump, Numerics, Reproduce, Verify
+from passprint.instruments import Dump, Numerics, Reproduce, Verify, ZeroMatchWarning
 from passprint.passes import RewriteCounter, graph_pass
 from passprint.passes.branches import branches_of
 from passprint.pipeline import FixedPoint
 from passprint.pipeline.graph_text import graph_text
 from passprint.pipeline.reproducer import Reproducer
 from passprint.pipeline.snapshots import copy_graph
+from passprint.pipeline.trial import try_pipeline
 from passprint.testing import capture_graphs
 
 
@@ -295,3 +297,36 @@ def test_a_failure_in_a_branch_is_shown_again(tmp_path: Path) -> None:
     with pytest.raises(PassError) as again:
         Reproducer.load(reproduce.written[0]).run()
     assert again.value.reason == caught.value.reason
+
+
+# -- as Inductor comes to them: each branch first, then the graph around it
+
+
+def test_a_function_is_tried_with_the_graph_around_its_branches() -> None:
+    trials = try_pipeline(PassManager([NegToSub()]), (model, (torch.tensor(True), torch.randn(2, 3))))
+    assert [trial.is_branch for trial in trials] == [True] * 4 + [False]
+    assert [trial.rewrites for trial in trials] == [1, 1, 0, 0, 0]
+    assert "cond(" in trials[-1].before
+
+
+def test_a_pattern_is_looked_for_in_branches_and_around_them_before_the_alarm() -> None:
+    def matches_around(p: Tensor, x: Tensor) -> Tensor:
+        return torch.cond(p, lambda x: x * 2, lambda x: x * 3, (x,)).relu()
+
+    def matches_nowhere(p: Tensor, x: Tensor) -> Tensor:
+        return torch.cond(p, lambda x: x * 2, lambda x: x.exp(), (x,)).sin()
+
+    class Found(ReluToClamp):
+        """A pass that this process has not seen matching."""
+
+    class NotFound(ReluToClamp):
+        """And another."""
+
+    inputs = (torch.tensor(True), torch.randn(2, 3))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ZeroMatchWarning)
+        capture_graphs(matches_around, inputs, pipeline=PassManager([Found()]))
+        assert [one for one in caught if one.category is ZeroMatchWarning] == []
+        capture_graphs(matches_nowhere, inputs, pipeline=PassManager([NotFound()]))
+    (warning,) = [one for one in caught if one.category is ZeroMatchWarning]
+    assert "the pass 'not-found' matched nothing in this graph" in str(warning.message)

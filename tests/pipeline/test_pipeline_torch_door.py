@@ -7,9 +7,9 @@ import threading
 import pytest
 import torch
 from tests.versions import since
-from torch._inductor import config, custom_graph_pass
+from torch._inductor import compile_fx, config, custom_graph_pass
 
-from passprint.pipeline.torch_door import HOOKS, is_per_thread, put_for_process, value_in_slot
+from passprint.pipeline.torch_door import HOOKS, RECURSIVE, is_per_thread, put_for_process, value_in_slot
 
 
 @pytest.mark.parametrize("hook", HOOKS)
@@ -29,6 +29,16 @@ def test_the_slot_is_where_it_was(hook: str) -> None:
 )
 def test_the_base_class_is_where_it_was(name: str) -> None:
     assert hasattr(custom_graph_pass, name), f"torch {torch.__version__} has no {name}"
+
+
+@pytest.mark.parametrize("name", RECURSIVE)
+def test_what_runs_the_passes_of_branches_is_where_it_was(name: str) -> None:
+    code = getattr(compile_fx, name).__code__
+    names = {
+        *code.co_names,
+        *(one for part in code.co_consts if hasattr(part, "co_names") for one in part.co_names),
+    }
+    assert name in names, f"torch {torch.__version__} runs the passes of branches in another way than {name}"
 
 
 def test_no_slot_is_forgotten() -> None:

@@ -101,7 +101,8 @@ def _shown(trial: Trial) -> Text:
 
     counted = ", ".join(f"{name} {count}" for name, count in trial.matches.items() if "/" not in name)
     lines = [trial.before.count("\n"), trial.after.count("\n")]
-    shown = Text(f"{trial.hook}: {lines[0]} → {lines[1]} lines; rewrites: {counted or 'none'}", style="bold")
+    what = f"{trial.hook}, a branch" if trial.is_branch else trial.hook
+    shown = Text(f"{what}: {lines[0]} → {lines[1]} lines; rewrites: {counted or 'none'}", style="bold")
     changes = difference(trial.before, trial.after, ("before", "after"))
     if not changes:
         return shown.append("\n(nothing changed)", style="dim")

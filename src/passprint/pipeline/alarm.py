@@ -10,6 +10,7 @@ from typing import Any
 
 from passprint.passes import PassContext
 from passprint.passes.near_miss import NearMiss
+from passprint.pipeline.torch_door import is_at_a_branch
 from passprint.warned import warn
 from passprint.wording import many
 
@@ -60,10 +61,11 @@ class _Alarm:
     """The compile that is under way in this thread, and which passes this process has seen matching."""
 
     # A warning changes no graph.
-    __fingerprint_ignore__ = ("_compile", "_settled", "_heard")
+    __fingerprint_ignore__ = ("_compile", "_settled", "_heard", "_branches")
 
     def __init__(self) -> None:
         self._compile: ContextVar[Compile | None] = ContextVar("passprint_compile", default=None)
+        self._branches: ContextVar[Compile | None] = ContextVar("passprint_branches", default=None)
         self._settled: set[str] = set()
         self._heard: set[str] = set()  # of these passes, the patterns that came to nothing
 
@@ -86,7 +88,7 @@ class _Alarm:
         """A pipeline is through with a graph. Where no one said what the whole compile is, the graph is all of it.
 
         A pass that has matched before in this process is then taken to be sound: the graph may be a model's
-        backward, or what comes after a graph break.
+        backward, or what comes after a graph break. Graphs of control flow count with the one around them.
         """
         patterns = [key for key in context.matches if "/" in key]
         if not patterns and not context.near_misses:
@@ -95,11 +97,15 @@ class _Alarm:
         if current is not None:
             current.add(context)
             return
-        if not self._heard.issuperset(context.near_misses):
-            alone = Compile()
-            alone.add(context)
-            self._warn(alone, "in this graph")
-            self._heard.update(context.near_misses)  # each is of a pass that matched, or was warned of
+        whole = self._branches.get()
+        if whole is not None or not self._heard.issuperset(context.near_misses):
+            whole = whole or Compile()
+            whole.add(context)
+            is_branch = is_at_a_branch()
+            self._branches.set(whole if is_branch else None)
+            if not is_branch:
+                self._warn(whole, "in this graph")
+                self._heard.update(whole.near_misses)  # each is of a pass that matched, or was warned of
         self._settled.update(key.partition("/")[0] for key in patterns if context.matches[key])
 
     def _warn(self, found: Compile, where: str) -> None:

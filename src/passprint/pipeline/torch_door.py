@@ -8,6 +8,7 @@ Read against torch 2.11 to 2.14, run on 2.11, 2.12 and 2.13. Where the versions 
 - On 2.11 Inductor's configuration is one for the process; later each thread has its own (`PER_THREAD`).
 - ``_post_fusion_custom_pass`` and ``custom_partitioner_fn`` are pickled into Inductor's cache keys as they are, and
   a ``uuid()`` of None does not stop the cache there (`passprint.pipeline.slots` sees to both).
+- A hook is called for each graph of control flow, and for the graph around them, by functions that call themselves.
 - ``pre_grad_custom_pass`` is asked for its uuid since 2.12; before, its result was what counted.
 
 ``tests/pipeline/test_pipeline_torch_door.py`` fails with the name that moved when a newer torch no longer has it.
@@ -15,12 +16,13 @@ Read against torch 2.11 to 2.14, run on 2.11, 2.12 and 2.13. Where the versions 
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any, Literal
 
 import torch
@@ -52,6 +54,7 @@ __all__ = [
     "guards_of",
     "hint_of",
     "register_operators",
+    "is_at_a_branch",
     "is_per_thread",
     "lowered_graph",
     "on_real_tensors",
@@ -161,6 +164,25 @@ def without_caches() -> Iterator[None]:
         # Dynamo says that it heeds the setting
         warnings.filterwarnings("ignore", "dynamo_pgo force disabled")
         yield
+
+
+#: The functions of torch._inductor.compile_fx that run the passes of a graph and of those within it.
+RECURSIVE = ("_recursive_pre_grad_passes", "_recursive_joint_graph_passes", "_recursive_post_grad_passes")
+
+
+def is_at_a_branch() -> bool:
+    """Whether Inductor is at the passes of a graph of control flow; those of the graph around it are still to come,
+    or come to an end."""
+    inductor = sys.modules.get("torch._inductor.compile_fx")
+    if inductor is None:  # the graph is not Inductor's
+        return False
+    codes = {getattr(inductor, name).__code__ for name in RECURSIVE}
+    frame: FrameType | None = sys._getframe()
+    running = 0
+    while frame is not None and running < 2:
+        running += frame.f_code in codes
+        frame = frame.f_back
+    return running > 1
 
 
 def is_per_thread() -> bool:

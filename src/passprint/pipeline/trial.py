@@ -12,7 +12,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -26,20 +26,24 @@ from passprint.pipeline.graph_text import cut_text, graph_text, nodes_text
 from passprint.pipeline.manager import PassManager
 from passprint.pipeline.overlap import Overlap, find_overlaps
 from passprint.pipeline.slots import slot_for
-from passprint.pipeline.torch_door import HOOKS, slots_holding, without_caches
+from passprint.pipeline.torch_door import HOOKS, is_at_a_branch, slots_holding, without_caches
 
 Subject = Graph | GraphModule | tuple[Callable[..., Any], Sequence[Any]]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a part of a pipeline was given at ``hook`` and what it left, as text; and its matches there."""
+    """What a part of a pipeline was given at ``hook`` and what it left, as text; and its matches there.
+
+    ``is_branch``: of a graph of control flow, for which Inductor calls the hook as well.
+    """
 
     hook: str
     before: str
     after: str
     matches: Mapping[str, int]
     overlaps: tuple[Overlap, ...] = ()
+    is_branch: bool = False
 
     @property
     def rewrites(self) -> int:
@@ -51,6 +55,7 @@ def try_pipeline(manager: PassManager, subject: Subject) -> list[Trial]:
     """Run ``manager`` on a graph (which is rewritten), or on a function with inputs at the hooks that it names.
 
     A function is traced to its first graph; where it trains, forward comes first and the backward is not looked at.
+    Its graphs of control flow come before it, as Inductor calls a hook for each.
     Raises PassError for what a pass does wrong, and PipelineError for a graph and a pipeline over several hooks.
     """
     if isinstance(subject, tuple):
@@ -92,8 +97,10 @@ class _Recording:
         return Recorded(stage)
 
     def _graph(self, stage: PassManager, hook: str, standing: Any, args: Any, kwargs: Any) -> None:
-        self.trials.append(_on_graph(stage, hook, args[0], self.context, lambda: standing(*args, **kwargs)))
-        self._enough(hook)
+        trial = _on_graph(stage, hook, args[0], self.context, lambda: standing(*args, **kwargs))
+        self.trials.append(replace(trial, is_branch=is_at_a_branch()))
+        if not self.trials[-1].is_branch:  # the graph around it is still to come
+            self._enough(hook)
 
     def _nodes(self, stage: PassManager, hook: str, standing: Any, args: Any, kwargs: Any) -> Any:
         before = nodes_text(args[0])
