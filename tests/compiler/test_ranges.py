@@ -189,12 +189,38 @@ def test_torchs_own_door_takes_them() -> None:
         ({"compile_sizes": ["8"]}, r"compile_sizes= has '8'"),
         ({"ranges": [(9, 3)]}, r"ranges= has \(9, 3\).*pairs"),
         ({"ranges": [5]}, r"ranges= has 5"),
+        ({"ranges": [(1.5, 8)]}, r"ranges= has \(1.5, 8\).*whole numbers"),
+        ({"ranges": [(True, 8)]}, r"ranges= has \(True, 8\)"),
+        ({"ranges": [CompileRange(2, float("inf"))]}, r"ranges= has CompileRange\(start=2, end=inf\)"),
+        ({"ranges": "1-8"}, r"ranges= is '1-8'. Expected a list"),
+        ({"ranges": 8}, r"ranges= is 8. Expected a list"),
+        ({"compile_sizes": 8}, r"compile_sizes= is 8. Expected a list, as \[1, 8\]"),
+        ({"compile_sizes": "8"}, r"compile_sizes= is '8'"),
+        ({"compile_sizes": 0}, r"compile_sizes= is 0"),
+        ({"dynamic": ["x"]}, r"dynamic= is \['x'\]. Expected None, True, False, or"),
+        ({"dynamic": 1}, r"dynamic= is 1"),
+        ({"dynamic": {"x": 0}}, r"dynamic= has 0 for the argument 'x'.*as \(0,\)"),
+        ({"dynamic": {"x": ("rows",)}}, r"dynamic= has \('rows',\)"),
+        ({"dynamic": {"x": (True,)}}, r"dynamic= has \(True,\)"),
         ({"ranges": [(1, 8), (8, 9)]}, r"\[1, 8\] and \[8, 9\], which overlap"),
     ],
 )
 def test_what_is_not_a_size_is_an_error_at_once(given: Any, named: str) -> None:
     with pytest.raises(passprint.CompileError, match=named):
         passprint.compile(stack(), cache=False, **given)
+
+
+def test_a_dimension_that_the_argument_lacks_is_an_error_of_the_call() -> None:
+    compiled = passprint.compile(stack(), cache=False, passes="", dynamic={"x": (2,)})
+    with pytest.raises(passprint.CompileError, match=r"dimension 2 of 'x' varies, but .* of 2 dimensions"):
+        compiled(inputs(3))
+
+
+def test_a_dimension_may_be_counted_from_the_end() -> None:
+    model = stack()
+    compiled = passprint.compile(model, cache=False, passes="", dynamic={"x": (-2,)}, compile_sizes=[4])
+    serves(compiled, model, 3, 4, 9)
+    assert (compiled.report.traced, list(compiled.report.variants)) == (1, ["[4, 4]"])
 
 
 def test_a_plan_is_cut_to_the_dimension() -> None:

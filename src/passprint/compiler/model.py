@@ -6,7 +6,7 @@ import inspect
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,7 @@ def compile(
         raise CompileError(
             f"passprint.compile was given a {type(model).__name__}. Expected an nn.Module or a function."
         )
+    dynamic = _checked(dynamic)
     how = _How(passes, open_store(cache), split, _sizes(compile_sizes, ranges), fullgraph)
     return (
         CompiledModule(model, how, dynamic)
@@ -209,11 +210,28 @@ class Compiled:
 
 
 def _sizes(sizes: Sequence[int] | None, ranges: Sequence[RangeSpec] | None) -> SizePlan | None:
-    if not sizes and not ranges:
+    if sizes is None and ranges is None:
         return None
     from passprint.compiler.pieces.sizes import SizePlan
 
-    return SizePlan.of(sizes, ranges)
+    return SizePlan.of(sizes, ranges) or None
+
+
+def _checked(dynamic: Any) -> DynamicSpec:
+    if dynamic is None or isinstance(dynamic, bool):
+        return dynamic
+    if not isinstance(dynamic, Mapping):
+        raise CompileError(
+            f"dynamic= is {dynamic!r}. Expected None, True, False, or the dimensions that vary by argument, as "
+            "{'input_ids': (1,)}."
+        )
+    for name, dims in dynamic.items():
+        if not isinstance(dims, Iterable) or any(type(dim) is not int for dim in dims):
+            raise CompileError(
+                f"dynamic= has {dims!r} for the argument {name!r}. Expected the numbers of its dimensions that vary, "
+                "as (0,) or (0, 1)."
+            )
+    return {name: tuple(dims) for name, dims in dynamic.items()}
 
 
 class _How:
@@ -299,6 +317,7 @@ class _Varying:
     """Marks the dimensions that vary, by argument name, on the tensors of each call."""
 
     def __init__(self, model: Callable[..., Any], dynamic: Mapping[str, Sequence[int]]) -> None:
+        """``dynamic`` has been checked; a dimension may be counted from the end."""
         target = model.forward if isinstance(model, torch.nn.Module) else model
         parameters = inspect.signature(target).parameters
         open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -307,7 +326,7 @@ class _Varying:
             raise CompileError(
                 f"dynamic= names the argument {unknown[0]!r}. The model takes {', '.join(parameters)}."
             )
-        self._dimensions = {name: tuple(dims) for name, dims in dynamic.items()}
+        self._dimensions = dynamic
         positions = {name: i for i, name in enumerate(parameters)}
         self._positions = {name: positions[name] for name in dynamic if name in positions}
 
@@ -339,7 +358,13 @@ class _Varying:
                     f"dynamic= says that dimensions of {name!r} vary, but the call passed a "
                     f"{type(value).__name__}. Expected a tensor."
                 )
-            yield value, dimensions
+            wrong = [dim for dim in dimensions if not -value.dim() <= dim < value.dim()]
+            if wrong:
+                raise CompileError(
+                    f"dynamic= says that dimension {wrong[0]} of {name!r} varies, but the call passed a tensor of "
+                    f"{value.dim()} dimensions."
+                )
+            yield value, tuple([dim % value.dim() for dim in dimensions])
 
 
 __all__ = ["Compiled", "CompiledModule", "DynamicSpec", "compile"]

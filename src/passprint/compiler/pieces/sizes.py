@@ -6,7 +6,7 @@ every size stays beside the variants and takes what they do not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -30,7 +30,8 @@ class SizePlan:
     @classmethod
     def of(cls, sizes: Sequence[int] | None, ranges: Sequence[RangeSpec] | None) -> SizePlan:
         """Read ``compile_sizes=`` and ``ranges=``. Raises :class:`passprint.CompileError` for what is neither."""
-        return cls(tuple(sorted({_size(s) for s in sizes or ()})), _ranges(ranges or ()))
+        given = {_size(size) for size in _several("compile_sizes", sizes, "[1, 8]")}
+        return cls(tuple(sorted(given)), _ranges(_several("ranges", ranges, "[(1, 512), (513, 8192)]")))
 
     def __bool__(self) -> bool:
         return bool(self.sizes or self.ranges)
@@ -45,24 +46,36 @@ class SizePlan:
         return found
 
 
-def _size(size: object) -> int:
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+def _several(name: str, given: Any, example: str) -> list[Any]:
+    if given is None:
+        return []
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise CompileError(f"{name}= is {given!r}. Expected a list, as {example}.")
+    return list(given)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _size(size: Any) -> int:
+    if not _is_number(size) or size < 1:
         raise CompileError(f"compile_sizes= has {size!r}. Expected whole numbers from 1, as in [1, 8].")
-    return size
+    return int(size)
 
 
 def _ranges(given: Sequence[RangeSpec]) -> tuple[CompileRange, ...]:
     found = []
     for pair in given:
-        if isinstance(pair, CompileRange):
-            found.append(pair)
-            continue
         try:
-            start, end = pair
+            start, end = (pair.start, pair.end) if isinstance(pair, CompileRange) else pair
+            if not (_is_number(start) and _is_number(end)):
+                raise TypeError("a bound is no whole number")
             found.append(CompileRange(start, end))
         except (TypeError, ValueError) as error:
             raise CompileError(
-                f"ranges= has {pair!r}. Expected pairs (first, last), as in [(1, 512), (513, 8192)]."
+                f"ranges= has {pair!r}. Expected pairs of whole numbers (first, last), the first not larger, as in "
+                "[(1, 512), (513, 8192)]."
             ) from error
     found.sort()
     for lower, upper in pairwise(found):
