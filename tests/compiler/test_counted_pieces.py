@@ -63,6 +63,20 @@ def test_a_piece_that_is_refused_for_its_sizes_counts_as_a_miss(tmp_path: Path) 
     assert (store.stats().hits, store.stats().misses) == (1, 0)
 
 
+def test_what_another_version_or_nobody_can_read_is_explained_as_such(tmp_path: Path) -> None:
+    """Of the program as of its piece; it is not as if there had been no entry."""
+    store = LocalStore(tmp_path / "cache")
+    serve(store.root, 8)
+    for record in (store.root / "entries").glob("*/*"):
+        magic, _, rest = record.read_bytes().split(b" ", 2)
+        record.write_bytes(b"%b 999 %b" % (magic, rest))
+    report = serve(store.root, 8)
+    assert [(miss.kind, miss.reason) for miss in report.misses] == [
+        (kind, "it was stored, but could not be used: the entry has the unknown format 999")
+        for kind in ("model", "piece")
+    ]
+
+
 def test_a_piece_that_cannot_be_loaded_counts_as_a_miss(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

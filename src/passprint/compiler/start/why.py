@@ -37,6 +37,10 @@ def model_miss(store: Store, request: Request, place: int, refused: Sequence[Ref
         entry, reason = refused[-1].entry, refused[-1].reason
         said = f"a program of it is stored, but {reason}"
         return Miss("model", entry.digest, request.label, said, entry.digest, tuple(code_changes(entry)))
+    unusable = store.why_not(key.digest)
+    if unusable is not None:
+        said = f"it was stored, but could not be used: {unusable}"
+        return Miss("model", key.digest, request.label, said)
     found = store.nearest(key, request.label)
     if found is None:
         return Miss("model", key.digest, request.label, "no entry at all for this model")
