@@ -6,6 +6,7 @@ import builtins
 import copy
 import importlib
 import sys
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,11 +35,17 @@ def namespace(modules: Sequence[str]) -> dict[str, Any]:
         "builtins_dict": vars(builtins),
         "same": same,
         "copied": copy.deepcopy,
+        "ordered_keys": ordered_keys,
         "none": frozenset(),
     }
     for index, name in enumerate(modules):
         found[f"m{index}"] = sys.modules.get(name) or importlib.import_module(name)
     return found
+
+
+def ordered_keys(mapping: OrderedDict[Any, Any]) -> list[Any]:
+    """The keys in the order that ``move_to_end`` made, which ``dict.keys`` does not tell."""
+    return list(OrderedDict.__iter__(mapping))
 
 
 def same(one: object, two: object) -> bool:

@@ -34,7 +34,7 @@ _IMMUTABLE = (
 _FIXED_TYPE = (*_IMMUTABLE, tuple, list, dict, set, frozenset)
 _SAME_OBJECT = frozenset({"ID_MATCH", "MODULE_MATCH", "CLASS_MATCH", "BUILTIN_MATCH"})
 _EQUAL = frozenset({"CONSTANT_MATCH", "EQUALS_MATCH", "BOOL_MATCH", "NONE_MATCH"})
-_KEYS = frozenset({"DICT_KEYS_MATCH", "MAPPING_KEYS_CHECK", "DICT_CONTAINS", "DICT_NOT_CONTAINS"})
+_KEYS = frozenset({"ORDER", "DICT_KEYS_MATCH", "MAPPING_KEYS_CHECK", "DICT_CONTAINS", "DICT_NOT_CONTAINS"})
 _POINTER = frozenset({"NOT_NONE_MATCH", "TENSOR_MATCH"})
 
 
@@ -76,7 +76,7 @@ class Pins:
         if kind == "SEQUENCE_LENGTH":
             return type(value) is tuple or id(value) in self._dicts
         if kind in _KEYS:
-            return id(value) in self._dicts
+            return id(value) in self._dicts or (kind == "ORDER" and type(value) is frozenset)
         if kind == "NOT_PRESENT_IN_GENERIC_DICT":
             return self._is_module(value)
         if kind == "HASATTR":

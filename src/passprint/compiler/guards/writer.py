@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType, ModuleType
@@ -22,7 +23,7 @@ from typing import Any
 
 import torch
 
-from passprint.compiler.guards.code import tensor_text
+from passprint.compiler.guards.code import ordered_keys, tensor_text
 from passprint.compiler.guards.facts import GuardFact, TensorFact
 from passprint.compiler.guards.pins import Pins
 from passprint.compiler.guards.refs import CannotRecordError, Ref, Refs
@@ -44,6 +45,7 @@ _AMBIENT = frozenset(
 )
 _SAME_OBJECT = frozenset({"ID_MATCH", "MODULE_MATCH", "CLASS_MATCH", "BUILTIN_MATCH", "FUNCTION_MATCH"})
 _EASY = (bool, int, str, float, bytes, type(None))
+_OF_TORCH = (torch.dtype, torch.layout, torch.memory_format)
 
 # Dynamo's own modules count by torch's version; what they hold is no part of what a user can change.
 _DYNAMO = "torch._dynamo"
@@ -140,9 +142,12 @@ class GuardWriter:
             return "builtins_dict"
         if not isinstance(value, ModuleType):
             raise CannotRecordError(f"a guard is on the global {name}, a {type(value).__qualname__}")
-        if value.__name__ not in self.modules:
-            self.modules.append(value.__name__)
-        return f"m{self.modules.index(value.__name__)}"
+        return self._module(value)
+
+    def _module(self, module: ModuleType) -> str:
+        if module.__name__ not in self.modules:
+            self.modules.append(module.__name__)
+        return f"m{self.modules.index(module.__name__)}"
 
     def _is_pinned(self, fact: GuardFact) -> bool:
         """Whether the guard reads slots of modules only, and so does what it is compared with."""
@@ -239,12 +244,16 @@ class GuardWriter:
         elif kind == "SEQUENCE_LENGTH":
             cls = self._constant(type(value), source, "type({})")
             self._fail_if(f"type({here}) is not {cls} or len({here}) != {len(value)}", fact)
-        elif kind == "DICT_KEYS_MATCH":
-            self._keys(fact, f"list(dict.keys({here}))", list(dict.keys(value)))
-        elif kind == "MAPPING_KEYS_CHECK":
-            self._keys(fact, f"list({here}.keys())", list(value.keys()))
+        elif kind in ("DICT_KEYS_MATCH", "MAPPING_KEYS_CHECK"):
+            self._keys(fact, here, value)
         elif kind in ("DICT_CONTAINS", "DICT_NOT_CONTAINS", "SET_CONTAINS", "SET_NOT_CONTAINS"):
             self._contains(fact, here, value)
+        elif kind == "ORDER":
+            whole = "list(dict.keys({}))" if isinstance(value, dict) else "list({})"
+            ordered = GuardFact(kind, source, "in this order")
+            self._keys(
+                ordered, whole.format(here), list(dict.keys(value) if isinstance(value, dict) else value)
+            )
         elif kind == "HASATTR":
             there = hasattr(value, str(fact.detail))
             self._fail_if(f"hasattr({here}, {str(fact.detail)!r}) is not {there}", fact)
@@ -286,22 +295,32 @@ class GuardWriter:
             name = self._constant(value, fact.source)
             self._fail_if(f"{here} is not {name} and not same({here}, {name})", fact)
 
-    def _keys(self, fact: GuardFact, here: str, keys: list[Any]) -> None:
+    def _keys(self, fact: GuardFact, here: str, value: Any) -> None:
+        """The keys of a mapping, or the members of a set, in their order."""
+        form, keys = "list({})", list(value)
+        if isinstance(value, OrderedDict):  # its order is not the one that it has as a dict
+            form, keys = "ordered_keys({})", ordered_keys(value)
+        elif isinstance(value, dict):
+            form, keys = "list(dict.keys({}))", list(dict.keys(value))
+        whole = form.format(here)
         if all(type(key) in (str, int, bool, type(None)) for key in keys):
-            self._fail_if(f"{here} != {keys!r}", fact)
+            self._fail_if(f"{whole} != {keys!r}", fact)
             return
-        form = "list(dict.keys({}))" if "dict.keys" in here else "list({}.keys())"
         names = [self._constant(key, fact.source, f"{form}[{index}]") for index, key in enumerate(keys)]
-        self._fail_if(f"{here} != [{', '.join(names)}]", fact)
+        self._fail_if(f"{whole} != [{', '.join(names)}]", fact)
 
     def _contains(self, fact: GuardFact, here: str, value: Any) -> None:
-        key = fact.detail
-        if type(key) not in _EASY:
-            raise CannotRecordError(f"a guard asks whether {fact.source} holds a {type(key).__qualname__}")
+        if isinstance(fact.detail, _OF_TORCH):
+            key = f"{self._module(torch)}.{str(fact.detail).removeprefix('torch.')}"
+        elif type(fact.detail) in _EASY:
+            key = repr(fact.detail)
+        else:
+            kind = type(fact.detail).__qualname__
+            raise CannotRecordError(f"a guard asks whether {fact.source} holds a {kind}")
         kind = "dict" if fact.kind.startswith("DICT") else "set"
-        call = f"{key!r} in {here}" if type(value) is dict else f"{kind}.__contains__({here}, {key!r})"
+        call = f"{key} in {here}" if type(value) is dict else f"{kind}.__contains__({here}, {key})"
         if kind == "set" and not isinstance(value, set):
-            call = f"{key!r} in {here}"
+            call = f"{key} in {here}"
         expected = "NOT" not in fact.kind
         self._fail_if(f"({call}) is not {expected}", fact)
 

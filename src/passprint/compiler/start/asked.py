@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
+from ast import literal_eval
+from collections.abc import Callable, Mapping
 from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from passprint.compiler.guards.refs import find
@@ -24,15 +26,30 @@ class Asked(NamedTuple):
     answer: str
 
     def __str__(self) -> str:
-        if self.path == has.__name__:
+        if self.is_of(has):
             return f"hasattr({self.args[0]}, {self.args[1]!r})"
+        if self.is_of(names):
+            return f"dir({'.'.join(filter(None, self.args))})"
         given = [*map(repr, self.args), *(f"{name}={value!r}" for name, value in self.kwargs.items())]
         return f"{self.module}.{self.path}({', '.join(given)})"
+
+    def is_of(self, function: Callable[..., Any]) -> bool:
+        """Whether it asks a function of this file."""
+        return (self.module, self.path) == (function.__module__, function.__qualname__)
 
 
 def has(module: str, name: str) -> bool:
     """Whether a module has an attribute: Dynamo guards on those that are there, and not on that one is missing."""
-    return hasattr(sys.modules.get(module) or importlib.import_module(module), name)
+    return hasattr(_module(module), name)
+
+
+def names(module: str, path: str) -> list[str]:
+    """What ``dir`` gives for a module, or for what ``path`` names in it."""
+    return dir(find(module, path) if path else _module(module))
+
+
+def _module(name: str) -> ModuleType:
+    return sys.modules.get(name) or importlib.import_module(name)
 
 
 def answer(asked: Asked) -> str:
@@ -56,4 +73,17 @@ def difference(asked: Asked) -> str | None:
         present = f"a {type(error).__name__}"
     if present == asked.answer:
         return None
+    if asked.is_of(names):
+        return f"{asked} {_changed(asked.answer, present)}"
     return f"{asked} gave {asked.answer[:_SHOWN]} and gives {present[:_SHOWN]}"
+
+
+def _changed(before: str, present: str) -> str:
+    """Which names came and went, of two lists of them as texts."""
+    try:
+        was, now = set(literal_eval(before)), set(literal_eval(present))
+    except (SyntaxError, ValueError):  # it could not be asked
+        return f"gives {present[:_SHOWN]}"
+    gained = [f"has gained {name}" for name in sorted(now - was)]
+    lost = [f"has lost {name}" for name in sorted(was - now)]
+    return ", ".join([*gained, *lost][:3])

@@ -5,6 +5,7 @@ Reached here, and why there is no public way:
 
 - ``torch._dynamo.optimize(guard_export_fn=…)``: the guards of a trace, once it is finished,
 - ``torch._dynamo.convert_frame.register_bytecode_hook``: the code that rebuilds outputs and side effects,
+- ``torch._dynamo.symbolic_convert.InstructionTranslator.current_tx``: the dicts whose order was relied on,
 - ``torch._guards.TracingContext``: the code that was inlined, and the sizes that were generalised.
 
 Torch 2.11 asks with one kind of guard whether a key is there and whether it is not (``invert``), and gives an attribute
@@ -25,7 +26,9 @@ from typing import Any
 import torch
 
 from passprint.compiler.guards.facts import GuardFact, TensorFact
-from passprint.compiler.trace.folded import Folded, noted
+from passprint.compiler.trace import folded, unguarded
+from passprint.compiler.trace.noting import Folded, Notes, noted
+from passprint.compiler.trace.unguarded import name_of
 
 ENTRY = "def call(model, args, kwargs):\n    return model(*args, **kwargs)\n"
 """What is traced: one frame of ours around every model, so that guards and outputs have the same names everywhere."""
@@ -69,7 +72,8 @@ class Tracer:
         self._finished = finished
         self._bytecode: CodeType | None = None
         self._traced: list[CodeType] = []
-        self._folded: list[Folded] = []
+        self._notes = Notes()
+        self._ordered: list[str] = []
         self._tensor_facts: dict[str, TensorFact] = {}
         self._backend = backend
         _living()[id(self._entry.__code__)] = self
@@ -80,11 +84,13 @@ class Tracer:
 
     def __call__(self, model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the model, tracing it where no trace of this process serves the call."""
-        with noted() as self._folded:
+        _hook_into_dynamo()
+        with noted() as self._notes:
             return self._call(model, args, kwargs)
 
     def _compile(self, gm: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[..., Any]:
         run: Callable[..., Any] = self._backend(gm, example_inputs)
+        self._ordered = _ordered()
         guards: Any = torch._guards
         context = guards.TracingContext.get()
         self._traced = list(dict.fromkeys(context.traced_code))
@@ -96,9 +102,11 @@ class Tracer:
         bytecode, self._bytecode = self._bytecode, None
         if bytecode is None:
             return
+        notes = self._notes
         facts = [_fact(guard) for guard in sorted(guards, key=_order)]
+        facts += [GuardFact("ORDER", name) for name in dict.fromkeys([*self._ordered, *notes.ordered])]
         traced = [code for code in self._traced if code is not self._entry.__code__]
-        self._finished(Trace(facts, bytecode, self._globals, traced, list(self._folded), self._tensor_facts))
+        self._finished(Trace(facts, bytecode, self._globals, traced, list(notes.folded), self._tensor_facts))
 
 
 @cache
@@ -122,9 +130,19 @@ def _living() -> weakref.WeakValueDictionary[int, Tracer]:
     return living
 
 
-def _name(source: Any) -> str:
-    name = source.name
-    return str(name() if callable(name) else name)
+@cache
+def _hook_into_dynamo() -> None:
+    """Put in the layers that note what has no guard, once in a process."""
+    folded.hook_into_dynamo()
+    unguarded.hook_into_dynamo()
+
+
+def _ordered() -> list[str]:
+    """The dicts and sets whose order the graph that is being compiled relies on, as far as Dynamo knows."""
+    from torch._dynamo.symbolic_convert import InstructionTranslator
+
+    output: Any = InstructionTranslator.current_tx().output
+    return [name_of(source) for source in output.guard_on_key_order]
 
 
 def _order(guard: Any) -> Any:
@@ -141,9 +159,9 @@ def _fact(guard: Any) -> GuardFact:
     elif kind == "HASATTR" and detail is None:
         source, detail = _attribute(source)
     elif kind == "DUPLICATE_INPUT":
-        detail = _name(keywords["source_b"])
+        detail = name_of(keywords["source_b"])
     conditions = tuple(dict.fromkeys(guard.code_list or ())) if kind == "SHAPE_ENV" else ()
-    return GuardFact(kind, _name(source), detail, conditions)
+    return GuardFact(kind, name_of(source), detail, conditions)
 
 
 def _attribute(source: Any) -> tuple[Any, str]:
@@ -164,7 +182,7 @@ def _tensor_facts(shape_env: Any | None) -> dict[str, TensorFact]:
         fake = tracked.fake
         if isinstance(fake, torch.Tensor) and fake.layout is torch.strided:
             sizes = tuple(_fixed(shape_env, size) for size in fake.shape)
-            found[_name(tracked.source)] = TensorFact(
+            found[name_of(tracked.source)] = TensorFact(
                 sizes, tuple(_fixed(shape_env, s) for s in fake.stride())
             )
     return found

@@ -11,14 +11,14 @@ notes their calls; Dynamo guards on which function was called, and not on what i
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import cache, partial, wraps
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from functools import wraps
+from types import ModuleType
+from typing import Any
 
 from passprint.compiler.guards.refs import CannotRecordError, find
-from passprint.compiler.start.asked import Asked, answer, has
+from passprint.compiler.start.asked import Asked, answer, has, names
+from passprint.compiler.trace.noting import Folded, current
 from passprint.errors import OpaqueError
 
 _PURE = frozenset(
@@ -28,28 +28,6 @@ _PURE = frozenset(
 """Packages whose folded functions give one answer everywhere, or one that torch's version says."""
 _PURE_TOO = frozenset({("sys", "intern"), ("posix", "fspath"), ("os", "fspath"), ("nt", "fspath")})
 _PLAIN = (bool, int, float, str, bytes, type(None))
-
-
-class Folded(NamedTuple):
-    """One call: what a later process has to ask, or why nothing can be recorded."""
-
-    asked: Asked | None
-    reason: str = ""
-
-
-_noting: ContextVar[list[Folded] | None] = ContextVar("passprint_folded", default=None)
-
-
-@contextmanager
-def noted() -> Iterator[list[Folded]]:
-    """What Dynamo folds in this thread from here on."""
-    _hook_into_dynamo()
-    calls: list[Folded] = []
-    token = _noting.set(calls)
-    try:
-        yield calls
-    finally:
-        _noting.reset(token)
 
 
 def to_ask_again(calls: Sequence[Folded]) -> list[Asked]:
@@ -78,24 +56,23 @@ def _is_pure(function: Callable[..., Any]) -> bool:
     return module.partition(".")[0] in _PURE or (module, path) in _PURE_TOO
 
 
-@cache
-def _hook_into_dynamo() -> None:
-    """Once in a process; what is traced outside :func:`noted` is noted nowhere."""
+def hook_into_dynamo() -> None:
+    """Put the layers in, once in a process."""
     from torch._dynamo.variables import functions, nn_module
 
     variables: Any = functions
     _hook(variables.SkipFunctionVariable, lambda self: self.value)
     _hook(variables.PolyfilledFunctionVariable, lambda self: self.fn)
     _hook_modules()
-    _hook_dicts()
+    _hook_dir()
     marked = variables.invoke_and_store_as_constant
 
     @wraps(marked)
     def invoke(tx: Any, fn: Callable[..., Any], *rest: Any) -> Any:
-        calls = _noting.get()
-        if calls is not None and not _is_pure(fn):
+        notes = current()
+        if notes is not None and not _is_pure(fn):
             what = ".".join(_name(fn))
-            calls.append(Folded(None, f"it holds what {what} gave, which is marked as a constant result"))
+            notes.refuse(f"it holds what {what} gave, which is marked as a constant result")
         return marked(tx, fn, *rest)
 
     modules: tuple[Any, ...] = (functions, nn_module)
@@ -127,103 +104,43 @@ def _hook_modules() -> None:
     variable.call_obj_hasattr, variable.var_getattr = call_obj_hasattr, var_getattr
 
 
-def _hook_dicts() -> None:
-    """``name in obj.__dict__``, its length and its names: Dynamo guards on what is taken out of it alone."""
-    try:
-        from torch._dynamo.variables.dicts import SideEffectsProxyDict
-    except ImportError:  # torch 2.11
-        _hook_get_attr()
-        return
-    proxy: Any = SideEffectsProxyDict
-    contains = proxy.__contains__
-
-    @wraps(contains)
-    def guarded(self: Any, key: Any) -> Any:
-        there = contains(self, key)
-        name = self._maybe_unwrap_key(key)
-        changed = self.side_effects.store_attr_mutations.get(self.item, {})
-        if _is_noted(self.item) and not {name, "__dict__"}.intersection(changed):  # by the traced code itself
-            _guard_attribute(self.item, name, there)
-        return there
-
-    proxy.__contains__ = guarded
-    for method in ("__iter__", "__len__"):
-        _refuse_at(proxy, method)
-
-
-def _refuse_at(proxy: Any, method: str) -> None:
-    original = getattr(proxy, method)
-
-    @wraps(original)
-    def refused(self: Any) -> Any:
-        if _is_noted(self.item):
-            _refuse_dict(self.item)
-        return original(self)
-
-    setattr(proxy, method, refused)
-
-
-_ASK_ONE = ("get", "__getitem__", "__contains__")
-
-
-def _hook_get_attr() -> None:
-    from torch._dynamo.variables.misc import GetAttrVariable
-
-    variable: Any = GetAttrVariable
-    original = variable.call_method
-
-    @wraps(original)
-    def call_method(self: Any, tx: Any, name: str, args: Any, kwargs: Any) -> Any:
-        if self.name == "__dict__" and name != "__setitem__" and _is_noted(self.obj):
-            key = args[0].as_python_constant() if args and args[0].is_python_constant() else None
-            _note_asked(self.obj, tx, name, key)
-        return original(self, tx, name, args, kwargs)
-
-    variable.call_method = call_method
-
-
-def _note_asked(owner: Any, tx: Any, method: str, key: Any) -> None:
-    if not (method in _ASK_ONE and isinstance(key, str) and hasattr(owner, "has_key_in_generic_dict")):
-        _refuse_dict(owner)
-    elif tx.output.side_effects.has_pending_mutation_of_attr(owner, key):
-        return  # what the traced code put there itself
-    elif not owner.has_key_in_generic_dict(tx, key):
-        _guard_attribute(owner, key, False)
-    elif method == "__contains__":  # the others guard on what they take out
-        _refuse_dict(owner)
-
-
-def _is_noted(owner: Any) -> bool:
-    """Whether the owner of a ``__dict__`` was there before the trace. A function counts with its attributes."""
-    from torch._dynamo.variables.functions import BaseUserFunctionVariable
-
-    return _noting.get() is not None and not (
-        owner.source is None or isinstance(owner, BaseUserFunctionVariable)
-    )
-
-
-def _guard_attribute(owner: Any, name: str, there: bool) -> None:
-    from torch._dynamo.guards import GuardBuilder, install_guard
-    from torch._dynamo.source import AttrSource
-
-    if there:
-        made = AttrSource(owner.source, "__dict__").make_guard(partial(GuardBuilder.DICT_CONTAINS, key=name))
-    else:
-        made = owner.source.make_guard(partial(GuardBuilder.NOT_PRESENT_IN_GENERIC_DICT, attr=name))
-    install_guard(made)
-
-
-def _refuse_dict(owner: Any) -> None:
-    calls = _noting.get()
-    if calls is not None:
-        kind = owner.python_type_name()
-        calls.append(Folded(None, f"it relies on what the __dict__ of a {kind} held, which nothing guards"))
-
-
 def _note_attribute(variable: Any, name: str) -> None:
-    calls = _noting.get()
-    if calls is not None and not variable.is_torch:  # torch's version says
-        calls.append(_folded(has, (variable.value.__name__, name), {}))
+    notes = current()
+    if notes is not None and not variable.is_torch:  # torch's version says
+        notes.folded.append(_folded(has, (variable.value.__name__, name), {}))
+
+
+def _hook_dir() -> None:
+    """``dir(module)`` and ``dir(cls)``."""
+    from torch._dynamo.variables.builtin import BuiltinVariable
+    from torch._dynamo.variables.misc import PythonModuleVariable
+
+    variable: Any = BuiltinVariable
+    listed = variable.call_dir
+
+    @wraps(listed)
+    def call_dir(self: Any, tx: Any, arg: Any) -> Any:
+        result = listed(self, tx, arg)
+        notes = current()
+        if notes is not None and result is not None and not isinstance(arg, BuiltinVariable):
+            value = arg.value if isinstance(arg, PythonModuleVariable) else arg.as_python_constant()
+            if not getattr(arg, "is_torch", False) and type(value) not in _PLAIN:
+                notes.folded.append(_names_of(value))
+        return result
+
+    variable.call_dir = call_dir
+
+
+def _names_of(value: Any) -> Folded:
+    if isinstance(value, ModuleType):
+        return _folded(names, (value.__name__, ""), {})
+    module, path = str(getattr(value, "__module__", None)), str(getattr(value, "__qualname__", None))
+    try:
+        if find(module, path) is value:
+            return _folded(names, (module, path), {})
+    except LookupError:
+        pass
+    return Folded(None, f"it holds what dir() gave of a {type(value).__qualname__}")
 
 
 def _hook(variable: Any, function_of: Callable[[Any], Callable[..., Any]]) -> None:
@@ -232,13 +149,13 @@ def _hook(variable: Any, function_of: Callable[[Any], Callable[..., Any]]) -> No
     @wraps(original)
     def call_function(self: Any, tx: Any, args: Any, kwargs: Any) -> Any:
         result = original(self, tx, args, kwargs)
-        calls, function = _noting.get(), function_of(self)
-        if calls is None or _is_pure(function) or _only_bounds(function, tx):
+        notes, function = current(), function_of(self)
+        if notes is None or _is_pure(function) or _only_bounds(function, tx):
             return result
         if all(value.is_python_constant() for value in (*args, *kwargs.values())):
             constants = tuple([value.as_python_constant() for value in args])
             named = {name: value.as_python_constant() for name, value in kwargs.items()}
-            calls.append(_folded(function, constants, named))
+            notes.folded.append(_folded(function, constants, named))
         return result
 
     variable.call_function = call_function

@@ -230,10 +230,7 @@ def _inlined(
         function = owners.get(code)
         module = _module_of(code, function)
         label = None if module is None else refs.label(module)
-        if _HASHES.intersection(code.co_names) and str(module).partition(".")[0] not in (
-            "torch",
-            "passprint",
-        ):
+        if _uses_hash(code, str(module)):
             functions.append(("hash", str(module), code.co_qualname, text_hash()))
         if label is not None:
             top = str(module).partition(".")[0]
@@ -248,6 +245,12 @@ def _inlined(
         if code not in covered:
             functions.append(_named(code, owners.get(code), refs, covered))
     return distributions, functions
+
+
+def _uses_hash(code: CodeType, module: str) -> bool:
+    """Whether code may have a result of ``hash``. A ``__hash__`` itself is called to look something up as well."""
+    own = module.partition(".")[0] in ("torch", "passprint") or code.co_name == "__hash__"
+    return not own and not _HASHES.isdisjoint(code.co_names)
 
 
 def _stamped(code: CodeType, module: str) -> list[tuple[Any, ...]]:
