@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import operator
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -209,3 +211,14 @@ def test_an_operator_written_in_python_counts_by_its_functions() -> None:
         target.kept._lib._destroy()
         del target
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_module_that_is_imported_when_it_is_used_counts_as_if_it_were_there() -> None:
+    code = "import sys, torch, passprint\ndef f(x): return x if torch._dynamo.is_compiling() else torch.onnx.export(x)\n"
+    load_now = "import torch._dynamo, torch.onnx\n"
+    told = "print(passprint.fingerprint(f).digest)\n"
+    digests = {
+        subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout
+        for text in (code + told, code + load_now + told)
+    }
+    assert len(digests) == 1

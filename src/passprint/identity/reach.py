@@ -110,8 +110,9 @@ def follow(
             walk.slots.name(inside, attribute, value)
             continue
         walk.slots.missing(inside, attribute)
-        if foreign is not None:
-            _add_foreign(node, label, foreign, seen)
+        if foreign is not None:  # maybe a module that is only imported when it is used: as if it were there
+            rest = attributes[position + 1 :]
+            _add_foreign(node, ".".join((label, *rest)), ".".join((foreign, *rest)), seen)
             return
         try:
             value = getattr(value, attribute)

@@ -54,7 +54,9 @@ class InParts:
             return run
 
         # A function of its own: Dynamo keeps graphs by the back end's identity, and a Backend compares by value.
-        self._compiled: Any = torch.compile(model, backend=one_graph, dynamic=dynamic)
+        compiled: Any = torch.compile(model, backend=one_graph, dynamic=dynamic)
+        # Torch's module around the model is none of the model's: hooks for all modules do not run for it.
+        self._compiled: Any = compiled.forward if isinstance(model, torch.nn.Module) else compiled
         self._told = told
         self._known: set[GraphBreak] = set()
 

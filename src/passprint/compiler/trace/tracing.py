@@ -25,6 +25,7 @@ from passprint.compiler.start.why import model_miss
 from passprint.compiler.trace.backend import Backend
 from passprint.compiler.trace.breaks import InParts, break_of, breaking_errors
 from passprint.compiler.trace.dynamo import Trace, Tracer
+from passprint.compiler.trace.hooks import Registered, RegisteredHooks
 from passprint.compiler.trace.recorder import record
 from passprint.compiler.trace.regions import NotRepeatable
 from passprint.compiler.trace.repeat import RepeatedBlocks
@@ -56,8 +57,8 @@ class Cold:
         self._dynamic = dynamic
         telling = _Telling(self._backend, self._note_miss)
         self._new_tracer = partial(Tracer, telling, dynamic, self._finished)
-        self._tracer = self._new_tracer()
-        self._in_parts: InParts | None = None
+        self._hooks: RegisteredHooks | None = None
+        self._ways: dict[Registered, _Way] = {}
         self._fullgraph = fullgraph
         self._looked = 0.0
         self._label = ""
@@ -94,29 +95,45 @@ class Cold:
             self._found, self._miss, self._scope = None, None, {}
 
     def _run(self, *call: Any) -> Any:
-        """As one graph if it is one, or else in parts: from then on always."""
+        """As one graph if it is one, or else in parts: from then on always, while the hooks are the same."""
         if _on_cpu(*call[1:]):
             builds.prepare()
-        if self._in_parts is None:
+        way = self._way(call[0])
+        if way is None:
+            return call[0](*call[1], **call[2])
+        if way.in_parts is None:
             try:
-                return self._run_whole(*call)
+                return self._run_whole(way, *call)
             except breaking_errors() as error:
                 if self._fullgraph or inductor.own_cause(error):
                     _failed(error, whole=True)
                 found = break_of(error)
             except Exception as error:  # noqa: BLE001 - raised again
                 _failed(error, whole=True)
-            self._take_apart(call[0], found)
-        assert self._in_parts is not None
+            way.in_parts = self._take_apart(call[0], found)
         try:
-            return self._in_parts(*call[1:])
+            return way.in_parts(*call[1:])
         except Exception as error:  # noqa: BLE001 - raised again
             _failed(error, whole=False)
 
-    def _run_whole(self, *call: Any) -> Any:
+    def _way(self, model: Callable[..., Any]) -> _Way | None:
+        """What was traced with the hooks that are registered now; None where there were too many others before."""
+        if self._hooks is None:
+            self._hooks = RegisteredHooks(model)
+        now = self._hooks.now()
+        way = self._ways.get(now)
+        if way is None:
+            if len(self._ways) > _MOST_HOOKS:
+                if HOOKS_CHANGE not in self._report.notes:
+                    self._report.notes.append(HOOKS_CHANGE)
+                return None
+            way = self._ways[now] = _Way(self._new_tracer, self._new_tracer())
+        return way
+
+    def _run_whole(self, way: _Way, *call: Any) -> Any:
         """Trace repeated blocks once, and where that fails, all of them."""
         try:
-            tracer = self._tracer_of(*call)
+            tracer = way.tracer_of(*call[1:])
             with self._repeats:
                 result = tracer(*call)
             self._report.notes.extend(self._repeats.take_notes())
@@ -129,22 +146,13 @@ class Cold:
         self._report.notes.append(f"every block was traced: {self._repeats.refused}")
         return result
 
-    def _tracer_of(self, model: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tracer:
-        """A tracer of their own for arguments that overlap in memory: Dynamo would run for them what others traced."""
-        if overlapping(tree_leaves((args, kwargs))) is None:
-            return self._tracer
-        return self._overlapping
-
-    @cached_property
-    def _overlapping(self) -> Tracer:
-        return self._new_tracer()
-
-    def _take_apart(self, model: Callable[..., Any], found: GraphBreak) -> None:
+    def _take_apart(self, model: Callable[..., Any], found: GraphBreak) -> InParts:
         """Go on in the parts between graph breaks. What is between them is Python's, so no record can hold it all."""
         self._miss = None  # there will never be a program of this model: that none is stored is not why
         self._report.seconds["total"] += self._looked
-        self._in_parts = InParts(model, self._backend, self._dynamic, self._broken)
-        self._in_parts.tell(found)
+        in_parts = InParts(model, self._backend, self._dynamic, self._broken)
+        in_parts.tell(found)
+        return in_parts
 
     def _broken(self, found: GraphBreak) -> None:
         reason = f"a graph break at {found}" if found.place else f"a graph break: {found}"
@@ -206,6 +214,29 @@ class Cold:
     def _missed(self, miss: Miss) -> None:
         self._report.misses.append(miss)
         self._store.missed(miss)
+
+
+HOOKS_CHANGE = "a call ran as it is, not compiled: hooks are registered and removed all the time"
+_MOST_HOOKS = 8
+
+
+@dataclass
+class _Way:
+    """How a model runs with certain hooks: what was traced with them."""
+
+    new_tracer: Callable[[], Tracer]
+    tracer: Tracer
+    in_parts: InParts | None = None
+
+    def tracer_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tracer:
+        """A tracer of their own for arguments that overlap in memory: Dynamo would run for them what others traced."""
+        if overlapping(tree_leaves((args, kwargs))) is None:
+            return self.tracer
+        return self._overlapping
+
+    @cached_property
+    def _overlapping(self) -> Tracer:
+        return self.new_tracer()
 
 
 @dataclass(frozen=True)
