@@ -197,14 +197,7 @@ def test_a_stale_val_in_a_branch_is_named(name: str) -> None:
 
 
 def test_another_dtype_that_a_branch_gives() -> None:
-    def cast(branch: Graph) -> None:
-        node = only(branch, aten.mul.Tensor)
-        with branch.inserting_after(node):
-            new = branch.call_function(torch.ops.prims.convert_element_type.default, (node, torch.float64))
-        new.meta["val"] = node.meta["val"].to(torch.float64)
-        node.replace_all_uses_with(new, delete_user_cb=lambda user: user is not new)
-
-    error = error_of(in_branch(TRUE, cast))
+    error = error_of(in_branch(TRUE, cast_output))
     assert error.reason == (
         f"in the branch '{TRUE}': output 0 was float32[2, 3] (3, 1) and is float64[2, 3] (3, 1)"
     )
@@ -249,22 +242,68 @@ def test_what_was_wrong_in_a_branch_before_is_not_the_passs_fault() -> None:
     PassManager([Nothing(), in_branch(INNER, NegToSub())], instruments=[Verify()])(graph)
 
 
-def test_an_operand_may_go_from_the_call_and_both_branches() -> None:
-    def fn(p: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        return torch.cond(p, lambda x, y: x * 2, lambda x, y: x * 3, (x, y)) + y
+def pruned(p: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    return torch.cond(p, lambda x, y: x * 2 + y, lambda x, y: x * 3 + y, (x, y)).sin()
 
+
+def forget_the_second_operand(branch: Graph) -> None:
+    add = only(branch, aten.add.Tensor)
+    unused = add.args[1]
+    add.replace_all_uses_with(add.args[0])  # type: ignore[arg-type]
+    branch.erase_node(add)
+    branch.erase_node(unused)  # type: ignore[arg-type]
+
+
+def give_one_operand(graph: Graph) -> None:
+    call = only(graph, torch.ops.higher_order.cond)
+    call.args = (*call.args[:3], (call.args[3][0],))  # type: ignore[index]
+
+
+def cast_output(branch: Graph) -> None:
+    node = only(branch, aten.mul.Tensor)
+    with branch.inserting_after(node):
+        new = branch.call_function(torch.ops.prims.convert_element_type.default, (node, torch.float64))
+    new.meta["val"] = node.meta["val"].to(torch.float64)
+    node.replace_all_uses_with(new, delete_user_cb=lambda user: user is not new)
+
+
+def two_operands() -> Graph:
+    torch.compiler.reset()  # what was traced before may have made Dynamo hand over sizes as well
+    return traced(pruned, torch.tensor(True), torch.randn(3), torch.randn(3))
+
+
+def test_an_operand_may_go_from_the_call_and_both_branches() -> None:
     @graph_pass
     def prune(graph: Graph) -> None:
-        call = only(graph, torch.ops.higher_order.cond)
+        give_one_operand(graph)
         for branch in branches_of(graph).values():
-            branch.erase_node(branch.find_nodes(op="placeholder")[1])
-        call.args = (*call.args[:3], (call.args[3][0],))  # type: ignore[index]
+            forget_the_second_operand(branch)
 
-    graph = traced(fn, torch.tensor(True), torch.randn(3), torch.randn(3))
-    PassManager([prune], instruments=[Verify()])(graph)
-    first = in_branch(TRUE, lambda branch: branch.erase_node(branch.find_nodes(op="placeholder")[1]))
-    error = error_of(first, graph=traced(fn, torch.tensor(True), torch.randn(3), torch.randn(3)))
+    PassManager([prune], instruments=[Verify()])(two_operands())
+    error = error_of(in_branch(TRUE, forget_the_second_operand), graph=two_operands())
     assert error.reason.startswith(f"in the branch '{TRUE}': the inputs were (")
+
+
+def test_a_branch_with_more_inputs_than_a_call_that_changed_gives() -> None:
+    @graph_pass
+    def prune(graph: Graph) -> None:
+        give_one_operand(graph)
+        forget_the_second_operand(branches_of(graph)["false_graph_0"])
+
+    told = f"in the branch '{TRUE}': it has 2 inputs, and 'cond' gives it 1"
+    assert error_of(prune, graph=two_operands()).reason == told
+
+
+def test_a_branch_that_gives_another_thing_than_a_call_that_changed_says() -> None:
+    @graph_pass
+    def prune(graph: Graph) -> None:
+        give_one_operand(graph)
+        for branch in branches_of(graph).values():
+            forget_the_second_operand(branch)
+        cast_output(branches_of(graph)[TRUE])
+
+    told = f"in the branch '{TRUE}': output 0 is float64[3] (1), and 'cond' says float32[3] (1)"
+    assert error_of(prune, graph=two_operands()).reason == told
 
 
 class WithoutVal(InductorPass):

@@ -6,12 +6,13 @@ the pass's. The graphs of control flow within the graph are held to the same rul
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch.fx import Graph, Node
-from torch.utils._pytree import tree_flatten
+from torch.utils._pytree import tree_flatten, tree_leaves
 
 from passprint.pipeline import annotated, foreign, same_effects
 from passprint.pipeline.annotated import unlike_in
@@ -19,7 +20,8 @@ from passprint.pipeline.checked import Checked
 from passprint.pipeline.faults import Fault
 from passprint.pipeline.graph_text import value_text
 from passprint.pipeline.propagation import Propagation
-from passprint.pipeline.snapshots import Nodes, Snapshot
+from passprint.pipeline.snapshots import Nodes, Record, Snapshot
+from passprint.wording import many
 
 
 def look(graph: Graph, before: Checked | None) -> Checked:
@@ -65,6 +67,8 @@ def faults(
             keeps_interface=keeps_interface,
         )
         yield from (fault.within(name) for fault in found)
+        if not keeps_interface:
+            yield from (fault.within(name) for fault in _misfits(name, branch, after))
 
 
 def _faults(
@@ -94,23 +98,56 @@ def _faults(
 
 def _is_called_as_before(name: str, before: Checked, after: Checked) -> bool:
     """Whether what runs a branch gives it arguments of the same kinds; else its inputs may be others as well."""
-    parent, _, target = name.rpartition("/")
-    then, now = (before.branches[parent], after.branches[parent]) if parent else (before, after)
-    for node in now.records:
-        if node.op != "get_attr" or str(node.target) != target:
-            continue
-        for user in node.users:
-            old, new = then.records.get(user), now.records.get(user)
-            if old is None or new is None:
-                return False
-            values, structure = tree_flatten((new.args, dict(new.kwargs)))
-            old_values, old_structure = tree_flatten((old.args, dict(old.kwargs)))
-            if structure != old_structure or any(
-                unlike_in(now.annotation(value), then.annotation(old_value))
-                for value, old_value in zip(values, old_values, strict=True)
-            ):
-                return False
+    parent = name.rpartition("/")[0]
+    then, now = (before.branches.get(parent), after.branches[parent]) if parent else (before, after)
+    for new in _calls(name, now):
+        old = None if then is None else then.records.get(new.node)
+        if then is None or old is None:
+            return False
+        values, structure = tree_flatten((new.args, dict(new.kwargs)))
+        old_values, old_structure = tree_flatten((old.args, dict(old.kwargs)))
+        if structure != old_structure or any(
+            unlike_in(now.annotation(value), then.annotation(old_value))
+            for value, old_value in zip(values, old_values, strict=True)
+        ):
+            return False
     return True
+
+
+def _calls(name: str, around: Checked) -> Iterator[Record]:
+    """The nodes of the graph around a branch that are given it."""
+    target = name.rpartition("/")[2]
+    for node in around.records:
+        if node.op == "get_attr" and str(node.target) == target:
+            yield from (around.records[user] for user in node.users if user in around.records)
+
+
+def _misfits(name: str, branch: Checked, after: Checked) -> Iterator[Fault]:
+    """Where a branch and what calls it do not agree; of the calls that give and take values one by one."""
+    parent = name.rpartition("/")[0]
+    around = after.branches[parent] if parent else after
+    for call in _calls(name, around):
+        if call.target is torch.ops.higher_order.cond:
+            given: Sequence[Any] = call.args[3] if len(call.args) > 3 else ()
+        elif call.target is torch.ops.higher_order.invoke_subgraph:
+            given = call.args[2:]
+        else:
+            continue
+        advice = (
+            f"Change the branch together with the arguments of '{call.name}', and every other branch of it"
+        )
+        if len(given) != len(branch.inputs):
+            reason = f"it has {many(len(branch.inputs), 'input')}, and '{call.name}' gives it {len(given)}"
+            yield Fault("signature", call.name, reason, advice)
+        values = tree_leaves(branch.output.args) if branch.output is not None else []
+        expected = around.annotation(call.node)
+        if not isinstance(expected, list | tuple) or len(expected) != len(values):
+            continue
+        for index, (value, wanted) in enumerate(zip(values, expected, strict=True)):
+            found = branch.annotation(value)
+            if found is not None and unlike_in(found, wanted) in ("kind", "dtype", "shape"):
+                reason = f"output {index} is {value_text(found)}, and '{call.name}' says {value_text(wanted)}"
+                yield Fault("signature", call.name, reason, advice)
 
 
 # -- structure
