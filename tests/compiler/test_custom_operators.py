@@ -53,6 +53,10 @@ def faked(x):
     return torch.tanh(ops.turned(x))
 
 
+def native(x):
+    return torch.tanh(torch.ops._test.leaky_relu(x, 0.5))  # composite, and C++
+
+
 def trained(x):
     return torch.tanh(ops.doubled(x))
 """
@@ -60,10 +64,10 @@ def trained(x):
 CHILD = """
 import sys
 sys.path.insert(0, {folder!r})
-from mine_models import composite, faked, trained
+from mine_models import composite, faked, native, trained
 
 found = {{}}
-for model in (composite, faked, trained):
+for model in (composite, faked, native, trained):
     compiled = passprint.compile(model, cache={cache!r}, passes="")
     results = []
     for called in (compiled, model):
@@ -95,6 +99,8 @@ def test_python_of_operators(tmp_path: Path) -> None:
         "nothing is stored that was made of a function that nobody keeps"
     )
     assert "passprint_mine::scaled" in found["composite"][2]
+    assert found["native"][:2] == ["bypass", 0]
+    assert "C++ that the operator _test::leaky_relu has for CompositeImplicitAutograd" in found["native"][2]
 
     text = OPERATORS.replace("x * 2.0", "x * 3.0").replace("grad * 2.0", "grad * 3.0")
     text = text.replace("x.t().contiguous().t() + 1", "x.contiguous() + 1")

@@ -2,10 +2,12 @@
 
 A graph names an operator (``torch.ops.mine.gate``) and no function. Its kernel is called when the graph runs; but its
 fake implementation says which sizes and strides the code is made for, and its backward becomes part of the code, as a
-composite implementation does. What of that is Python is found here and counts by content. C++ behind an operator is
-not looked at.
+composite implementation does. What of that is Python is found here and counts by content. C++ that a trace goes through
+(a composite implementation; a backward, where gradients are on) counts by the installed package that its namespace is
+named after, and has no identity elsewhere.
 
-Reached here, and why there is no public way: ``torch.library._impls`` (for which keys Python was registered),
+Reached here, and why there is no public way: ``torch._C._dispatch_has_kernel_for_dispatch_key`` (for which keys there
+is any kernel), ``torch.library._impls`` (for which keys Python was registered),
 ``torch._library.custom_ops.OPDEFS`` and ``torch._library.simple_registry.singleton`` (the functions behind them). Read
 against torch 2.11 to 2.13.
 """
@@ -35,6 +37,8 @@ _RUN_LATER = frozenset(
     {"CompositeExplicitAutograd", "CompositeExplicitAutogradNonFunctional", "BackendSelect"}
     | {"CPU", "CUDA", "HPU", "IPU", "Lazy", "MAIA", "MPS", "MTIA", "PrivateUse1", "Vulkan", "XLA", "XPU"}
 )
+_COMPOSITE = "CompositeImplicitAutograd"
+_BACKWARD = ("Autograd", "AutogradCPU", "AutogradCUDA")
 _OF_DEFINITIONS = ("_abstract_fn", "_setup_context_fn", "_backward_fn", "_vmap_fn", "_autocast_dtype")
 
 
@@ -69,6 +73,12 @@ def identity(name: str) -> str:
         if digest is None:
             raise OpaqueError(f"the {role} of the operator {name}")
         digests.append(f"{role} {digest}")
+    native = _native_of(name)
+    if native is not None:
+        label = default_memo().origins.of_module(name.partition("::")[0]).label
+        if label is None:
+            raise OpaqueError(f"C++ that the operator {name} has for {native}")
+        digests.append(f"{native} {label}")
     return ", ".join(digests)
 
 
@@ -107,6 +117,21 @@ def _python_of(name: str) -> dict[str, object]:
     if unknown:
         raise OpaqueError(f"Python that the operator {name} has for {', '.join(sorted(unknown))}")
     return found
+
+
+def _native_of(name: str) -> str | None:
+    """The dispatch key of a kernel in C++ that a trace goes through, or None."""
+    from torch._library.custom_ops import OPDEFS
+
+    if name in OPDEFS:
+        return None
+    has_kernel: Any = torch._C._dispatch_has_kernel_for_dispatch_key
+    keys = (_COMPOSITE, *(_BACKWARD if torch.is_grad_enabled() else ()))
+    packet = getattr(getattr(torch.ops, name.partition("::")[0]), name.partition("::")[2])
+    overloads = [getattr(packet, overload)._name for overload in packet.overloads()]
+    python = _registered(name)
+    found = [key for key in keys if key not in python and any(has_kernel(each, key) for each in overloads)]
+    return found[0] if found else None
 
 
 def _users(function: Any) -> Any:
