@@ -228,3 +228,13 @@ def test_a_plan_is_cut_to_the_dimension() -> None:
     assert plan.sizes == (1, 8)
     within = plan.within(CompileRange(2, 1000))
     assert [str(r) for r in within] == ["[8, 8]", "[2, 512]", "[513, 1000]"]
+
+
+def test_a_number_that_varies_is_no_size() -> None:
+    def scaled(x: torch.Tensor, factor: int) -> torch.Tensor:
+        return x * factor
+
+    compiled = passprint.compile(scaled, cache=False, passes="")
+    x = torch.linspace(-1, 1, 8)
+    for factor in (2, 3, -4):
+        torch.testing.assert_close(compiled(x, factor), x * factor)

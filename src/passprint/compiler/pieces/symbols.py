@@ -72,9 +72,14 @@ def assume_guards(shape_env: Any | None, guards: str | None, symbols: Sequence[t
 
 
 def size_range(symbols: Sequence[Any]) -> CompileRange:
-    """The sizes that a graph with these symbols serves: the range of the first one; any size without one."""
-    symbol = next((s for s in symbols if s is not None), None)
-    if symbol is None:
-        return CompileRange.any()
-    bounds = symbol.node.shape_env.bound_sympy(symbol.node.expr)
-    return CompileRange(int(bounds.lower), int(bounds.upper) if bounds.upper.is_Integer else UNBOUNDED)
+    """The sizes that a graph with these symbols serves: the range of the first one; any size without one.
+
+    A number that may be negative is no size, but an argument.
+    """
+    for symbol in symbols:
+        if symbol is not None:
+            bounds = symbol.node.shape_env.bound_sympy(symbol.node.expr)
+            if bounds.lower.is_Integer and bounds.lower >= 0:
+                last = int(bounds.upper) if bounds.upper.is_Integer else UNBOUNDED
+                return CompileRange(int(bounds.lower), last)
+    return CompileRange.any()
