@@ -99,6 +99,16 @@ def test_another_host_with_another_environment(store: LocalStore) -> None:
     )
 
 
+def test_what_came_or_went_is_shown_where_it_has_a_text(store: LocalStore) -> None:
+    put(store, key_of())
+    assert str(explain_miss(store, key_of(sizes="d0 in [2, 64]"), "layer")).endswith(
+        "sizes: added 'd0 in [2, 64]'"
+    )
+    put(store, key_of(sizes="d0 in [2, 8]", passes="other"))
+    miss = explain_miss(store, key_of(passes="other", extra=compose("extra", {"a": 1})), "layer")
+    assert str(miss).endswith("sizes: removed 'd0 in [2, 8]'; extra: added")
+
+
 def test_passes_in_another_order_are_not_told_as_gone_and_come(store: LocalStore) -> None:
     put(store, key_of(passes=pipeline(one=1, two=2)))
     miss = explain_miss(store, key_of(passes=pipeline(two=2, one=1)), "layer")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import passprint
 from passprint.cache import Entry, LocalStore
@@ -61,6 +62,25 @@ def test_a_piece_that_is_refused_for_its_sizes_counts_as_a_miss(tmp_path: Path) 
     store.counters.reset()
     assert serve(store.root, 128).status == "warm"
     assert (store.stats().hits, store.stats().misses) == (1, 0)
+
+
+def test_what_the_model_was_compiled_with_is_told_in_words(tmp_path: Path) -> None:
+    model = nn.Linear(8, 8)
+    x = torch.randn(3, 8)
+    for more in ({}, {"compile_sizes": [8, 4], "ranges": [(2, 64)], "split": "whole"}):
+        torch._dynamo.reset()
+        compiled: Any = passprint.compile(model, cache=tmp_path / "cache", dynamic={"input": (0,)}, **more)
+        compiled(x)
+    (told,) = [miss for miss in compiled.report.misses if miss.kind == "model"]
+    assert told.reason == "a program of it is stored, but not for the same options"
+    assert (told.changes[0].lines or "").splitlines()[3:] == [
+        "-split 'blocks', dynamic {'input': (0,)}",
+        "+split 'whole', dynamic {'input': (0,)}, compile_sizes [4, 8], ranges [(2, 64)]",
+    ]
+    model.eval().double()
+    why = compiled.why_trace(x.double())
+    assert "model: torch.nn.modules.linear.Linear train → model: torch.nn.modules.linear.Linear eval" in why
+    assert ".weight: tensor 1 float32 (8, 8) strides (8, 1) cpu grad → .weight: tensor 1 float64" in why
 
 
 def test_what_another_version_or_nobody_can_read_is_explained_as_such(tmp_path: Path) -> None:

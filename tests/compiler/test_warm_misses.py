@@ -129,10 +129,10 @@ MISSES: dict[str, Case] = {
         lambda p: p.spec.update(change=["import torch._dynamo.config as c; c.specialize_float = True"]),
         "setting torch._dynamo.config.specialize_float",
     ),
-    "training mode": (lambda p: p.spec.update(train=True), "net.Net False → : net.Net True"),
+    "training mode": (lambda p: p.spec.update(train=True), "net.Net eval → model: net.Net train"),
     "dtype": (
         lambda p: p.spec.update(change=["model.double()"], calls=[[3, "float64"]]),
-        "torch.float64",
+        "float64",
     ),
     "device": (lambda p: p.spec.update(change=["model.to('meta')"]), "meta"),
     "size": (lambda p: p.spec.update(calls=[[4, "float32"]]), "sizes"),

@@ -24,6 +24,7 @@ _LONGEST_TEXT: Final = 300
 _MOST_LINES: Final = 40
 _TOLD: Final = 3
 _NUMBERED: Final = re.compile(r"(?P<of>.* → )\d+ (?P<name>[^→]+)")
+_WITHOUT_TEXT: Final = re.compile(r"[\w+ ]* ?[0-9a-f]{12}|")
 _LONG_DIGEST: Final = re.compile(r"\b[0-9a-f]{40,}\b")
 
 
@@ -83,7 +84,11 @@ def change_text(change: Change) -> str:
     """One change in one line, cut where it is long; where two texts would look the same, only that it changed."""
     _, _, path = change.path.partition(" → ")  # all are of one key: its name says nothing
     detail: str = change.kind
-    if change.kind == "changed" and change.before != change.after and not change.lines:
+    if change.kind != "changed":
+        held = change.after or change.before or ""
+        if not _WITHOUT_TEXT.fullmatch(held):
+            detail = f"{change.kind} {_cut(short_digests(held), 100)}"
+    elif change.before != change.after and not change.lines:
         detail = f"{_cut(short_digests(change.before), 100)} → {_cut(short_digests(change.after), 100)}"
     return f"{path or change.path}: {detail}"
 

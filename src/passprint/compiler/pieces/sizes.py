@@ -36,6 +36,11 @@ class SizePlan:
     def __bool__(self) -> bool:
         return bool(self.sizes or self.ranges)
 
+    def __str__(self) -> str:
+        told = [f"compile_sizes {list(self.sizes)}"] if self.sizes else []
+        told += [f"ranges {[(r.start, r.end) for r in self.ranges]}"] if self.ranges else []
+        return ", ".join(told)
+
     def within(self, bounds: CompileRange) -> list[CompileRange]:
         """The variants for a dimension with these bounds; what lies outside is left out, what sticks out is cut."""
         found = [CompileRange(size, size) for size in self.sizes if size in bounds]

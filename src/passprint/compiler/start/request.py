@@ -15,7 +15,7 @@ import torch
 from passprint.identity import Fingerprint
 from passprint.identity.tree import Part
 
-FORMAT = 6
+FORMAT = 7
 """Raised when what is stored for a program changes in a way that older entries do not follow."""
 
 
@@ -50,10 +50,10 @@ def request(
     modes: Mapping[str, str],
 ) -> Request:
     """The request of one call. ``how`` is the text of everything that ``passprint.compile`` was told."""
-    parts = {"model": _path(model), "format": str(FORMAT), "how": how}
+    parts = {"model": _path(model), "format": str(FORMAT), "options": how}
     if isinstance(model, torch.nn.Module):
         parts["modules"], parts["parameters"] = _build(model)
-    parts["call"] = f"{_argument(tuple(args))} {_argument(dict(kwargs))}"
+    parts["arguments"] = f"{_argument(tuple(args))} {_argument(dict(kwargs))}"
     parts["modes"] = "\n".join([f"{name}: {value}" for name, value in modes.items()])
     hashed = sha256()
     for name, text in parts.items():
@@ -83,7 +83,8 @@ def _build(model: torch.nn.Module) -> tuple[str, str]:
         prefix, module = todo.pop()
         known = names.setdefault(id(module), prefix or "model")
         cls = type(module)
-        modules.append(f"{prefix}: {cls.__module__}.{cls.__qualname__} {module.training}")
+        mode = "train" if module.training else "eval"
+        modules.append(f"{prefix or 'model'}: {cls.__module__}.{cls.__qualname__} {mode}")
         if known != (prefix or "model"):
             modules[-1] += f" = {known}"
             continue
@@ -105,13 +106,15 @@ def _tensor(tensor: torch.Tensor | None, names: dict[int, str], prefix: str) -> 
         return f"the same as {known}"
     if tensor.layout is not torch.strided:
         return f"{place} {tensor.dtype} {tuple(tensor.shape)} {tensor.device} {tensor.layout}"
-    return f"{place} {tensor.dtype} {tuple(tensor.shape)} {tensor.stride()} {tensor.device} {tensor.requires_grad}"
+    dtype, grad = str(tensor.dtype).removeprefix("torch."), " grad" if tensor.requires_grad else ""
+    return f"{place} {dtype} {tuple(tensor.shape)} strides {tensor.stride()} {tensor.device}{grad}"
 
 
 def _argument(value: Any) -> str:
     if isinstance(value, torch.Tensor):
         kind = type(value).__qualname__
-        return f"{kind} {value.dtype} {value.dim()}d {value.device} {value.requires_grad}"
+        dtype, grad = str(value.dtype).removeprefix("torch."), " grad" if value.requires_grad else ""
+        return f"{kind} {dtype} {value.dim()}d {value.device}{grad}"
     if isinstance(value, (tuple, list)):
         return f"{type(value).__qualname__}({', '.join([_argument(item) for item in value])})"
     if isinstance(value, dict):

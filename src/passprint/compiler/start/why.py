@@ -47,7 +47,7 @@ def model_miss(store: Store, request: Request, place: int, refused: Sequence[Ref
     entry, changes = found
     parts = {part.name: part.digest for part in key.root.children if part.name not in _NOT_COMPARED}
     differing = [name for name, digest in parts.items() if entry.parts.get(name) != digest]
-    said = f"a program of it is stored, but not for the same {', '.join(differing) or 'call'}"
+    said = f"a program of it is stored, but not for the same {', '.join(differing) or 'arguments'}"
     about = tuple([c for c in changes if c.path.partition(" → ")[2].partition(" → ")[0] in differing])
     return Miss("model", key.digest, request.label, said, entry.digest, about)
 
