@@ -90,7 +90,9 @@ def _told(change: Change) -> str:
         and _CODE.fullmatch(change.after or "")
     ):
         return f"{change.path} has changed"
-    return str(change)
+    from passprint.cache.miss import change_text  # only a miss needs it
+
+    return change_text(change)
 
 
 @dataclass(eq=False, repr=False)
