@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -26,7 +28,7 @@ import torch
 from passprint.compiler.guards.code import ordered_keys, tensor_text
 from passprint.compiler.guards.facts import GuardFact, TensorFact
 from passprint.compiler.guards.pins import Pins
-from passprint.compiler.guards.refs import CannotRecordError, Ref, Refs
+from passprint.compiler.guards.refs import CannotRecordError, Ref, Refs, find
 from passprint.compiler.guards.scope import Scope
 from passprint.compiler.guards.source import Sources, Values
 
@@ -312,6 +314,9 @@ class GuardWriter:
     def _contains(self, fact: GuardFact, here: str, value: Any) -> None:
         if isinstance(fact.detail, _OF_TORCH):
             key = f"{self._module(torch)}.{str(fact.detail).removeprefix('torch.')}"
+        elif isinstance(fact.detail, Enum) and _is_named(fact.detail):
+            cls = type(fact.detail)
+            key = f"{self._module(sys.modules[cls.__module__])}.{cls.__qualname__}[{fact.detail.name!r}]"
         elif type(fact.detail) in _EASY:
             key = repr(fact.detail)
         else:
@@ -372,6 +377,15 @@ def _is_of_a_namedtuple(scope: dict[str, Any]) -> bool:
 
 _GLOBAL = re.compile(r"G\['(\w+)'\]")
 _TABLE = re.compile(r"\._(?:modules|parameters|buffers)\['([^']+)'\]")
+
+
+def _is_named(member: Enum) -> bool:
+    """Whether a member of an enumeration is found again by its name and the class's."""
+    cls = type(member)
+    try:
+        return find(cls.__module__, cls.__qualname__) is cls and member.name in cls.__members__
+    except LookupError:
+        return False
 
 
 def _detail(fact: GuardFact) -> str:
