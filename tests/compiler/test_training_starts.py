@@ -67,8 +67,8 @@ def test_frozen_parameters_are_compiled_anew_and_right(tmp_path: Path, trained: 
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"frozen": True}, "False"),
-        ({"train": False}, "Stack True → : tests.compiler.models.Stack False"),
+        ({"frozen": True}, "cpu grad → "),
+        ({"train": False}, "Stack train → model: tests.compiler.models.Stack eval"),
         ({"no_grad": True}, "grad_mode: true → grad_mode: false"),
     ],
     ids=["frozen parameters", "evaluation", "no gradients"],

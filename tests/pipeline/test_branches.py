@@ -306,7 +306,7 @@ def test_a_branch_that_gives_another_thing_than_a_call_that_changed_says() -> No
     assert error_of(prune, graph=two_operands()).reason == told
 
 
-class WithoutVal(InductorPass):
+class BareClamp(InductorPass):
     fill_meta: ClassVar[bool] = True
 
     def __call__(self, graph: Graph) -> None:
@@ -320,7 +320,7 @@ class WithoutVal(InductorPass):
 
 def test_a_missing_val_in_a_branch_is_filled_for_passes_that_ask() -> None:
     graph = graph_of()
-    PassManager([WithoutVal()], instruments=[Verify()])(graph)
+    PassManager([BareClamp()], instruments=[Verify()])(graph)
     assert "val" in only(branches_of(graph)[TRUE], aten.clamp_min.default).meta
 
 

@@ -13,8 +13,8 @@ from torch.fx import Graph, Node
 
 from passprint.passes import torch_door
 from passprint.passes.annotations import mode_of
+from passprint.pipeline.annotated import unlike_in
 from passprint.pipeline.propagation import Propagation, lie_together, tensors_of
-from passprint.pipeline.verifier import _unlike
 
 PAIRS: dict[str, Callable[[Tensor, Tensor], tuple[Any, ...]]] = {
     "the same": lambda x, y: (x.sin(), y.sin()),
@@ -48,7 +48,7 @@ def test_what_is_remembered_is_what_the_node_gives(name: str, dynamic: bool) -> 
     with torch_door.propagating(mode):
         for node in operators(graph):
             expected, found = Propagation().of(node, mode), remembered.of(node, mode)
-            assert _unlike(found.value, expected.value) is None
+            assert unlike_in(found.value, expected.value) is None
             assert found.shares == expected.shares
 
 
