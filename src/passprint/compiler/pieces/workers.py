@@ -4,9 +4,11 @@
 trace, the passes and the compiler as they are; it lowers and builds its pieces and puts them into the store, where this
 process takes them from. A piece whose process fails, or takes very long, is compiled here.
 
-It is not on by itself: where kernels are built as well, two cores have enough to do without it (docs/cold-compile.md
-has the figures). Passes run in the other process for its pieces: what they print comes from there, and what they keep
-in memory stays there. Where anybody listens to the pipeline, all is done here.
+It is not on by itself: on two cores it is faster where the kernels are known and only the graphs are lowered, and
+slower where kernels are built as well (docs/cold-compile.md has the figures).
+
+Passes run in the other process for its pieces: what they print comes from there, and what they keep in memory stays
+there. Where anybody listens to the pipeline, all is done here.
 """
 
 from __future__ import annotations
