@@ -136,6 +136,34 @@ def test_a_mutated_tensor_and_graph_are_noticed() -> None:
     changed()
 
 
+def test_without_values_a_tensor_counts_by_what_kind_it_is() -> None:
+    class Holder:
+        def __init__(self) -> None:
+            self.module = torch.nn.Linear(2, 2)
+            self.number = 1
+
+    holder = Holder()
+    memo = Memo()
+    kinds = memo.without_values()
+    assert kinds is memo.without_values()
+    whole, first = memo.digest(holder), kinds.digest(holder)
+    assert whole != first
+    with torch.no_grad():
+        holder.module.weight += 1
+    assert kinds.digest(holder) == first
+    assert memo.digest(holder) != whole
+    seen = {first}
+    for change in (
+        lambda: holder.module.weight.requires_grad_(False),
+        lambda: holder.module.double(),
+        lambda: setattr(holder, "module", torch.nn.Linear(3, 2)),
+        lambda: setattr(holder, "number", 2),
+    ):
+        change()
+        assert kinds.digest(holder) not in seen
+        seen.add(kinds.digest(holder))
+
+
 def test_content_that_cannot_be_read_is_opaque() -> None:
     torch.sparse.check_sparse_tensor_invariants.disable()
     sparse = torch.sparse_coo_tensor(torch.tensor([[0]]), torch.tensor([1.0]), (2,))

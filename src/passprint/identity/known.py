@@ -32,10 +32,14 @@ def is_named_by_module(obj: Any) -> bool:
 
 
 class Known:
-    """Nodes by the object that they stand for. At most ``limit``; then all are forgotten."""
+    """Nodes by the object that they stand for. At most ``limit``; then all are forgotten.
 
-    def __init__(self, limit: int = 8192) -> None:
+    ``tensor_values``: whether walks count what tensors hold; without, only of what kind they are.
+    """
+
+    def __init__(self, limit: int = 8192, *, tensor_values: bool = True) -> None:
         self._limit = limit
+        self.tensor_values = tensor_values
         self.nodes: dict[int, tuple[Any, Node]] = {}
 
     def learn(self, walk: Walk) -> None:

@@ -72,6 +72,8 @@ class Memo:
     def __init__(self, *, first_party: Iterable[str] = (), limit: int = 1024) -> None:
         self.origins = Origins(first_party)
         self._limit = limit
+        self._tensor_values = True
+        self._without_values: Memo | None = None
         self._known: Known | None = None
         # By ids, which are the objects' own as long as the entry's weak references have not fired.
         self._entries: dict[int, _Entry] = {}
@@ -82,6 +84,17 @@ class Memo:
 
     def __fingerprint__(self) -> str:
         return "memo"
+
+    def without_values(self) -> Memo:
+        """The memo beside this one in which a tensor counts by its dtype, sizes, device and whether it requires gradients.
+
+        For code that is traced: tensors are inputs of a graph there, and new weights need no new graph.
+        """
+        if self._without_values is None:
+            memo = Memo(limit=self._limit)
+            memo.origins, memo._tensor_values = self.origins, False
+            self._without_values = memo
+        return self._without_values
 
     def fingerprint(self, obj: Any) -> Fingerprint:
         """The whole fingerprint, parts and opaque paths included; always walked."""
@@ -124,7 +137,7 @@ class Memo:
         if self._known is None:
             from passprint.identity.engine import Known
 
-            self._known = Known()
+            self._known = Known(tensor_values=self._tensor_values)
         return self._known
 
     def _walk_anew(self, obj: Any) -> tuple[Walk, Node]:

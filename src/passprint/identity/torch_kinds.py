@@ -103,8 +103,7 @@ def _content(tensor: Any) -> bytes:
     return blake2b(data, digest_size=32).digest()
 
 
-def _tensor_facts(tensor: Any) -> bytes:
-    torch = sys.modules["torch"]
+def _tensor_kind(tensor: Any) -> bytes:
     about = (
         str(tensor.dtype),
         [str(size) for size in tensor.shape],
@@ -112,7 +111,12 @@ def _tensor_facts(tensor: Any) -> bytes:
         str(tensor.layout),
         tensor.requires_grad,
     )
-    text = frame(b"t", ascii(about).encode())
+    return frame(b"t", ascii(about).encode())
+
+
+def _tensor_facts(tensor: Any) -> bytes:
+    torch = sys.modules["torch"]
+    text = _tensor_kind(tensor)
     if tensor.device.type == "meta" or type(tensor) not in (torch.Tensor, torch.nn.Parameter):
         return text
     return text + frame(b"d", _content(tensor))
@@ -125,14 +129,15 @@ def _expand_tensor(walk: Walk, tensor: Any, node: Node) -> None:
     if kind not in (torch.Tensor, torch.nn.Parameter) and not isinstance(tensor, fake):
         walk.mark_opaque(node, kind.__qualname__)
         return
+    read = _tensor_facts if walk.tensor_values else _tensor_kind
     try:
-        facts = _tensor_facts(tensor)
+        facts = read(tensor)
     except (RuntimeError, TypeError, NotImplementedError):  # sparse, quantized: no plain content
         walk.mark_opaque(node, f"{kind.__qualname__} ({tensor.layout})")
         return
     node.head = frame(b"n", encode_text(kind.__qualname__)) + facts
     node.text = f"{kind.__qualname__}({list(tensor.shape)}, {tensor.dtype}, {tensor.device.type})"
-    walk.slots.computed(_tensor_facts, tensor, facts)
+    walk.slots.computed(read, tensor, facts)
 
 
 def _expand_graph(walk: Walk, graph: Any, node: Node) -> None:

@@ -97,6 +97,7 @@ class Walk:
         "root",
         "settled",
         "slots",
+        "tensor_values",
         "todo",
         "trust",
     )
@@ -110,6 +111,7 @@ class Walk:
         self.reaches_root = False
         self.nodes: dict[int, tuple[Any, Node]] = {}
         self.settled = known.nodes
+        self.tensor_values = known.tensor_values
         self.leaves: dict[int, tuple[Any, bytes]] = {}
         self.trust = Trust()
         # Of types that could be changed: not while one walk runs.

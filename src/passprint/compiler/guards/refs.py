@@ -48,7 +48,8 @@ class Refs:
     def __init__(self) -> None:
         self._known: dict[int, tuple[object, Ref]] = {}
         self._classes: dict[type, tuple[Any, ...]] = {}
-        self._origins = default_memo().origins
+        self._memo = default_memo().without_values()  # Dynamo guards tensors by kind as well
+        self._origins = self._memo.origins
 
     def __call__(self, obj: object) -> Ref:
         """The reference of ``obj``. Raises :class:`CannotRecordError` where there is none."""
@@ -91,9 +92,9 @@ class Refs:
             return ("object", f"{type(obj).__module__}.{type(obj).__qualname__}", self._digest(obj))
 
     def _digest(self, obj: object) -> str:
-        digest = default_memo().digest(obj)
+        digest = self._memo.digest(obj)
         if digest is None:
-            paths = default_memo().opaque_paths(obj)
+            paths = self._memo.opaque_paths(obj)
             raise CannotRecordError(f"it relies on something without an identity: {paths[0]}")
         return digest
 
