@@ -86,7 +86,7 @@ class Memo:
         return "memo"
 
     def without_values(self) -> Memo:
-        """The memo beside this one in which a tensor counts by its dtype, sizes, device and whether it requires gradients.
+        """The memo beside this one in which a tensor counts by dtype, sizes, device and whether it requires gradients.
 
         For code that is traced: tensors are inputs of a graph there, and new weights need no new graph.
         """
