@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,14 +19,14 @@ from passprint.compiler.lowering.builds import BackgroundBuilds
 from passprint.compiler.pieces import symbols, workers
 from passprint.compiler.pieces.job import Job, Ready, TracedGraph, Variant
 from passprint.compiler.pieces.key import COMPILER, CPU, Environment, environment, piece_key
-from passprint.compiler.pieces.partition import Piece, extract
+from passprint.compiler.pieces.lower import explained_without_compiler, lower
+from passprint.compiler.pieces.partition import Piece
 from passprint.compiler.pieces.structure import describe
 from passprint.compiler.pieces.underway import PiecesUnderway
 from passprint.compiler.pieces.variants import CannotSpecialise
 from passprint.compiler.record import CompileReport, Origin, PieceReport
-from passprint.errors import CacheError, CompileError
+from passprint.errors import CacheError
 from passprint.identity import Fingerprint
-from passprint.passes import pass_context
 from passprint.pipeline import PassManager
 from passprint.pipeline.alarm import alarm
 from passprint.pipeline.running import is_followed
@@ -279,8 +279,12 @@ class PieceCompiler:
     def _compile(self, job: Job) -> Ready:
         """Lower a piece and start its builds; ``finish`` of the result waits for them and stores it."""
         builds = BackgroundBuilds()
-        with self.report.phase("compile"), inductor.timed("compile"), self._missing_compiler(job):
-            artifact, matches = self._run_inductor(job, builds)
+        with self.report.phase("compile"), inductor.timed("compile"), explained_without_compiler(job):
+            artifact, matches = lower(job, self.manager, builds)
+        if artifact.reused:
+            self.report.notes.append(
+                f"{job.piece.label}: Inductor's own cache had it, so no pass ran and none is counted"
+            )
         guards = None
         if not job.specialised:
             guards = symbols.guards_since(job.graph.shape_env, job.graph.guards_before, job.symbols)
@@ -289,7 +293,7 @@ class PieceCompiler:
         def finish() -> None:
             ready.finish = None
             try:
-                with self.report.phase("build"), inductor.timed("build"), self._missing_compiler(job):
+                with self.report.phase("build"), inductor.timed("build"), explained_without_compiler(job):
                     builds.wait()
                 self._finish(job, artifact, ready)
             except BaseException:
@@ -323,47 +327,6 @@ class PieceCompiler:
             self.store.put(self._with_sources(job), ready.files, meta)
         with self.report.phase("load"), inductor.timed("load"):
             ready.run, ready.form = unpack(packed.form, packed, job.label), packed.form
-
-    def _run_inductor(self, job: Job, builds: BackgroundBuilds) -> tuple[inductor.Artifact, dict[str, int]]:
-        """Compile with the passes mounted; a second time where torch can compile but not serialize."""
-        serializable = job.bypass is None
-        while True:
-            gm = extract(job.piece, job.graph.gm)
-            inputs, fake_mode = job.inputs(gm)
-            context = pass_context(job.compile_range)
-            mounted = self.manager.mounted() if self.manager.passes else nullcontext()
-            building = builds if job.graph.device_types == ["cpu"] else nullcontext()
-            try:
-                with context as ctx, mounted, building:
-                    artifact = inductor.compile_graph(
-                        gm, inputs, fake_mode=fake_mode, serializable=serializable
-                    )
-            except inductor.NotSerializable:
-                serializable = False
-                continue
-            if job.specialised and symbols.guard_count(symbols.shape_env_of(inputs)):
-                raise CannotSpecialise("its code holds for a part of the range only")
-            if artifact.reused:
-                self.report.notes.append(
-                    f"{job.piece.label}: Inductor's own cache had it, so no pass ran and none is counted"
-                )
-            return artifact, dict(ctx.matches)
-
-    @contextmanager
-    def _missing_compiler(self, job: Job) -> Iterator[None]:
-        """Say what a machine without a C++ compiler can do."""
-        try:
-            yield
-        except Exception as error:
-            if toolchain.has_compiler() or not inductor.is_missing_compiler(error):
-                raise
-            names = " or ".join([repr(name) for name in inductor.configured_compilers()])
-            raise CompileError(
-                f"A part of the model ({job.piece.label}, {len(job.piece.nodes)} nodes) has to be compiled, and there "
-                f"is no C++ compiler: {names} was not found. Install one, or name it in $CXX. "
-                "Or bring what another machine compiled: `passprint cache export FILE` there, "
-                "`passprint cache import FILE` here."
-            ) from error
 
     # -- why
 
