@@ -152,6 +152,10 @@ MISSES: dict[str, Case] = {
         lambda p: p.environment.update(TORCHINDUCTOR_FREEZING="1"),
         "TORCHINDUCTOR_FREEZING",
     ),
+    "another assembler for GPUs": (
+        lambda p: p.environment.update(TRITON_PTXAS_PATH="/opt/cuda/bin/ptxas"),
+        "TRITON_PTXAS_PATH",
+    ),
     "the C++ compiler": (lambda p: _compiler(p, "another compiler 99.0"), "another compiler 99.0"),
     "the CPU's instruction set": (
         lambda p: p.environment.update(ATEN_CPU_CAPABILITY="default"),
@@ -233,6 +237,9 @@ HITS: dict[str, Callable[[Project], object]] = {
     ),
     "time": _older,
     "another seed of hashes": lambda p: p.environment.update(PYTHONHASHSEED="7"),
+    "the assembler for GPUs that torch names itself": lambda p: p.environment.update(
+        TRITON_PTXAS_PATH=os.fspath(Path(torch.__file__).parent / "bin" / "ptxas")
+    ),
     "another home": lambda p: p.environment.update(HOME=os.fspath(p.root), USER="another"),
     "an attribute that nothing reads": lambda p: p.spec.update(make={"name": "another"}),
     "a machine without a compiler": _without_compiler,

@@ -93,6 +93,7 @@ def pack(payload: bytes, *, grad: bool) -> Packed:
         graph.source_code = wrapper.source
         graph.cache_linemap = None
         graph.runnable_graph_str = ""  # a script for debugging that sets the environment of this machine
+        inductor.without_texts(graph)
     return Packed("torch", {TORCH: pickle.dumps(bundle), **kernels})
 
 

@@ -32,6 +32,17 @@ _RANKS = {"DEFAULT": 0, "NO AVX": 0, "AVX2": 1, "AVX512": 2}
 """Vector lengths of torch's own kernels, where a higher one has the lower one too; any other stands for itself."""
 
 
+_OWN_TOOLS = Path(torch.__file__).parent
+
+
+def set_by_torch(name: str, value: str) -> bool:
+    """Whether an environment variable was set by torch, which does so when it builds for a GPU: its own ``ptxas``.
+
+    Torch's version says which that is; processes that have built one, and those that have not, have the same keys.
+    """
+    return name == "TRITON_PTXAS_PATH" and _OWN_TOOLS in Path(value).parents
+
+
 def instruction_set() -> dict[str, object]:
     """The processor's instructions: what torch lists, and what it does not but a compiler turns on."""
     listed = {

@@ -10,6 +10,7 @@ from functools import cache
 
 import torch
 
+from passprint.compiler.lowering.host import set_by_torch
 from passprint.compiler.lowering.inductor import configured_compilers
 
 
@@ -35,7 +36,11 @@ _LOCATIONS = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TRITON_HOME", "TRI
 
 
 def _environment(prefixes: tuple[str, ...]) -> dict[str, str]:
-    return {k: v for k, v in sorted(os.environ.items()) if k.startswith(prefixes) and k not in _LOCATIONS}
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(prefixes) and name not in _LOCATIONS and not set_by_torch(name, value)
+    }
 
 
 def cpp_compiler() -> dict[str, object]:

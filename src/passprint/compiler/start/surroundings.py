@@ -68,7 +68,8 @@ def surroundings() -> dict[str, str]:
         properties = torch.cuda.get_device_properties(torch.cuda.current_device())
         found["GPU"] = f"{properties.name} {properties.major}.{properties.minor} {torch.version.cuda}"
     for name, value in sorted(os.environ.items()):
-        if name.startswith(_ENVIRONMENT) and name not in _PLACES and name != _COMPILER:
+        counts = name.startswith(_ENVIRONMENT) and name not in _PLACES and name != _COMPILER
+        if counts and not host.set_by_torch(name, value):
             found[f"environment variable {name}"] = value
     try:
         found |= {f"what somebody put into {name}": digest for name, digest in replaced().items()}
