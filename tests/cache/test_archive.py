@@ -289,6 +289,19 @@ def test_a_full_disk_while_exporting_leaves_the_older_file(
     assert [path.name for path in archive.parent.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_only_a_file_is_replaced_by_an_export(store: LocalStore, tmp_path: Path, linked: bool) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    path = tmp_path / "link" if linked else pipe
+    if linked:
+        path.symlink_to(pipe)
+    with pytest.raises(CacheError, match="something that is no file.*Give a name that is free"):
+        store.export_to(path)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert path.is_symlink() == linked
+
+
 def test_what_is_imported_is_closed_to_others(archive: Path, other: LocalStore) -> None:
     other.import_from(archive)
     modes = {stat.S_IMODE(path.stat().st_mode) for path in other.root.rglob("*")}

@@ -90,6 +90,10 @@ def write_archive(
     if key is not None:
         words.append(key.sign(text))
     head = b"%s %s\n" % (_MAGIC, " ".join(words).encode())
+    if os.path.exists(path) and not os.path.isfile(path):  # renaming would put the archive in place of a device or a pipe
+        raise CacheError(
+            f"The archive {path} cannot be written: there is something that is no file. Give a name that is free."
+        )
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
         with open(temporary, "x+b") as file:
