@@ -296,7 +296,7 @@ def test_only_a_file_is_replaced_by_an_export(store: LocalStore, tmp_path: Path,
     path = tmp_path / "link" if linked else pipe
     if linked:
         path.symlink_to(pipe)
-    with pytest.raises(CacheError, match="something that is no file.*Give a name that is free"):
+    with pytest.raises(CacheError, match=r"something that is no file.*Give a name that is free"):
         store.export_to(path)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert path.is_symlink() == linked

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 import passprint
+from passprint.cache import LocalStore
 from passprint.cli.app import run
 
 
 def test_errors_are_one_message_without_a_traceback(
     capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    LocalStore(tmp_path)
     tmp_path.chmod(0o777)
     assert run(["cache", "stats", "--dir", str(tmp_path)]) == 1
     said = capfd.readouterr()
@@ -51,6 +53,7 @@ def test_torch_is_not_imported_for(arguments: list[str], tmp_path: Path) -> None
         "assert not heavy, heavy\n"
         "sys.exit(status)\n"
     )
+    LocalStore(tmp_path / "cache")
     environment = {"PASSPRINT_CACHE_DIR": str(tmp_path / "cache"), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],

@@ -117,7 +117,67 @@ def test_a_warning_is_one_line_and_no_failure(
 def test_another_folder_can_be_given(
     store: LocalStore, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    LocalStore(tmp_path / "other")
     assert output(capfd, "ls", "--dir", str(tmp_path / "other")).startswith("0 entries in ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["cache", "ls"],
+        ["cache", "stats"],
+        ["cache", "stats", "--reset"],
+        ["cache", "gc"],
+        ["cache", "verify", "--repair"],
+        ["cache", "clear"],
+        ["cache", "export", "file"],
+        ["explain"],
+        ["explain", "ab"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("empty", [False, True], ids=["absent", "empty"])
+def test_a_folder_that_is_absent_is_told_and_not_made(
+    arguments: list[str],
+    empty: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if empty:
+        (tmp_path / "typo").mkdir(mode=0o700)
+    assert run([*arguments, "--dir", "typo"]) == 1
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"error: There is no cache in {tmp_path}/typo: ")
+    assert "PASSPRINT_CACHE_DIR" in said.err
+    assert list(tmp_path.rglob("*")) == ([tmp_path / "typo"] if empty else [])
+
+
+def test_an_import_makes_its_folder(
+    store: LocalStore, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    new = tmp_path / "new"
+    store.export_to(tmp_path / "file")
+    assert "2 entries" in output(capfd, "import", str(tmp_path / "file"), "--dir", str(new))
+    assert output(capfd, "ls", "--dir", str(new)).startswith("2 entries in ")
+
+
+def test_counts_that_cannot_be_reset_are_an_error(
+    store: LocalStore, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (store.root / "counts").unlink()
+    (store.root / "counts").mkdir()  # what no user can unlink
+    assert run(["cache", "stats", "--reset"]) == 1
+    assert "error: The counts of the cache " in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("size", ["", "x", "-1", "1e3", "9" * 400, "9" * 5000])
+def test_a_limit_that_is_none(store: LocalStore, capfd: pytest.CaptureFixture[str], size: str) -> None:
+    assert run(["cache", "gc", f"--limit={size}"]) == 1
+    assert "A size must be like 500M, 2G or 1048576, but " in capfd.readouterr().err
+    assert store.stats().entries == 2
 
 
 def test_sizes_for_people() -> None:

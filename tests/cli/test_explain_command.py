@@ -143,5 +143,6 @@ def test_export_and_import(store: LocalStore, capfd: pytest.CaptureFixture[str],
     )
     (tmp_path / "file").write_bytes((tmp_path / "file").read_bytes()[:-1])
     assert "is damaged: it has" in output(capfd, "cache", "import", file, status=1)
+    LocalStore(tmp_path / "empty")
     empty = output(capfd, "cache", "export", file, "--dir", str(tmp_path / "empty"))
     assert "the archive is empty" in empty

@@ -90,7 +90,7 @@ def write_archive(
     if key is not None:
         words.append(key.sign(text))
     head = b"%s %s\n" % (_MAGIC, " ".join(words).encode())
-    if os.path.exists(path) and not os.path.isfile(path):  # renaming would put the archive in place of a device or a pipe
+    if os.path.exists(path) and not os.path.isfile(path):  # renaming would replace a device, a pipe
         raise CacheError(
             f"The archive {path} cannot be written: there is something that is no file. Give a name that is free."
         )

@@ -6,11 +6,13 @@ lines are added up; the result has the same form. A torn line, of a killed proce
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from typing import Final, Literal
 
 from passprint.cache.lines import Lines
+from passprint.errors import CacheError
 
 Kind = Literal["hit", "miss", "bypass", "store", "fail"]
 KINDS: Final[tuple[Kind, ...]] = ("hit", "miss", "bypass", "store", "fail")
@@ -53,10 +55,15 @@ class Counters:
         }
 
     def reset(self) -> None:
-        """Begin again at zero."""
+        """Begin again at zero. Raises ``CacheError`` where the file cannot be removed."""
+        try:
+            self._lines.remove()
+        except OSError as error:
+            raise CacheError(
+                f"The counts of the cache {os.path.dirname(self._lines.path)} cannot be set to zero: {error.strerror}."
+            ) from error
         self.here.clear()
         self._unwritten.clear()
-        self._lines.remove()
 
 
 def total(counts: Mapping[Kind, Mapping[str, int]], kind: Kind) -> int:

@@ -57,6 +57,22 @@ def check_digest(digest: str) -> str:
     return digest
 
 
+def check_there(root: Path) -> None:
+    """Raise ``CacheError`` where there is nothing to look at: no folder, or one that holds nothing."""
+    try:
+        holds = bool(os.listdir(root))
+    except FileNotFoundError:
+        holds = False
+    except OSError:  # no folder, or one that cannot be read: told by who uses it
+        return
+    if not holds:
+        what = "the folder is empty" if root.exists() else "the folder does not exist"
+        raise CacheError(
+            f"There is no cache in {root}: {what}. Name the folder of one, here or with {ENVIRONMENT}; "
+            f"the first model that is compiled with a folder makes it a cache."
+        )
+
+
 def prepare(root: Path) -> None:
     """Make the folder when it is absent, and refuse one that is not a safe place for code that will be run.
 

@@ -28,7 +28,9 @@ def parse_size(text: str) -> int:
     import re
 
     match = re.fullmatch(_SIZE, text, re.IGNORECASE)
-    if match is None:
-        raise CacheError(f"A size must be like 500M, 2G or 1048576, but {text!r} was given.")
-    number, unit = match.groups()
-    return int(float(number) * 1024 ** " KMGT".index(unit.upper() or " "))
+    number, unit = match.groups() if match is not None else ("inf", "")
+    size = float(number) * 1024 ** " KMGT".index(unit.upper() or " ")
+    if size == float("inf"):  # no number, or one that is longer than any disk
+        shown = text if len(text) <= 40 else f"{text[:40]}…"
+        raise CacheError(f"A size must be like 500M, 2G or 1048576, but {shown!r} was given.")
+    return int(size)

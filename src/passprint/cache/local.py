@@ -36,7 +36,7 @@ from passprint.cache.files import (
     open_locked,
     read_fd,
 )
-from passprint.cache.folder import check_digest, default_root, prepare, revive, sharded, warn
+from passprint.cache.folder import check_digest, check_there, default_root, prepare, revive, sharded, warn
 from passprint.cache.limits import SWEEP, size_limit
 from passprint.cache.nearest import COMPARED, Catalog, entry_but_for, nearest_entry
 from passprint.cache.record import Record, StoredFile, UnknownFormatError, decode
@@ -70,13 +70,21 @@ class LocalStore:
     """Artifacts in the folder ``root`` (default: ``PASSPRINT_CACHE_DIR``, or the user's cache folder).
 
     When the files take more than ``limit_bytes`` (default: ``PASSPRINT_CACHE_LIMIT``, or 5 GiB; 0 for no
-    limit), the least recently used entries go. Raises ``CacheError`` for a folder that cannot be made or that
-    others can write.
+    limit), the least recently used entries go. The folder is made where it is absent, unless ``make`` is False.
+    Raises ``CacheError`` for a folder that cannot be made, that others can write, or that is absent and not to be made.
     """
 
-    def __init__(self, root: str | os.PathLike[str] | None = None, *, limit_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        root: str | os.PathLike[str] | None = None,
+        *,
+        limit_bytes: int | None = None,
+        make: bool = True,
+    ) -> None:
         self.root = (Path(root).expanduser() if root is not None else default_root()).absolute()
         self.limit_bytes = size_limit(limit_bytes)
+        if not make:
+            check_there(self.root)
         prepare(self.root)
         self._entries = f"{self.root}/entries"
         self._objects = f"{self.root}/objects"

@@ -185,7 +185,7 @@ def import_command(
 
     from passprint.cli.console import console
 
-    store = open_folder(folder)
+    store = open_folder(folder, make=True)
     done = store.import_from(file, key_file=signing_key)
     out = console()
     for (kind, label), count in Counter(done.entries).items():
@@ -216,11 +216,11 @@ def size_text(count: int) -> str:
     return f"{value:.1f} TiB"
 
 
-def open_folder(folder: Path | None) -> LocalStore:
-    """The store that the option ``--dir`` means."""
+def open_folder(folder: Path | None, *, make: bool = False) -> LocalStore:
+    """The store that the option ``--dir`` means. Only with ``make`` is it made where it is absent."""
     from passprint.cache import LocalStore
 
-    return LocalStore(folder)
+    return LocalStore(folder, make=make)
 
 
 def _print_entries(title: str, top: Sequence[Row], rows: Sequence[Row], first: int) -> None:
