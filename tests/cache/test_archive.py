@@ -239,6 +239,13 @@ def test_a_forged_name_never_becomes_a_path(name: object, archive: Path, other: 
         lambda body: body["files"].append(body["files"][0]),
         lambda body: body.__setitem__("meta", ["no", "mapping"]),
         lambda body: body.__setitem__("created", "yesterday"),
+        lambda body: body.__setitem__("created", 10**400),
+        lambda body: body.__setitem__("created", float("nan")),
+        lambda body: body.__setitem__("created", float("-inf")),
+        lambda body: body.__setitem__("kind", "model\n+ another"),
+        lambda body: body["meta"].__setitem__("label", "\x1b[31mred"),
+        lambda body: body["meta"].__setitem__("label", "\ud800"),
+        lambda body: body["meta"].__setitem__("label", {}),
         lambda body: body.__setitem__("key", "1" * 64),
     ],
 )
@@ -247,6 +254,20 @@ def test_a_forged_record_is_refused(
 ) -> None:
     rewritten(archive, lambda _, blobs: blobs.__setitem__(0, reworded(blobs[0], forge)))
     with pytest.raises(CacheError, match="is damaged: its entry"):
+        other.import_from(archive)
+    assert (other.stats().entries, other.stats().objects) == (0, 0)
+
+
+@pytest.mark.parametrize("of_record", [False, True])
+def test_what_is_nested_too_deeply_is_refused(of_record: bool, archive: Path, other: LocalStore) -> None:
+    deep = b"[" * 100_000 + b"]" * 100_000
+    sum_ = hashlib.sha256(deep).hexdigest()
+    if of_record:
+        record = f"passprint-entry {FORMAT} {sum_}\n".encode() + deep
+        rewritten(archive, lambda _, blobs: blobs.__setitem__(0, record))
+    else:
+        archive.write_bytes(f"passprint-archive {ARCHIVE_FORMAT} {len(deep)} {sum_}\n".encode() + deep)
+    with pytest.raises(CacheError, match="is damaged: its (entry|index)"):
         other.import_from(archive)
     assert (other.stats().entries, other.stats().objects) == (0, 0)
 

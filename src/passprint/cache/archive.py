@@ -35,6 +35,7 @@ ARCHIVE_FORMAT: Final = 1
 _MAGIC: Final = b"passprint-archive"
 _LONGEST_HEAD: Final = 200
 _CHUNK: Final = 1 << 20
+_LATEST: Final = 1e11  # seconds since 1970; no clock says more
 _ENTRY_NAME: Final = re.compile(r"[0-9a-f]{16,128}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -193,7 +194,7 @@ class Archive:
             index = json.loads(text)
             entries = [_blob(name, size, sha256) for name, size, sha256 in index["entries"]]
             objects = [_blob(name, size, name) for name, size in index["objects"]]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._damaged(f"its index is not one of format {ARCHIVE_FORMAT}: {error}") from error
         self._entries, self._objects, self._places = entries, objects, dict[int, int]()
         place = len(head) + length
@@ -272,13 +273,19 @@ def _blob(name: Any, size: Any, sha256: Any) -> _Blob:
     return _Blob(name, size, sha256)
 
 
+def _can_be_shown(text: object) -> bool:
+    """Whether it is a name without control characters: it is printed to terminals."""
+    return isinstance(text, str) and text.isprintable()
+
+
 def _check_record(record: Record, held: Mapping[str, int]) -> None:
     """Raise ``DamagedError`` for a record that does not say what a store would have written."""
     names = [file.name for file in record.files]
     sound = (
-        isinstance(record.kind, str)
-        and isinstance(record.created, int | float)
+        isinstance(record.created, int | float)
+        and 0 <= record.created < _LATEST
         and isinstance(record.meta, dict)
+        and all(_can_be_shown(text) for text in (record.kind, record.meta.get("label", "")))
         and isinstance(record.parts, dict)
         and all(isinstance(text, str) for pair in record.parts.items() for text in pair)
         and all(isinstance(file.name, str) and isinstance(file.sha256, str) for file in record.objects)

@@ -84,7 +84,15 @@ class Entry:
             try:
                 tree, shared = self._load(self._record.tree), self._load(sources) if sources else b""
                 self._key = unpack_key(tree, shared)
-            except (DamagedError, OSError, ValueError, KeyError, TypeError, zlib.error) as error:
+            except (
+                DamagedError,
+                OSError,
+                ValueError,
+                KeyError,
+                TypeError,
+                RecursionError,
+                zlib.error,
+            ) as error:
                 raise CacheError(
                     f"The key of entry {self.digest} {error}. Run: passprint cache verify --repair"
                 ) from error

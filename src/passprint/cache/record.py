@@ -115,7 +115,7 @@ def decode(data: bytes, digest: str) -> Record:
             created=body["created"],
             sources=StoredFile(*body["sources"]) if "sources" in body else None,
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError(f"lacks what format {FORMAT} has: {error}") from error
     if record.key != digest:
         raise DamagedError(f"is of another key, {record.key}")
