@@ -267,7 +267,7 @@ def test_what_is_nested_too_deeply_is_refused(of_record: bool, archive: Path, ot
         rewritten(archive, lambda _, blobs: blobs.__setitem__(0, record))
     else:
         archive.write_bytes(f"passprint-archive {ARCHIVE_FORMAT} {len(deep)} {sum_}\n".encode() + deep)
-    with pytest.raises(CacheError, match="is damaged: its (entry|index)"):
+    with pytest.raises(CacheError, match=r"is damaged: its (entry|index)"):
         other.import_from(archive)
     assert (other.stats().entries, other.stats().objects) == (0, 0)
 

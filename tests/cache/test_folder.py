@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -64,11 +66,79 @@ def test_a_folder_that_others_can_write_is_refused(tmp_path: Path, mode: int, ro
     root = tmp_path / "cache"
     put(LocalStore(root), "a", 1)
     (root / room).chmod(mode)
-    with pytest.raises(CacheError, match=f"Run: chmod go-w {root / room}$"):
+    with pytest.raises(CacheError, match=f"run: chmod -R go-w {root}$"):
         open_store(root)
     (root / room).chmod(mode & ~0o022)
     entry = LocalStore(root).get(key_of("a").digest)
     assert entry is not None
+
+
+def test_the_command_mends_a_cache_that_others_can_write_everywhere(tmp_path: Path) -> None:
+    root = tmp_path / "cache"
+    put(LocalStore(root), "a", 1)
+    for path in [root, *root.rglob("*")]:
+        path.chmod(path.stat().st_mode | 0o022)
+    with pytest.raises(CacheError) as caught:
+        LocalStore(root)
+    subprocess.run(["sh", "-c", str(caught.value).partition("run: ")[2]], check=True)
+    with LocalStore(root).get(key_of("a").digest) or pytest.fail("it is not mended") as entry:
+        assert is_right(entry, "a")
+
+
+def test_files_in_a_folder_that_others_can_write_are_told_with_the_command(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "cache")
+    put(store, "a", 1)
+    for path in (store.root / "objects").iterdir():
+        path.chmod(0o777)
+    entry = store.get(key_of("a").digest)
+    assert entry is not None
+    with pytest.raises(CacheError, match=f"run: chmod -R go-w {store.root}$"):
+        entry.path("kernel.so")
+
+
+@pytest.mark.parametrize("home", ["file/home", None], ids=["not to be written", "none"])
+def test_without_a_place_for_the_users_cache_there_is_a_warning_and_none(
+    tmp_path: Path, home: str | None
+) -> None:
+    (tmp_path / "file").write_text("")
+    program = (
+        "import warnings; from passprint import PassprintError; from passprint.cache import LocalStore, open_store\n"
+        "with warnings.catch_warnings(record=True) as caught: store = open_store(None)\n"
+        "print(type(store).__name__, *[one.message for one in caught])\n"
+        "assert store.get('ab' * 32) is None\n"
+        "print(store.stats().counts)\n"
+        "for given in (lambda: LocalStore(), lambda: open_store('~absent-user/x')):\n"
+        "    try: given()\n"
+        "    except PassprintError as error: print(error)\n"
+    )
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "PATH": "/usr/bin:/bin"}
+    if home is not None:
+        environment["HOME"] = str(tmp_path / home)
+    done = subprocess.run(
+        [sys.executable, "-c", _without_a_home() + program],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    opened, counted, refused, of_nobody = done.stdout.splitlines()
+    assert opened.startswith("NoStore There is no cache: ")
+    assert "PASSPRINT_CACHE_DIR" in opened
+    assert "not to be had" in counted
+    assert "PASSPRINT_CACHE_DIR" in refused
+    assert "~absent-user/x" in of_nobody
+
+
+def _without_a_home() -> str:
+    """A user whom the system knows no home of: the password file is looked into only without ``HOME``."""
+    return "import pwd\ndef nobody(_): raise KeyError(_)\npwd.getpwuid = pwd.getpwnam = nobody\n"
+
+
+def test_the_users_home_in_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PASSPRINT_CACHE_DIR", "~/cache")
+    assert LocalStore().root == tmp_path / "cache"
 
 
 def test_a_shared_temporary_folder_is_refused_with_better_advice(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def test_errors_are_one_message_without_a_traceback(
     said = capfd.readouterr()
     assert said.out == ""
     assert said.err.startswith(f"error: The cache folder {tmp_path} can be written by others")
-    assert said.err.endswith(f"Run: chmod go-w {tmp_path}\n")
+    assert said.err.endswith(f"run: chmod -R go-w {tmp_path}\n")
     assert "Traceback" not in said.err
 
 

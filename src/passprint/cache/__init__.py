@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from passprint.cache.entry import Entry
-from passprint.cache.folder import CacheWarning
+from passprint.cache.folder import CacheWarning, NoPlaceError, is_users_own, warn
 from passprint.cache.local import LocalStore
 from passprint.cache.store import Exported, Imported, Key, NoStore, Payload, Stats, Store, StoreSpec
 from passprint.errors import CacheError
@@ -47,10 +47,17 @@ def open_store(spec: StoreSpec = None) -> Store:
     """The store that ``spec`` means.
 
     None is the user's cache folder, a path is a folder, False is no caching, and a ``Store`` is itself.
-    Raises ``CacheError`` for anything else, and for a folder that cannot be used.
+    Raises ``CacheError`` for anything else, and for a folder that cannot be used. Where nobody has named a folder and
+    there is no place for one (a service without a home), there is one warning and no cache.
     """
     if spec is None:
-        return LocalStore()
+        try:
+            return LocalStore()
+        except NoPlaceError as error:
+            if not is_users_own(spec):
+                raise
+            warn(f"There is no cache: {str(error)[0].lower()}{str(error)[1:]}")
+            return NoStore("a folder for a cache is not to be had")
     if spec is False:
         return NoStore()
     if isinstance(spec, str) and "://" in spec:

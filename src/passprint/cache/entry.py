@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from passprint.cache.files import DamagedError, check_file, read_checked
-from passprint.cache.folder import check_shard, sharded
+from passprint.cache.folder import check_shard, mending, sharded
 from passprint.cache.record import Record, StoredFile
 from passprint.errors import CacheError
 from passprint.identity import Fingerprint
@@ -121,7 +121,10 @@ class Entry:
         path = sharded(self._room, stored.sha256)
         try:
             if (reason := check_shard(path)) is not None:
-                raise DamagedError(f"lies in a folder that {reason}")
+                raise CacheError(
+                    f"The file {name!r} of entry {self.digest} lies in a folder that {reason}. "
+                    f"{mending(os.path.dirname(self._room))}"
+                )
             if os.stat(path).st_size != stored.size:
                 raise DamagedError("has another length")
         except (DamagedError, OSError) as error:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import shlex
 import stat
 import warnings
 from pathlib import Path
@@ -20,6 +21,7 @@ ROOMS: Final = ("entries", "objects", "locks")
 
 # The first line is the one that backup tools look for (https://bford.info/cachedir/); the second is ours.
 _TAG_TEXT: Final = b"Signature: 8a477f597d28d172789f06886806bc55\n# passprint cache\n"
+_CHOOSE: Final = f"Set {ENVIRONMENT} to a folder that you can write, or pass cache=PATH, or cache=False."
 _HEX: Final = re.compile(r"[0-9a-f]{16,128}")
 _FOREIGN_ALLOWED: Final = {"lost+found"}
 
@@ -28,18 +30,36 @@ class CacheWarning(UserWarning):
     """A cache could not do its work; the program goes on without it."""
 
 
+class NoPlaceError(CacheError):
+    """There is no folder for a cache, and none can be made."""
+
+
 def warn(message: str) -> None:
     """Issue one ``CacheWarning`` that points past the cache's own code."""
     warnings.warn(message, CacheWarning, stacklevel=5)
 
 
-def default_root() -> Path:
-    """``PASSPRINT_CACHE_DIR``, or else the folder that the platform keeps a user's caches in."""
-    if chosen := os.environ.get(ENVIRONMENT):
-        return Path(chosen)
-    import platformdirs
+def root_of(given: str | os.PathLike[str] | None) -> Path:
+    """Where a cache lies: as given, or ``PASSPRINT_CACHE_DIR``, or where the platform keeps a user's caches.
 
-    return Path(platformdirs.user_cache_dir("passprint", appauthor=False))
+    Raises ``NoPlaceError`` where that needs a home folder and there is none.
+    """
+    chosen = os.environ.get(ENVIRONMENT) if given is None else given
+    try:
+        if chosen:
+            return Path(chosen).expanduser().absolute()
+        import platformdirs
+
+        return Path(platformdirs.user_cache_dir("passprint", appauthor=False)).absolute()
+    except RuntimeError as error:
+        raise NoPlaceError(
+            f"The cache folder {chosen or 'in your home'} cannot be found: no home folder is known. {_CHOOSE}"
+        ) from error
+
+
+def is_users_own(given: str | os.PathLike[str] | None) -> bool:
+    """Whether nobody has named a folder, so that it is the platform's."""
+    return given is None and not os.environ.get(ENVIRONMENT)
 
 
 def sharded(room: str, name: str) -> str:
@@ -85,18 +105,15 @@ def prepare(root: Path) -> None:
             f"The cache must be a folder, but {root} is a file. Remove it, or set {ENVIRONMENT}."
         ) from None
     except OSError as error:
-        raise CacheError(
-            f"The cache folder {root} cannot be made: {error.strerror}. "
-            f"Set {ENVIRONMENT} to a folder that you can write, or pass cache=PATH, or cache=False."
-        ) from error
-    _check_safe(root)
+        raise NoPlaceError(f"The cache folder {root} cannot be made: {error.strerror}. {_CHOOSE}") from error
+    _check_safe(root, root)
     _check_ours(root)
     for room in ROOMS:
         path = root / room
         with contextlib.suppress(OSError):  # a read-only cache is used as it is; who writes sees the error
             path.mkdir(mode=FOLDER_MODE, exist_ok=True)
         if path.exists():
-            _check_safe(path)
+            _check_safe(path, root)
 
 
 def revive(root: Path) -> None:
@@ -119,7 +136,12 @@ def check_shard(path: str) -> str | None:
     return mistrust(os.stat(os.path.dirname(path)))
 
 
-def _check_safe(path: Path) -> None:
+def mending(root: str | os.PathLike[str]) -> str:
+    """What to do about a cache that others can write: all of it at once, for files like that count as damaged."""
+    return f"If you trust what is in it, run: chmod -R go-w {shlex.quote(str(root))}"
+
+
+def _check_safe(path: Path, root: Path) -> None:
     try:
         found = path.stat()
     except OSError as error:
@@ -130,9 +152,9 @@ def _check_safe(path: Path) -> None:
     if found.st_mode & stat.S_ISVTX:
         mend = f"Choose a folder of its own inside it: {ENVIRONMENT}={path / 'passprint'}"
     elif found.st_uid not in (0, os.geteuid()):
-        mend = f"Make it yours if you trust what is in it: chown -R $(id -u) {path}"
+        mend = f"Make it yours if you trust what is in it: chown -R $(id -u) {shlex.quote(str(root))}"
     else:
-        mend = f"Run: chmod go-w {path}"
+        mend = mending(root)
     raise CacheError(
         f"The cache folder {path} {reason}. "
         f"A cache holds code that will be run, so only you may be able to write it. {mend}"
@@ -153,7 +175,7 @@ def _check_ours(root: Path) -> None:
     except OSError as error:
         raise CacheError(
             f"The cache folder {root} cannot be read: {error.strerror}. "
-            f"Run: chmod u+rwx {root}, or set {ENVIRONMENT} to another folder."
+            f"Run: chmod u+rwx {shlex.quote(str(root))}, or set {ENVIRONMENT} to another folder."
         ) from error
     if strangers and not tag.exists():  # looked at again: another process may have begun it just now
         raise CacheError(

@@ -36,7 +36,7 @@ from passprint.cache.files import (
     open_locked,
     read_fd,
 )
-from passprint.cache.folder import check_digest, check_there, default_root, prepare, revive, sharded, warn
+from passprint.cache.folder import check_digest, check_there, prepare, revive, root_of, sharded, warn
 from passprint.cache.limits import SWEEP, size_limit
 from passprint.cache.nearest import COMPARED, Catalog, entry_but_for, nearest_entry
 from passprint.cache.record import Record, StoredFile, UnknownFormatError, decode
@@ -81,7 +81,7 @@ class LocalStore:
         limit_bytes: int | None = None,
         make: bool = True,
     ) -> None:
-        self.root = (Path(root).expanduser() if root is not None else default_root()).absolute()
+        self.root = root_of(root)
         self.limit_bytes = size_limit(limit_bytes)
         if not make:
             check_there(self.root)
