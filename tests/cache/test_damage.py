@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import linecache
 import os
 import shutil
 import subprocess
@@ -75,6 +76,26 @@ def test_a_damaged_file_is_a_miss_with_one_warning(
         assert store.get(KEY.digest) is None
     assert store.stats().counts["miss"] == {"damaged entry": 1, "no entry": 1}
     assert heals(store)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store: store.get(KEY.digest),
+        lambda store: store.get_but_for(KEY, ()),
+        lambda store: list(store.entries()),
+        lambda store: store.ls(),
+    ],
+    ids=["get", "get_but_for", "entries", "ls"],
+)
+def test_a_warning_stands_beside_the_users_own_line(
+    store: LocalStore, use: Callable[[LocalStore], object]
+) -> None:
+    record_of(store).write_bytes(b"")
+    with pytest.warns(CacheWarning, match=KEY.digest) as caught:
+        use(store)
+    line = linecache.getline(caught[0].filename, caught[0].lineno).strip()
+    assert line.startswith("lambda store: ")
 
 
 def test_an_entry_healed_by_another_meanwhile_is_not_removed(

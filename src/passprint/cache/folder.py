@@ -8,10 +8,10 @@ import os
 import re
 import shlex
 import stat
-import warnings
 from pathlib import Path
 from typing import Final
 
+from passprint import warned
 from passprint.cache.files import FOLDER_MODE, TEMPORARY, mistrust, write_whole
 from passprint.errors import CacheError
 
@@ -35,8 +35,8 @@ class NoPlaceError(CacheError):
 
 
 def warn(message: str) -> None:
-    """Issue one ``CacheWarning`` that points past the cache's own code."""
-    warnings.warn(message, CacheWarning, stacklevel=5)
+    """Issue one ``CacheWarning``, beside the user's own line."""
+    warned.warn(message, CacheWarning)
 
 
 def root_of(given: str | os.PathLike[str] | None) -> Path:
