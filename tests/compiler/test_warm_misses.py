@@ -243,6 +243,7 @@ HITS: dict[str, Callable[[Project], object]] = {
     "another home": lambda p: p.environment.update(HOME=os.fspath(p.root), USER="another"),
     "an attribute that nothing reads": lambda p: p.spec.update(make={"name": "another"}),
     "a machine without a compiler": _without_compiler,
+    "the compiler by its path": lambda p: p.environment.update(CXX=shutil.which("g++") or "g++"),
     "another place of caches": lambda p: p.environment.update(
         TORCHINDUCTOR_CACHE_DIR=os.fspath(p.root / "caches")
     ),

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Sequence
-from functools import cache
 
 import torch
 
+from passprint.compiler.lowering import compilers
 from passprint.compiler.lowering.host import set_by_torch
 from passprint.compiler.lowering.inductor import configured_compilers
 
@@ -31,7 +29,7 @@ def host_capabilities(device_types: Sequence[str]) -> dict[str, object]:
 
 
 _ENVIRONMENT = ("TORCHINDUCTOR_", "TRITON_", "OMP_", "KMP_")
-_COMPILER_ENVIRONMENT = ("CXX", "CPPFLAGS", "LDFLAGS")
+_COMPILER_ENVIRONMENT = ("CXXFLAGS", "CPPFLAGS", "LDFLAGS")  # not CXX: the compiler that it names is asked
 _LOCATIONS = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TRITON_HOME", "TRITON_DUMP_DIR")
 
 
@@ -60,13 +58,6 @@ _NO_COMPILER = "no compiler"
 
 
 def _compiler_version() -> str:
-    """The first line of ``$CXX --version``; a machine without a compiler is a fact as well."""
-    found = next((path for path in map(shutil.which, configured_compilers()) if path), None)
-    return _first_line(found, os.stat(found).st_mtime_ns) if found else _NO_COMPILER
-
-
-@cache
-def _first_line(compiler: str, modified_ns: int) -> str:
-    """``modified_ns`` makes the answer be asked again after an upgrade in a living process."""
-    done = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=60, check=False)
-    return done.stdout.partition("\n")[0] or f"{compiler} gave no version"
+    """What the compiler is (:mod:`compilers`); a machine without one is a fact as well."""
+    found = compilers.find(configured_compilers())
+    return found.identity() if found else _NO_COMPILER

@@ -8,8 +8,6 @@ read against torch 2.11 to 2.13.)
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -21,7 +19,8 @@ from typing import Any
 import torch
 
 from passprint.compiler.guards.refs import CannotRecordError
-from passprint.compiler.lowering import host
+from passprint.compiler.lowering import compilers, host
+from passprint.compiler.lowering.compilers import Compiler
 from passprint.compiler.lowering.replaced import replaced
 from passprint.errors import OpaqueError
 from passprint.identity import canonical, default_memo
@@ -165,32 +164,15 @@ def _own_code() -> dict[str, str]:
 # ---- the C++ compiler -----------------------------------------------------------------------------------
 
 
-def compiler_found() -> tuple[str, str] | None:
-    """The C++ compiler that Inductor would take: a mark of the file itself, and its path; None where there is none."""
-    named = os.environ.get(_COMPILER) or ("clang++" if sys.platform == "darwin" else "g++")
+def compiler_found() -> Compiler | None:
+    """The C++ compiler that Inductor would take; None where there is none."""
     config: Any = sys.modules.get("torch._inductor.config")
     if config is not None:
         configured = config.cpp.cxx
         names = configured if isinstance(configured, (tuple, list)) else (configured,)
-        named = next((name for name in names if name and shutil.which(name)), named)
-    path = shutil.which(named)
-    if path is None:
-        return None
-    real = os.path.realpath(path)
-    about = os.stat(real)
-    mark = sha256(f"{real} {about.st_mtime_ns} {about.st_size}".encode()).hexdigest()[:16]
-    return mark, path
-
-
-def compiler_version(found: tuple[str, str] | None) -> str | None:
-    """What the compiler says of its version; None for none."""
-    return None if found is None else _first_line(*found)
-
-
-@cache
-def _first_line(mark: str, path: str) -> str:
-    done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60, check=False)
-    return done.stdout.partition("\n")[0] or "a compiler that gives no version"
+        return compilers.find([name for name in names if name])
+    default = "clang++" if sys.platform == "darwin" else "g++"
+    return compilers.find([os.environ.get(_COMPILER) or default])
 
 
 def compiler_difference(mark: str | None, version: str | None) -> str | None:
@@ -199,9 +181,9 @@ def compiler_difference(mark: str | None, version: str | None) -> str | None:
     A machine without any compiler may: nothing has to be built. The version is asked for only where the file differs.
     """
     found = compiler_found()
-    if found is None or found[0] == mark:
+    if found is None or found.mark() == mark:
         return None
-    present = compiler_version(found)
+    present = found.identity()
     if present == version:
         return None
     return f"the C++ compiler was {version or 'missing'} and is {present}"

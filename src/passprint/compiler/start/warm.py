@@ -279,4 +279,4 @@ def _first_lines(change: Change) -> str:
 def compiler_known() -> tuple[str | None, str | None]:
     """The C++ compiler as a manifest records it: a mark of the file, and its version."""
     found = surroundings.compiler_found()
-    return (found[0] if found else None, surroundings.compiler_version(found))
+    return (found.mark(), found.identity()) if found else (None, None)
