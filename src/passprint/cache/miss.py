@@ -53,6 +53,11 @@ class Miss:
         told = and_more([change_text(change) for change in self.changes])
         return f"{self.reason}: {told}" if told else self.reason
 
+    def in_short(self) -> str:
+        """The same, with the first lines that differ of parts that are texts."""
+        told = [text for change in self.changes if (text := _first_lines(change))]
+        return f"{self.reason}: {'; '.join(told[:_TOLD])}" if told else str(self)
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return {
@@ -91,6 +96,14 @@ def change_text(change: Change) -> str:
     elif change.before != change.after and not change.lines:
         detail = f"{_cut(short_digests(change.before), 100)} → {_cut(short_digests(change.after), 100)}"
     return f"{path or change.path}: {detail}"
+
+
+def _first_lines(change: Change) -> str:
+    """The first line that went and the first that came, of a part that is a text."""
+    lines = (change.lines or "").splitlines()[2:]
+    before = next((line[1:] for line in lines if line.startswith("-")), "nothing")
+    after = next((line[1:] for line in lines if line.startswith("+")), "nothing")
+    return f"{before} → {after}" if lines else ""
 
 
 def and_more(texts: Sequence[str]) -> str:

@@ -106,14 +106,28 @@ class CompileReport:
 
         A ``warm`` start has one where it had to trace although every piece was found.
         """
-        traced = self.traced_because[:1]
+        traced = self._traced()
         if self.status == "bypass":
             bypass = next((p.bypass for p in (*self.pieces_seen, *self.variants_seen) if p.bypass), None)
             return bypass or f"nothing was compiled, it runs as Python: {'; '.join(traced)}"
         if self.status == "warm":
-            missed = [miss.reason for miss in self.misses if miss.kind == "model"]
+            missed = [
+                miss.reason for miss in self.misses if miss.kind == "model"
+            ]  # also that there is none at all
             return next(iter([*traced, *missed]), None)
         return "; ".join([*traced, *self.notes[:1]]) if self.status == "cold" and self.notes else None
+
+    def _traced(self) -> list[str]:
+        """The first reason for a trace, with what differs from the program that is stored; none where there is none."""
+        missed = next((miss for miss in self.misses if miss.kind == "model"), None)
+        if not self.traced_because:
+            return [missed.in_short()] if missed is not None and missed.nearest else []
+        reason = self.traced_because[0]
+        if missed is None or not missed.changes or not missed.reason.endswith(reason) or " and is " in reason:
+            return [reason]
+        from passprint.cache.miss import and_more, change_text  # only a miss needs it
+
+        return [f"{reason}: {and_more([change_text(change) for change in missed.changes])}"]
 
     @property
     def pieces(self) -> int:

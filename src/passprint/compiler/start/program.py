@@ -110,7 +110,10 @@ def _function_difference(function: tuple[Any, ...], model: Any, refs: Refs) -> s
         present = code_stamp(found.__code__) if kind == "stamp" else refs(found)
     except (LookupError, AttributeError, CannotRecordError) as error:
         return f"{module}.{path}, which was inlined, is not there any more: {error}"
-    return None if present == expected else f"{module}.{path}, which was inlined, has changed"
+    if present == expected:
+        return None
+    how = " (an installed package was edited or patched: no lines of it are kept)" if kind == "stamp" else ""
+    return f"{module}.{path}, which was inlined, has changed{how}"
 
 
 class Guards:

@@ -231,9 +231,7 @@ class WarmStart:
         assert found.request is not None
         from passprint.compiler.start.why import model_miss
 
-        miss = model_miss(self.store, found.request, found.place, found.refused)
-        told = [text for change in miss.changes if (text := _first_lines(change))]
-        return f"{miss.reason}: {'; '.join(told[:3])}" if told else str(miss)
+        return model_miss(self.store, found.request, found.place, found.refused).in_short()
 
     # -- store
 
@@ -266,14 +264,6 @@ def _seen(
             sizes=sizes,
         )
         known.add(number)
-
-
-def _first_lines(change: Change) -> str:
-    """The first line that went and the first that came, of a part that is a text."""
-    lines = (change.lines or "").splitlines()[2:]
-    before = next((line[1:] for line in lines if line.startswith("-")), "nothing")
-    after = next((line[1:] for line in lines if line.startswith("+")), "nothing")
-    return f"{before} → {after}" if lines else ""
 
 
 def compiler_known() -> tuple[str | None, str | None]:
