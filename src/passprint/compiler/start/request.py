@@ -90,24 +90,23 @@ def _build(model: torch.nn.Module) -> tuple[str, str]:
             continue
         for held in (module._parameters, module._buffers):
             for name, tensor in held.items():
-                tensors.append(f"{prefix}.{name}: {_tensor(tensor, names, prefix)}")
+                tensors.append(f"{prefix}.{name}: {_tensor(tensor, names, f'{prefix}.{name}')}")
         for name, child in module._modules.items():
             if child is not None:
                 todo.append((f"{prefix}.{name}", child))
     return "\n".join(modules), "\n".join(tensors)
 
 
-def _tensor(tensor: torch.Tensor | None, names: dict[int, str], prefix: str) -> str:
+def _tensor(tensor: torch.Tensor | None, names: dict[int, str], name: str) -> str:
     if tensor is None:
         return "None"
-    place = f"tensor {len(names)}"
-    known = names.setdefault(id(tensor), place)
-    if known != place:
+    known = names.setdefault(id(tensor), name)
+    if known != name:
         return f"the same as {known}"
     if tensor.layout is not torch.strided:
-        return f"{place} {tensor.dtype} {tuple(tensor.shape)} {tensor.device} {tensor.layout}"
+        return f"{tensor.dtype} {tuple(tensor.shape)} {tensor.device} {tensor.layout}"
     dtype, grad = str(tensor.dtype).removeprefix("torch."), " grad" if tensor.requires_grad else ""
-    return f"{place} {dtype} {tuple(tensor.shape)} strides {tensor.stride()} {tensor.device}{grad}"
+    return f"{dtype} {tuple(tensor.shape)} strides {tensor.stride()} {tensor.device}{grad}"
 
 
 def _argument(value: Any) -> str:
