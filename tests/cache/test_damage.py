@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from passprint.cache import CacheWarning, LocalStore, files, local
+from passprint.cache import CacheWarning, LocalStore, files, reading
 from passprint.cache.record import FORMAT
 from passprint.errors import CacheError
 
@@ -106,7 +106,7 @@ def test_an_entry_healed_by_another_meanwhile_is_not_removed(
         put(LocalStore(store.root), "a", 2)
         raise files.DamagedError("was damaged when it was read")
 
-    monkeypatch.setattr(local, "read_fd", heal_and_fail)
+    monkeypatch.setattr(reading, "read_fd", heal_and_fail)
     with pytest.warns(CacheWarning, match="was damaged"):
         assert store.get(KEY.digest) is None
     entry = store.get(KEY.digest)

@@ -29,19 +29,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from passprint.cache.counters import Counters
 from passprint.cache.entry import Entry, pack_key
-from passprint.cache.files import (
-    FILE_MODE,
-    DamagedError,
-    locked,
-    open_locked,
-    read_fd,
-)
-from passprint.cache.folder import check_digest, check_there, prepare, revive, root_of, sharded, warn
+from passprint.cache.files import FILE_MODE, locked
+from passprint.cache.folder import check_digest, check_there, prepare, revive, root_of, warn
 from passprint.cache.limits import SWEEP, size_limit
 from passprint.cache.nearest import COMPARED, Catalog, entry_but_for, nearest_entry
-from passprint.cache.record import Record, StoredFile, UnknownFormatError, decode
+from passprint.cache.reading import NO_ENTRY, Absent, Reader
+from passprint.cache.record import Record, StoredFile
 from passprint.cache.store import WAIT_SECONDS, Exported, Imported, Key, Payload, Stats
-from passprint.cache.writing import put_object, put_record, touch
+from passprint.cache.writing import put_object, put_record
 from passprint.errors import CacheError
 from passprint.identity import Change
 
@@ -55,15 +50,6 @@ _OWN_SWEEP_WAIT: Final = (
 )
 _SWEEP_EVERY: Final = 3600.0
 _LOW_WATER: Final = 0.9  # a sweep goes on to this share of the limit, so that not every store sweeps
-
-
-class _Miss(str):
-    """Why there is no entry."""
-
-    __slots__ = ()
-
-
-_NO_ENTRY: Final = _Miss("no entry")
 
 
 class LocalStore:
@@ -91,6 +77,7 @@ class LocalStore:
         self._sweep_lock = f"{self.root}/locks/{SWEEP}"
         self.counters = Counters(f"{self.root}/counts")
         self._catalog = Catalog(self._entries, self._objects)
+        self._reader = Reader(str(self.root), self._warn)
         self._warned: set[str] = set()
         self._unusable: dict[str, str] = {}
         self._stored_bytes = 0
@@ -116,7 +103,7 @@ class LocalStore:
         warning. Close the entry when its files are no longer needed (see ``Entry``). Without ``counted``, it is
         neither a hit nor a miss until :meth:`looked_up` says so.
         """
-        found = self._find(check_digest(digest))
+        found = self._reader.find(check_digest(digest))
         if isinstance(found, Entry):
             if counted:
                 self.counters.add("hit")
@@ -148,10 +135,10 @@ class LocalStore:
         code that needs fewer. ``serves`` is asked with an entry's meta whether that one will do. Looks through all
         records, so it is slow when there are many.
         """
-        found = self._find(check_digest(key.digest))
+        found = self._reader.find(check_digest(key.digest))
         if not isinstance(found, Entry):
             near = entry_but_for(self._catalog.entries(), key, ignored, serves)
-            other = self._find(near.digest) if near is not None else found
+            other = self._reader.find(near.digest) if near is not None else found
             if isinstance(other, Entry):
                 if counted:
                     self.counters.add("hit", f"without regard to {', '.join(sorted(ignored))}")
@@ -229,7 +216,7 @@ class LocalStore:
         except OSError:
             pass  # nobody can store here what we would wait for
         try:
-            found = self._find(digest)
+            found = self._reader.find(digest)
             if counted and isinstance(found, Entry):
                 self.counters.add("hit", "compiled meanwhile by another")
             yield found if isinstance(found, Entry) else None
@@ -244,10 +231,10 @@ class LocalStore:
         """Why this process found an entry of this key but could not use it (damaged, another format), or None."""
         return self._unusable.get(digest)
 
-    def _not_found(self, digest: str, miss: _Miss, *, counted: bool = True) -> None:
+    def _not_found(self, digest: str, miss: Absent, *, counted: bool = True) -> None:
         if counted:
             self.counters.add("miss", miss)
-        if miss != _NO_ENTRY:
+        if miss != NO_ENTRY:
             self._unusable[digest] = str(miss)
 
     def missed(self, miss: Miss) -> None:
@@ -263,7 +250,7 @@ class LocalStore:
         from passprint.cache import maintenance
 
         for digest in maintenance.digests(self._entries):
-            found = self._find(digest, check_files=False)
+            found = self._reader.find(digest, check_files=False)
             if isinstance(found, Entry):
                 yield found
 
@@ -344,57 +331,10 @@ class LocalStore:
         return brought
 
     def _has(self, digest: str) -> bool:
-        found = self._find(digest)
+        found = self._reader.find(digest)
         if isinstance(found, Entry):
             found.close()
         return isinstance(found, Entry)
-
-    def _find(self, digest: str, *, check_files: bool = True) -> Entry | _Miss:
-        """The entry, locked and checked, or why there is none."""
-        path = sharded(self._entries, digest)
-        try:
-            fd = open_locked(path)
-        except FileNotFoundError:
-            return _NO_ENTRY
-        except DamagedError as error:
-            return self._damaged(path, digest, str(error))
-        except OSError as error:
-            return self._unreadable(digest, error)
-        if fd is None:
-            return _Miss("the entry is being removed")
-        entry: Entry | None = None
-        try:
-            status = os.fstat(fd)
-            entry = Entry(decode(read_fd(fd, status), digest), self._objects, fd)
-            if check_files:
-                entry.check()
-                touch(fd, status)
-        except UnknownFormatError as error:
-            miss = _Miss(f"the entry has the unknown format {error}")
-        except DamagedError as error:
-            miss = self._damaged(path, digest, str(error), fd)
-        except OSError as error:
-            miss = self._unreadable(digest, error)
-        else:
-            return entry
-        if entry is not None:
-            entry.close()
-        else:
-            os.close(fd)
-        return miss
-
-    def _unreadable(self, digest: str, error: OSError) -> _Miss:
-        """Say once that the system could not read an entry. It stays: nothing may be wrong with it."""
-        self._warn(f"The cache entry {digest} of {self.root} cannot be read: {error.strerror}.")
-        return _Miss(f"cannot be read: {error.strerror}")
-
-    def _damaged(self, path: str, digest: str, reason: str, fd: int | None = None) -> _Miss:
-        """Remove a damaged entry, so that the next one stored heals it, and say so once."""
-        with contextlib.suppress(OSError):
-            if fd is None or os.path.samestat(os.fstat(fd), os.lstat(path)):  # not one that healed it already
-                os.unlink(path)
-        self._warn(f"The cache entry {digest} of {self.root} is left out: it {reason}.")
-        return _Miss("damaged entry")
 
     def _sweep_if_due(self) -> None:
         if not self.limit_bytes:
