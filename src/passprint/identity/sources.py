@@ -87,9 +87,11 @@ def with_lines(
         return change
     import difflib
 
+    from passprint.identity.numbered import lined_up
     from passprint.identity.tree import Change
 
     before_lines, after_lines = (text.splitlines() for text in texts)
+    before_lines = lined_up(before_lines, after_lines)
     lines = difflib.unified_diff(before_lines, after_lines, "before", "after", lineterm="", n=2)
     text = "\n".join(lines)
     return Change(change.path, change.kind, change.before, change.after, text) if text else change
