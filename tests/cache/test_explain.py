@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from passprint.cache import CacheWarning, LocalStore, Miss, explain_miss, local, with_sources
+from passprint.cache import CacheWarning, LocalStore, Miss, NoStore, explain_miss, local, with_sources
 from passprint.cache.miss import JOURNAL_BYTES, Journal, last_run
 from passprint.identity import Change, Fingerprint, compose
 
@@ -50,6 +50,14 @@ def key_of(
 
 def put(store: LocalStore, key: Fingerprint, label: str = "layer") -> None:
     assert store.put(key, {"code": b"x"}, {"label": label})
+
+
+def test_without_a_cache_nothing_is_said_of_entries() -> None:
+    for store, reason in (
+        (NoStore(), "caching is turned off"),
+        (NoStore("no place for it"), "no place for it"),
+    ):
+        assert explain_miss(store, compose("piece", {"graph": "text"}), "layers.0").reason == reason
 
 
 def test_nothing_is_stored_at_all(store: LocalStore) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from passprint.cache.miss import Miss, without_moved
+from passprint.cache.store import NoStore
 from passprint.identity import Change, Fingerprint
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def explain_miss(store: Store, key: Key, label: str = "") -> Miss:
     graph of a piece), or else one with the same ``label``. "No entry at all" is an answer as well.
     """
     kind, of = key.root.name, _first(key)
+    if isinstance(store, NoStore):
+        return Miss(kind, key.digest, label, store.reason)
     unusable = store.why_not(key.digest)
     if unusable is not None:
         return Miss(kind, key.digest, label, f"it was stored, but could not be used: {unusable}")

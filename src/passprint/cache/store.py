@@ -168,18 +168,18 @@ class NoStore:
     """A store that keeps nothing (``cache=False``). What is asked of it counts as bypassed, with the ``reason``."""
 
     def __init__(self, reason: str = "caching is turned off") -> None:
-        self._reason = reason
+        self.reason = reason
         self._bypassed: Counter[str] = Counter()
 
     def get(self, digest: str, *, counted: bool = True) -> Entry | None:
         """Always None."""
         if counted:
-            self.bypass(self._reason)
+            self.bypass(self.reason)
         return None
 
     def looked_up(self, refused: str | None = None, *, how: str = "") -> None:
         """Counted as a bypass."""
-        self.bypass(self._reason)
+        self.bypass(self.reason)
 
     def get_but_for(
         self,

@@ -89,7 +89,7 @@ def _told(change: Change) -> str:
         and _CODE.fullmatch(change.before or "")
         and _CODE.fullmatch(change.after or "")
     ):
-        return f"{change.path} has changed"
+        return f"{change.path.partition(' → ')[2] or change.path} has changed"
     from passprint.cache.miss import change_text  # only a miss needs it
 
     return change_text(change)
