@@ -22,15 +22,17 @@ def lined_up(before: Sequence[str], after: Sequence[str]) -> list[str]:
         return list(before)
     from difflib import SequenceMatcher
 
-    texts = [[_NUMBER.sub("%", line) for line in lines] for lines in (before, after)]
+    masked_before, masked_after = ([_NUMBER.sub("%", line) for line in lines] for lines in (before, after))
     numbers: dict[str, str] = {}
-    for kind, i, i_end, j, j_end in SequenceMatcher(None, *texts).get_opcodes():
+    for kind, i, i_end, j, j_end in SequenceMatcher(None, masked_before, masked_after).get_opcodes():
         if kind in ("equal", "replace"):  # of what was replaced, the last lines: others take their values
-            pairs = zip(reversed(before[i:i_end]), reversed(after[j:j_end]), strict=False)
-            for one, other in pairs:
+            for one, other in zip(reversed(before[i:i_end]), reversed(after[j:j_end]), strict=False):
                 old, new = _DEFINED.match(one), _DEFINED.match(other)
                 if old and new:
                     numbers[old[1]] = new[1]
-    return [
-        _NUMBER.sub(lambda found: f"%{numbers.get(found[1], found[1] + chr(39))}", line) for line in before
-    ]
+
+    def renumbered(found: re.Match[str]) -> str:
+        number = found[1]
+        return f"%{numbers[number]}" if number in numbers else f"%{number}'"
+
+    return [_NUMBER.sub(renumbered, line) for line in before]
