@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -150,9 +151,12 @@ def test_who_waited_for_another_has_one_look_up(tmp_path: Path) -> None:
             assert digest == piece.digest
             record.write_bytes(hidden)
             record.chmod(0o600)
+            time.sleep(0.1)
             return super().compiling(digest, *args, **more)
 
-    assert serve(Meanwhile(store.root), 9, split="whole").status == "warm"
+    report = serve(Meanwhile(store.root), 9, split="whole")
+    assert report.status == "warm"
+    assert report.seconds["wait"] > 0.1
     counts = store.stats().counts
     assert counts["hit"] == {"compiled meanwhile by another": 1}
     assert counts["miss"] == {"no entry": 1}, "the program"

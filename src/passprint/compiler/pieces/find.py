@@ -218,9 +218,10 @@ class PieceCompiler:
                 with self.report.phase("lookup"), inductor.timed("lookup"):
                     for digest, job in asked.items():
                         self._found[digest] = self._ask(job)
-                for digest in sorted(d for d in asked if self._found[d][0] is None):
-                    made = locks.enter_context(self.store.compiling(digest, counted=False))
-                    self._found[digest] = made, "compiled meanwhile by another"
+                with self.report.phase("wait"):
+                    for digest in sorted(d for d in asked if self._found[d][0] is None):
+                        made = locks.enter_context(self.store.compiling(digest, counted=False))
+                        self._found[digest] = made, "compiled meanwhile by another"
                 yield
         finally:
             for entry, _ in self._found.values():
