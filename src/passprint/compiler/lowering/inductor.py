@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch.fx import GraphModule
 
-from passprint.compiler.lowering import operators
+from passprint.compiler.lowering import operators, regions
 from passprint.compiler.lowering.strides import plain_strides
 from passprint.errors import PassprintError
 
@@ -77,7 +77,7 @@ def compile_graph(
     try:
         # torch 2.11 lowers a backward graph only when it is first needed, which is too late to store it.
         functorch = functorch_config.patch("force_non_lazy_backward_lowering", True)
-        kept = nullcontext() if serializable else _nothing_to_save()
+        kept = regions.cacheable(gm) if serializable else _nothing_to_save()
         with _tracing_of(fake_mode), functorch, plain_strides(), kept, _tagged(gm, inputs):
             artifact = standalone_compile(
                 gm, inputs, dynamic_shapes="from_tracing_context", options={}, aot=serializable, **donate
@@ -100,13 +100,14 @@ def _tagged(gm: GraphModule, inputs: Sequence[object]) -> AbstractContextManager
     """Put into the keys of torch's own caches which inputs share a storage, and what custom operators are made of.
 
     They leave out both, and give what was compiled for two views of one storage to two tensors of their own, and what
-    was compiled with a composite operator to one that was edited.
+    was compiled with a composite operator to one that was edited. So do they the data type of an autocast region.
     """
     tensors = [value for value in inputs if isinstance(value, torch.Tensor) and value.layout is torch.strided]
     storages = [tensor.untyped_storage()._cdata for tensor in tensors]
     shared = [storages.index(storage) for storage in storages]
     words = ["inputs", *map(str, shared)] if len(set(shared)) < len(shared) else ["inputs apart"]
     words += map(operators.tag, operators.operators_in(gm))
+    words += regions.words(gm)
     config: Any = torch.compiler.config
     patch: AbstractContextManager[Any] = config.patch(
         cache_key_tag=f"{config.cache_key_tag} passprint {' '.join(words)}"
@@ -140,7 +141,7 @@ def _writes(payload: bytes | None) -> bool:
 
 
 def _can_serialize(artifact: Any) -> bool:
-    """Torch leaves the method empty for a graph that its own caches bypass (autocast regions, ``cond``)."""
+    """Torch leaves the method empty for a graph that its own caches bypass (an ``autograd.Function``, ``cond``)."""
     return getattr(artifact.inner_fn.compiled_fn, "serialize", None) is not None
 
 
@@ -241,7 +242,7 @@ def torch_settings() -> dict[str, object]:
         "modes": {
             "grad": torch.is_grad_enabled(),
             "inference": torch.is_inference_mode_enabled(),
-            "autocast": _autocast(),
+            "autocast": regions.autocast(),
             "default dtype": str(torch.get_default_dtype()),
             "default device": str(torch.get_default_device()),
             "deterministic": torch.are_deterministic_algorithms_enabled(),
@@ -251,11 +252,6 @@ def torch_settings() -> dict[str, object]:
             "mkldnn": torch.backends.mkldnn.enabled,
         },
     }
-
-
-def _autocast() -> dict[str, str]:
-    devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
-    return {d: str(torch.get_autocast_dtype(d)) for d in devices if torch.is_autocast_enabled(d)}
 
 
 def mounted_slots() -> dict[str, object]:

@@ -60,11 +60,21 @@ def unusual() -> str | None:
 
 
 def checker() -> Callable[[], bool]:
-    """A quick test that everything is still as it is now; nothing unusual is active now."""
+    """A quick test that everything is still as it is now; nothing unusual is active now.
+
+    Torch's check compares the data type of autocast only while that is on; a region in the model may turn it on.
+    """
     same_state = _C._dynamo.guards.GlobalStateGuard().check
     inference = torch.is_inference_mode_enabled()
+    devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+    types = [torch.get_autocast_dtype(device) for device in devices]
 
     def check() -> bool:
-        return same_state() and torch.is_inference_mode_enabled() is inference and unusual() is None
+        return (
+            same_state()
+            and torch.is_inference_mode_enabled() is inference
+            and [torch.get_autocast_dtype(device) for device in devices] == types
+            and unusual() is None
+        )
 
     return check
