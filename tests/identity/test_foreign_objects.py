@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import operator
 import subprocess
 import sys
@@ -250,3 +251,18 @@ def test_a_module_that_is_imported_when_it_is_used_counts_as_if_it_were_there() 
         for text in (code + told, code + load_now + told)
     }
     assert len(digests) == 1
+
+
+def test_what_torch_keeps_with_a_function_that_was_called_does_not_count(monkeypatch: Any) -> None:
+    checkpoint = importlib.import_module("torch.utils.checkpoint").checkpoint
+
+    def step(x: Any) -> Any:
+        return checkpoint(torch.sin, x, use_reentrant=False)
+
+    monkeypatch.delattr(checkpoint.__wrapped__, "__dynamo_disable", raising=False)
+    before = digest(step)
+    step(torch.ones(2))
+    assert hasattr(checkpoint.__wrapped__, "__dynamo_disable")
+    assert digest(step) == before
+    monkeypatch.setattr(checkpoint.__wrapped__, "of_a_user", 1, raising=False)
+    assert digest(step) != before

@@ -132,6 +132,14 @@ leaf_of_generated(PyObject *walk, PyFunctionObject *function)
     return bytes_of(&out, failed);
 }
 
+/* Whether a function has attributes that its module did not leave to its first call (code_kinds._MADE_BY_CALLS). */
+static int
+has_attributes(PyObject *attributes)
+{
+    Py_ssize_t size = attributes == NULL ? 0 : PyDict_GET_SIZE(attributes);
+    return size > 1 || (size == 1 && PyDict_GetItemWithError(attributes, text_dynamo_disable) == NULL);
+}
+
 /* code_kinds._function_leaf: the bytes of a function that counts by name, or None. */
 static PyObject *
 function_leaf(PyObject *walk, PyObject *object)
@@ -155,7 +163,7 @@ function_leaf(PyObject *walk, PyObject *object)
     if (origin != NULL) {
         PyObject *label = FIELD(origin, Origin, label), *name = function->func_qualname;
         int is_plain = label != Py_None && function->func_closure == NULL &&
-                       (function->func_dict == NULL || PyDict_GET_SIZE(function->func_dict) == 0) &&
+                       !has_attributes(function->func_dict) &&
                        PyUnicode_FindChar(name, '<', 0, PyUnicode_GET_LENGTH(name), 1) == -1;
         leaf = is_plain ? by_name(label, module, name) : Py_NewRef(Py_None);
         Py_DECREF(origin);

@@ -33,9 +33,18 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_MADE_BY_CALLS = {"__dynamo_disable"}
+"""What ``torch._disable_dynamo`` keeps with a function of torch's once that was called: nothing else is in it."""
+
+
 def _is_plain(function: FunctionType) -> bool:
     """Whether a module owns the function, so that name and version say all."""
-    return function.__closure__ is None and "<" not in function.__qualname__ and not function.__dict__
+    inside = function.__dict__
+    return (
+        function.__closure__ is None
+        and "<" not in function.__qualname__
+        and (not inside or inside.keys() == _MADE_BY_CALLS)
+    )
 
 
 def _function_leaf(walk: Walk, function: FunctionType) -> bytes | None:
