@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import copy
 import importlib
+import math
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -37,6 +38,8 @@ def namespace(modules: Sequence[str]) -> dict[str, Any]:
         "copied": copy.deepcopy,
         "ordered_keys": ordered_keys,
         "none": frozenset(),
+        "___from_numpy": torch.as_tensor,
+        "math": math,
     }
     for index, name in enumerate(modules):
         found[f"m{index}"] = sys.modules.get(name) or importlib.import_module(name)

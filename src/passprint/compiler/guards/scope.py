@@ -10,6 +10,7 @@ from passprint.compiler.guards.source import ByNode, Sources
 
 _CALLABLE = frozenset(
     {"type", "len", "list", "tuple", "dict", "getattr", "hasattr", "set", "max", "min", "abs", "int"}
+    | {"___from_numpy", "math"}
 )
 
 # How Dynamo writes an attribute that a class's own ``__getattribute__`` takes from its base.

@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
+import torch
+
 _LAST = re.compile(
     r"(?P<owner>.+)(?:\.(?P<attribute>[A-Za-z_]\w*)|\[(?:'(?P<text>[^'\\]*)'|(?P<number>\d+))\])", re.DOTALL
 )
@@ -72,7 +74,7 @@ class Values:
         self, sources: Sources, frame_locals: Mapping[str, Any], frame_globals: Mapping[str, Any]
     ) -> None:
         self._sources = sources
-        self._scope = {"L": frame_locals, "G": frame_globals}
+        self._scope = {"L": frame_locals, "G": frame_globals, "___from_numpy": torch.as_tensor}
         self._known: ByNode[Any] = ByNode()
 
     def of(self, text: str) -> Any:

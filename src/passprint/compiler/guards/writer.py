@@ -334,6 +334,8 @@ class GuardWriter:
             raise CannotRecordError(f"{fact.source} is a {type(value).__qualname__}")
         if value.layout is not torch.strided:
             raise CannotRecordError(f"{fact.source} has the layout {value.layout}")
+        if fact.source.startswith(_FROM_NUMPY):
+            self._numpy_class(fact, fact.source.removeprefix(_FROM_NUMPY)[:-1])
         here = self._here.source(fact.source)
         known = self._tensor_names.get(id(value))
         if known is not None and known[1] != fact.source:
@@ -344,6 +346,11 @@ class GuardWriter:
         else:
             self._new_tensor(fact, value, here)
         self._marks(fact, value, here)
+
+    def _numpy_class(self, fact: GuardFact, source: str) -> None:
+        """What numpy has is guarded as the tensor that it becomes; a tensor would do for that too."""
+        cls = self._constant(type(self._evaluate(source)), source, "type({})")
+        self._fail_if(f"type({self._here.source(source)}) is not {cls}", fact)
 
     def _new_tensor(self, fact: GuardFact, value: torch.Tensor, here: str) -> None:
         self._tensor_names[id(value)] = (value, fact.source, here, len(self._tensor_names))
@@ -375,6 +382,7 @@ def _is_of_a_namedtuple(scope: dict[str, Any]) -> bool:
     return scope.keys() == names and scope["_tuple_new"] is tuple.__new__
 
 
+_FROM_NUMPY = "___from_numpy("  # how Dynamo writes the tensor that an array becomes
 _GLOBAL = re.compile(r"G\['(\w+)'\]")
 _TABLE = re.compile(r"\._(?:modules|parameters|buffers)\['([^']+)'\]")
 
