@@ -27,13 +27,17 @@ from torch.fx import GraphModule
 
 from passprint.compiler.lowering import operators, regions
 from passprint.compiler.lowering.strides import plain_strides
+from passprint.compiler.lowering.unsupported import unsupported
 from passprint.errors import PassprintError
 
 Runnable = Callable[..., Any]
 
 
+NOT_SERIALIZABLE = "torch cannot serialize what it compiled from this graph"
+
+
 class NotSerializable(PassprintError):
-    """Torch can compile the graph, but not serialize the result."""
+    """Torch can compile the graph, but not serialize the result; the text says why."""
 
 
 # ---- compiling ------------------------------------------------------------------------------------------
@@ -62,9 +66,9 @@ def compile_graph(
     To be called inside a back end of Dynamo. ``fake_mode`` is the mode that the fake tensors belong to: it is not
     the one that Dynamo shows to back ends, and only it remembers which numbers were read from tensors.
 
-    With ``serializable`` the result carries the bytes that :func:`load_artifact` takes, unless torch's own
-    caches bypass a construct in the graph. Where torch finds that out only after compiling, and keeps nothing,
-    :class:`NotSerializable` is raised.
+    With ``serializable`` the result carries the bytes that :func:`load_artifact` takes. :class:`NotSerializable` is
+    raised for a graph with something that torch's own caches refuse. Where torch finds that out only while it compiles,
+    it is raised as well, or the result has no bytes.
     """
     import torch._inductor as package
 
@@ -79,12 +83,14 @@ def compile_graph(
         functorch = functorch_config.patch("force_non_lazy_backward_lowering", True)
         kept = regions.cacheable(gm) if serializable else _nothing_to_save()
         with _tracing_of(fake_mode), functorch, plain_strides(), kept, _tagged(gm, inputs):
+            if serializable and (reason := unsupported(gm)) is not None:
+                raise NotSerializable(reason)
             artifact = standalone_compile(
                 gm, inputs, dynamic_shapes="from_tracing_context", options={}, aot=serializable, **donate
             )
     except RuntimeError as error:
         if serializable and "serialize" in str(error):
-            raise NotSerializable("torch cannot serialize what it compiled from this graph") from error
+            raise NotSerializable(NOT_SERIALIZABLE) from error
         raise
     payload = artifact.serialize() if serializable and _can_serialize(artifact) else None
     return Artifact(

@@ -19,7 +19,7 @@ from passprint.compiler.lowering.builds import BackgroundBuilds
 from passprint.compiler.pieces import symbols, workers
 from passprint.compiler.pieces.job import Job, Ready, TracedGraph, Variant
 from passprint.compiler.pieces.key import COMPILER, CPU, Environment, environment, piece_key
-from passprint.compiler.pieces.lower import explained_without_compiler, lower
+from passprint.compiler.pieces.lower import Lowered, explained_without_compiler, lower
 from passprint.compiler.pieces.partition import Piece
 from passprint.compiler.pieces.structure import describe
 from passprint.compiler.pieces.underway import PiecesUnderway
@@ -281,7 +281,8 @@ class PieceCompiler:
         """Lower a piece and start its builds; ``finish`` of the result waits for them and stores it."""
         builds = BackgroundBuilds()
         with self.report.phase("compile"), inductor.timed("compile"), explained_without_compiler(job):
-            artifact, matches = lower(job, self.manager, builds)
+            lowered = lower(job, self.manager, builds)
+        artifact = lowered.artifact
         if artifact.reused:
             self.report.notes.append(
                 f"{job.piece.label}: Inductor's own cache had it, so no pass ran and none is counted"
@@ -289,14 +290,14 @@ class PieceCompiler:
         guards = None
         if not job.specialised:
             guards = symbols.guards_since(job.graph.shape_env, job.graph.guards_before, job.symbols)
-        ready = Ready(None, "unstored", guards, matches, artifact.writes)
+        ready = Ready(None, "unstored", guards, lowered.matches, artifact.writes)
 
         def finish() -> None:
             ready.finish = None
             try:
                 with self.report.phase("build"), inductor.timed("build"), explained_without_compiler(job):
                     builds.wait()
-                self._finish(job, artifact, ready)
+                self._finish(job, lowered, ready)
             except BaseException:
                 self._ready.pop(job.key.digest, None)  # the next call tries again
                 raise
@@ -305,10 +306,11 @@ class PieceCompiler:
         self._ready[job.key.digest] = ready
         return ready
 
-    def _finish(self, job: Job, artifact: inductor.Artifact, ready: Ready) -> None:
+    def _finish(self, job: Job, lowered: Lowered, ready: Ready) -> None:
         """Store the piece and run what was stored, so that a first start runs the same code as later ones."""
+        artifact, reason = lowered.artifact, lowered.bypass
         if artifact.payload is None:
-            reason = job.bypass or "torch cannot serialize what it compiled from this graph"
+            assert reason is not None
             self.store.bypass(reason)
             self._missed(job, Miss("bypass", job.key.digest, job.piece.label, f"not cached, {reason}"))
             ready.run, ready.bypass = boxed(artifact.call), reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import NamedTuple
 
 from passprint.compiler.lowering import inductor, toolchain
 from passprint.compiler.lowering.builds import BackgroundBuilds
@@ -16,15 +17,21 @@ from passprint.passes import pass_context
 from passprint.pipeline import PassManager
 
 
-def lower(
-    job: Job, manager: PassManager, builds: BackgroundBuilds
-) -> tuple[inductor.Artifact, dict[str, int]]:
-    """What Inductor makes of a piece, and the matches by pass; compiled a second time where torch cannot serialize it.
+class Lowered(NamedTuple):
+    """What Inductor made of a piece, the matches by pass, and why it cannot be stored, if it cannot."""
+
+    artifact: inductor.Artifact
+    matches: dict[str, int]
+    bypass: str | None
+
+
+def lower(job: Job, manager: PassManager, builds: BackgroundBuilds) -> Lowered:
+    """Compile a piece in a form that can be stored, and in any other where torch has none.
 
     Builds of kernels are started in ``builds``. Raises :class:`CannotSpecialise` where the code holds for some of the
     sizes only.
     """
-    serializable = job.bypass is None
+    bypass = job.bypass
     while True:
         gm = extract(job.piece, job.graph.gm)
         inputs, fake_mode = job.inputs(gm)
@@ -32,13 +39,17 @@ def lower(
         building = builds if job.graph.device_types == ["cpu"] else nullcontext()
         try:
             with pass_context(job.compile_range) as ctx, mounted, building:
-                artifact = inductor.compile_graph(gm, inputs, fake_mode=fake_mode, serializable=serializable)
-        except inductor.NotSerializable:
-            serializable = False
+                artifact = inductor.compile_graph(
+                    gm, inputs, fake_mode=fake_mode, serializable=bypass is None
+                )
+        except inductor.NotSerializable as error:
+            bypass = str(error)
             continue
         if job.specialised and symbols.guard_count(symbols.shape_env_of(inputs)):
             raise CannotSpecialise("its code holds for a part of the range only")
-        return artifact, dict(ctx.matches)
+        if artifact.payload is None and bypass is None:
+            bypass = inductor.NOT_SERIALIZABLE
+        return Lowered(artifact, dict(ctx.matches), bypass)
 
 
 @contextmanager
