@@ -30,7 +30,7 @@ from passprint.compiler.artifacts.wrapper import (
     make_portable,
     without_gradients,
 )
-from passprint.compiler.lowering import inductor
+from passprint.compiler.lowering import inductor, triton
 from passprint.errors import CacheError
 
 __all__ = ["Files", "Packed", "Runnable", "boxed", "load_kernel", "pack", "unpack"]
@@ -93,7 +93,7 @@ def pack(payload: bytes, *, grad: bool) -> Packed:
         graph.source_code = wrapper.source
         graph.cache_linemap = None
         graph.runnable_graph_str = ""  # a script for debugging that sets the environment of this machine
-        inductor.without_texts(graph)
+        triton.without_texts(graph)
     return Packed("torch", {TORCH: pickle.dumps(bundle), **kernels})
 
 

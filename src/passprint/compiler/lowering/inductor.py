@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch.fx import GraphModule
 
-from passprint.compiler.lowering import operators, regions
+from passprint.compiler.lowering import operators, regions, triton
 from passprint.compiler.lowering.strides import plain_strides
 from passprint.compiler.lowering.unsupported import unsupported
 from passprint.errors import PassprintError
@@ -75,8 +75,7 @@ def compile_graph(
     standalone_compile: Any = package.standalone_compile
     functorch_config: Any = torch._functorch.config
     hits = _cache_hits()
-    if torch.cuda.is_available():
-        _settle_ptxas()
+    triton.settle_assembler()
     donate = {"donate_graph_module": True} if _accepts(standalone_compile, "donate_graph_module") else {}
     try:
         # torch 2.11 lowers a backward graph only when it is first needed, which is too late to store it.
@@ -164,23 +163,11 @@ def _cache_hits() -> int:
     return int(found)
 
 
-def _settle_ptxas() -> None:
-    """Let Triton's assembler be torch's from the start.
-
-    Torch says so only when it builds a first kernel, after it has asked Triton which assembler there is. What Triton
-    names its binaries by would depend on which came first, and stored binaries would not be found.
-    """
-    from torch._inductor.runtime.compile_tasks import _set_triton_ptxas_path
-
-    _set_triton_ptxas_path()
-
-
 def load_artifact(payload: bytes) -> Runnable:
     """The inverse of ``Artifact.payload``: something to call, without compiling anything but missing kernels."""
     from torch._inductor.standalone_compile import AOTCompiledArtifact
 
-    if torch.cuda.is_available():
-        _settle_ptxas()
+    triton.settle_assembler()
     return AOTCompiledArtifact.deserialize(payload)
 
 
@@ -319,19 +306,6 @@ def plain_extern_kernels() -> frozenset[str]:
 
     named = {name: value for name, value in vars(extern_kernels).items() if callable(value)}
     return frozenset(name for name, value in named.items() if getattr(torch, name, None) is value)
-
-
-_TEXTS_OF_TRITON = (".source", ".ttir", ".ttgir", ".llir", ".ptx")
-
-
-def without_texts(graph: Any) -> None:
-    """Keep of the Triton kernels that torch bundles with a graph what is loaded: the binary and what is said of it.
-
-    The texts that it was made from are for people, are three quarters of the bytes and name files of this machine.
-    """
-    bundle = getattr(graph, "_triton_bundle", None)
-    for kernel in () if bundle is None else bundle.kernel_artifacts:
-        kernel.artifacts[:] = [a for a in kernel.artifacts if not a.filename.endswith(_TEXTS_OF_TRITON)]
 
 
 def is_plain_inference(entry: Any) -> bool:
