@@ -15,7 +15,8 @@ import torch
 from passprint.cache import open_store
 from passprint.cache.store import NoStore, Store, StoreSpec
 from passprint.compiler.record import CompileReport
-from passprint.compiler.start.warm import CANDIDATES, Found, PassesFound, WarmStart
+from passprint.compiler.start.passes_found import PassesFound
+from passprint.compiler.start.warm import CANDIDATES, Lookup, WarmStart
 from passprint.errors import CompileError
 
 if TYPE_CHECKING:
@@ -178,7 +179,9 @@ class Compiled:
                 return found.program.run(self._model, args, kwargs)
         return self._trace(found, since, args, kwargs)
 
-    def _trace(self, found: Found | None, since: float, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _trace(
+        self, found: Lookup | None, since: float, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         from passprint.compiler.trace.tracing import Cold
 
         cold = self._cold

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import importlib
 import sys
+from collections.abc import Callable
 from hashlib import blake2b
 from types import (
     BuiltinFunctionType,
@@ -26,6 +27,7 @@ import torch
 
 from passprint.errors import OpaqueError, PassprintError
 from passprint.identity import canonical, default_memo
+from passprint.identity.bytecode import code_facts
 
 Ref = tuple[Any, ...]
 
@@ -43,11 +45,14 @@ def text_hash() -> str:
 
 
 class Refs:
-    """Writes references; equal objects are looked at once. Short-lived: it keeps what it has seen alive."""
+    """Writes references; equal objects are looked at once. Short-lived: it keeps what it has seen alive.
 
-    def __init__(self) -> None:
+    ``covers`` says of a function or class whether the ledger has its content, so that its name is enough.
+    """
+
+    def __init__(self, covers: Callable[[object], bool] = lambda obj: False) -> None:
+        self._covers = covers
         self._known: dict[int, tuple[object, Ref]] = {}
-        self._classes: dict[type, tuple[Any, ...]] = {}
         self._memo = default_memo().without_values()  # Dynamo guards tensors by kind as well
         self._origins = self._memo.origins
 
@@ -83,6 +88,8 @@ class Refs:
         elif isinstance(obj, MethodType):
             if isinstance(obj.__self__, (type, ModuleType)):
                 return ("method", self(obj.__func__), self(obj.__self__))
+        elif isinstance(obj, frozenset) and any(isinstance(item, enum.Enum) for item in obj):
+            return ("set", *sorted([self(item) for item in obj], key=repr))
         elif isinstance(obj, (torch.Tensor, torch.nn.Module)):
             raise CannotRecordError(f"it relies on one certain {type(obj).__qualname__}")
         try:
@@ -102,60 +109,21 @@ class Refs:
         module = function.__globals__.get("__name__")
         label = self.label(module)
         if label is None:
-            return ("function", str(module), function.__qualname__, self._digest(function))
+            content = () if self._covers(function) else (self._digest(function),)
+            return ("function", str(module), function.__qualname__, *content)
         return ("function", str(module), function.__qualname__, label, code_stamp(function.__code__))
 
     def _class(self, cls: type) -> Ref:
         label = self.label(cls.__module__)
         if label is None:
-            return ("class", cls.__module__, cls.__qualname__, self._digest(cls))
-        return ("class", cls.__module__, cls.__qualname__, label, self._patches(cls))
-
-    def _patches(self, cls: type) -> tuple[Any, ...]:
-        """Functions of others that somebody put into a class of an installed distribution, bases included."""
-        known = self._classes.get(cls)
-        if known is not None:
-            return known
-        top = cls.__module__.partition(".")[0]
-        found: list[Any] = []
-        for name, value in list(vars(cls).items()):
-            if type(value) is FunctionType:
-                owner = str(value.__globals__.get("__name__"))
-                if (
-                    owner.partition(".")[0] != top
-                    and owner not in _GENERATORS
-                    and "__wrapped__" not in vars(value)
-                ):
-                    found.append((name, self(value)))
-        for base in cls.__bases__:
-            if base is not object:
-                inherited = self._patches(base) if self.label(base.__module__) else self(base)
-                if inherited:
-                    found.append(inherited)
-        self._classes[cls] = known = tuple(found)
-        return known
-
-
-_GENERATORS = ("dataclasses", "functools", "typing", "abc", "enum", "collections", "contextlib", "builtins")
+            content = () if self._covers(cls) else (self._digest(cls),)
+            return ("class", cls.__module__, cls.__qualname__, *content)
+        return ("class", cls.__module__, cls.__qualname__, label)
 
 
 def code_stamp(code: CodeType) -> str:
     """A short digest of what a code object does, without where it stands."""
-    hashed = blake2b(digest_size=8)
-    _add_code(hashed, code)
-    return hashed.hexdigest()
-
-
-def _add_code(hashed: blake2b, code: CodeType) -> None:
-    hashed.update(code.co_code)
-    hashed.update(repr((code.co_names, code.co_varnames, code.co_freevars, code.co_argcount)).encode())
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            _add_code(hashed, constant)
-        elif isinstance(constant, frozenset):
-            hashed.update(repr(sorted(map(repr, constant))).encode())
-        else:
-            hashed.update(repr(constant).encode())
+    return blake2b(code_facts(code).payload, digest_size=12).hexdigest()
 
 
 def find(module: str, path: str) -> object:

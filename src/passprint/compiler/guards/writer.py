@@ -28,7 +28,7 @@ import torch
 from passprint.compiler.guards.code import ordered_keys, tensor_text
 from passprint.compiler.guards.facts import GuardFact, TensorFact
 from passprint.compiler.guards.pins import Pins
-from passprint.compiler.guards.refs import CannotRecordError, Ref, Refs, find
+from passprint.compiler.guards.refs import CannotRecordError, find
 from passprint.compiler.guards.scope import Scope
 from passprint.compiler.guards.source import Sources, Values
 
@@ -57,14 +57,14 @@ _DYNAMO = "torch._dynamo"
 class GuardCode:
     """The guards of one trace as code, with what the code names.
 
-    ``refs[i]`` describes the object that ``fetch`` gives at place ``i``, which people call ``names[i]``; ``modules``
+    ``objects[i]`` is what ``fetch`` gives at place ``i``, and people call it ``names[i]``; ``modules``
     names the modules that the code reaches as ``m0``, ``m1``, …; ``told[n]`` says what guard ``n`` is. ``tensors`` are
     the facts of the tensors that are handed to ``tensors``, in order: source, kind, sizes and strides. ``open_tensors``
     are the numbers of those that ``rest`` gives.
     """
 
     code: CodeType
-    refs: list[Ref]
+    objects: list[object]
     names: list[str]
     modules: list[str]
     told: list[str]
@@ -78,7 +78,6 @@ class GuardWriter:
 
     frame_locals: Mapping[str, Any]
     frame_globals: Mapping[str, Any]
-    refs: Refs
     tensor_facts: Mapping[str, TensorFact]
     modules: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
@@ -95,7 +94,7 @@ class GuardWriter:
         self._asked: set[str] = set()
         self._open_tensors: dict[int, str] = {}
         self._fetched: list[str] = []
-        self._references: list[Ref] = []
+        self._objects: list[object] = []
         self._named: list[str] = []
         self._constants: dict[int, tuple[object, str]] = {}
         self._hook_names: list[str] = []
@@ -127,7 +126,7 @@ class GuardWriter:
         code = compile(source, "<passprint guards>", "exec")
         return GuardCode(
             code,
-            self._references,
+            self._objects,
             self._named,
             self.modules,
             self.told,
@@ -169,6 +168,13 @@ class GuardWriter:
         except Exception as error:
             raise CannotRecordError(f"the guard on {source} cannot be read: {error}") from error
 
+    def _set_of(self, source: str) -> str | None:
+        """The set that a source takes an item of (``list(x)[0]``), or None."""
+        for text in _LISTED.findall(source):
+            if isinstance(self._evaluate(text), (set, frozenset)):
+                return str(text)
+        return None
+
     def _readable(self, source: str) -> str:
         """An expression as a person would write it: ``model.blocks.0.eps``, ``net.FACTOR``."""
         for alias in set(_GLOBAL.findall(source)):
@@ -194,9 +200,8 @@ class GuardWriter:
         known = self._constants.get(id(value))
         if known is None:
             name = f"k{len(self._fetched)}"
-            reference = self.refs(value)
             self._fetched.append(form.format(self._fetch.source(source)))
-            self._references.append(reference)
+            self._objects.append(value)
             self._named.append(self._readable(source))
             known = self._constants[id(value)] = (value, name)
         return known[1]
@@ -228,6 +233,10 @@ class GuardWriter:
         if kind == "EMPTY_NN_MODULE_HOOKS_DICT":
             self._empty_hooks(fact)
             return
+        of_set = self._set_of(source)
+        if of_set is not None:  # an item by its place in a set: the set has to be equal, in whatever order
+            self._keys(GuardFact("SET_CONTAINS", of_set), self._here.source(of_set), self._evaluate(of_set))
+            return
         value = self._evaluate(source)
         here = self._here.source(source)
         if kind == "TENSOR_MATCH":
@@ -251,11 +260,9 @@ class GuardWriter:
         elif kind in ("DICT_CONTAINS", "DICT_NOT_CONTAINS", "SET_CONTAINS", "SET_NOT_CONTAINS"):
             self._contains(fact, here, value)
         elif kind == "ORDER":
-            whole = "list(dict.keys({}))" if isinstance(value, dict) else "list({})"
-            ordered = GuardFact(kind, source, "in this order")
-            self._keys(
-                ordered, whole.format(here), list(dict.keys(value) if isinstance(value, dict) else value)
-            )
+            if isinstance(value, dict):
+                ordered = GuardFact(kind, source, "in this order")
+                self._keys(ordered, f"list(dict.keys({here}))", list(dict.keys(value)))
         elif kind == "HASATTR":
             there = hasattr(value, str(fact.detail))
             self._fail_if(f"hasattr({here}, {str(fact.detail)!r}) is not {there}", fact)
@@ -298,7 +305,11 @@ class GuardWriter:
             self._fail_if(f"{here} is not {name} and not same({here}, {name})", fact)
 
     def _keys(self, fact: GuardFact, here: str, value: Any) -> None:
-        """The keys of a mapping, or the members of a set, in their order."""
+        """The keys of a mapping in their order, or the members of a set in any."""
+        if isinstance(value, (set, frozenset)):
+            members = self._constant(frozenset(value), fact.source, "frozenset({})")
+            self._fail_if(f"{here} != {members}", fact)
+            return
         form, keys = "list({})", list(value)
         if isinstance(value, OrderedDict):  # its order is not the one that it has as a dict
             form, keys = "ordered_keys({})", ordered_keys(value)
@@ -382,6 +393,7 @@ def _is_of_a_namedtuple(scope: dict[str, Any]) -> bool:
     return scope.keys() == names and scope["_tuple_new"] is tuple.__new__
 
 
+_LISTED = re.compile(r"list\(([^()]+)\)\[\d+\]")
 _FROM_NUMPY = "___from_numpy("  # how Dynamo writes the tensor that an array becomes
 _GLOBAL = re.compile(r"G\['(\w+)'\]")
 _TABLE = re.compile(r"\._(?:modules|parameters|buffers)\['([^']+)'\]")

@@ -11,11 +11,27 @@ from collections.abc import Mapping, Sequence
 from types import CodeType
 from typing import Any, NamedTuple
 
-from passprint.compiler.start.asked import Asked
+from passprint.compiler.dependencies.row import Row
 from passprint.errors import CacheError
 
 FILE = "program"
 """The name of the manifest among an entry's files."""
+
+LEDGER = "ledger"
+"""The name of the rows that gave the key: read only where a miss is explained."""
+
+
+def encode_rows(rows: Sequence[Row]) -> bytes:
+    """The bytes of a ledger."""
+    return marshal.dumps([tuple(row) for row in rows])
+
+
+def decode_rows(data: bytes) -> list[Row]:
+    """The rows that :func:`encode_rows` wrote. Raises ``CacheError`` for anything else."""
+    try:
+        return [Row(*row) for row in marshal.loads(data)]
+    except (ValueError, EOFError, TypeError) as error:
+        raise CacheError(f"A stored ledger cannot be read: {error}") from error
 
 
 class StoredPiece(NamedTuple):
@@ -34,26 +50,17 @@ StoredCall = tuple[int, str, int, Mapping[str, int]]
 
 
 class Manifest(NamedTuple):
-    """Everything about one program, as plain data and code objects.
+    """What runs of one program, and what is asked at a call, as plain data and code objects.
 
-    ``surroundings``, ``compiler`` (a mark of the file, its version) and ``passes`` are what was compiled with;
-    ``modes`` what was active; ``distributions`` the version of each installed package whose code was inlined, by top
-    package; ``functions`` the inlined code: module, path, reference or stamp; ``operators`` the Python of each custom
-    operator that was traced; ``asked`` the questions whose answers the trace took for constants. ``globals`` says how
-    each global of ``bytecode`` is found, ``objects`` how its constants are that are no plain data; ``calls`` lists
-    ``(number of the piece, label, nodes, matches)`` in the order of the graph. ``size`` is the argument and the
-    dimension that choose among ``variants``: first size, last size, and calls of its own for each. ``writes``: the
-    graph may write to an input, so no two tensors may overlap in memory.
+    What it depended on gives its key (:mod:`passprint.compiler.start.key`), but for ``machine``, which another one may
+    serve for as well, and ``passes``. ``globals`` says how each global of ``bytecode`` is found, ``objects`` how its
+    constants are that are no plain data; ``calls`` lists ``(number of the piece, label, nodes, matches)`` in the order
+    of the graph. ``size`` is the argument and the dimension that choose among ``variants``: first size, last size, and
+    calls of its own for each. ``writes``: the graph may write to an input, so no two tensors may overlap in memory.
     """
 
-    surroundings: Mapping[str, str]
-    compiler: tuple[str | None, str | None]
+    machine: Sequence[Row]
     passes: tuple[bool, str, str]
-    modes: Mapping[str, str]
-    distributions: Mapping[str, str]
-    functions: Sequence[tuple[Any, ...]]
-    operators: Mapping[str, str]
-    asked: Sequence[Asked]
     guards: CodeType
     refs: Sequence[tuple[Any, ...]]
     names: Sequence[str]
@@ -76,7 +83,7 @@ class Manifest(NamedTuple):
         """The bytes of the file."""
         held = self._asdict()
         held["pieces"] = [piece._asdict() for piece in self.pieces]
-        held["asked"] = [tuple(asked) for asked in self.asked]
+        held["machine"] = [tuple(row) for row in self.machine]
         return marshal.dumps(_plain(held))
 
     @classmethod
@@ -85,7 +92,7 @@ class Manifest(NamedTuple):
         try:
             held = marshal.loads(data)
             held["pieces"] = [StoredPiece(**piece) for piece in held["pieces"]]
-            held["asked"] = [Asked(*asked) for asked in held["asked"]]
+            held["machine"] = [Row(*row) for row in held["machine"]]
             return cls(**held)
         except (ValueError, EOFError, TypeError, KeyError) as error:
             raise CacheError(

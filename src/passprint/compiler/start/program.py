@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from operator import is_
 from pathlib import Path
 from types import FunctionType
@@ -14,14 +15,13 @@ import torch
 from passprint.cache.entry import Entry
 from passprint.compiler.artifacts.kernels import run_wrapper
 from passprint.compiler.artifacts.stitched import Runnable, Stitched, choose
+from passprint.compiler.dependencies.state import State
 from passprint.compiler.guards import code as guard_code
 from passprint.compiler.guards.overlap import overlapping
-from passprint.compiler.guards.refs import CannotRecordError, Refs, code_stamp, find, text_hash, unwrapped
-from passprint.compiler.guards.snapshot import HOOKS, Snapshots, ordered
-from passprint.compiler.lowering import operators
-from passprint.compiler.start import ambient, asked, shims
+from passprint.compiler.guards.refs import CannotRecordError, Refs, find
+from passprint.compiler.guards.watch import HOOKS, Watch, ordered
+from passprint.compiler.start import ambient, shims
 from passprint.compiler.start.manifest import Manifest, StoredPiece
-from passprint.errors import OpaqueError
 
 # What an expression of a guard may raise where something that it goes through is gone.
 _GONE = (AttributeError, KeyError, IndexError, TypeError, ValueError, ImportError)
@@ -35,26 +35,18 @@ class Files(Protocol):
     def path(self, name: str) -> Path: ...
 
 
-class DoesNotServe(Exception):
-    """A stored program cannot serve this call; the message says why. Internal: a miss.
-
-    ``differing``: in how much it differs besides the model's code and the call.
-    """
-
-    def __init__(self, reason: str, *, differing: int = 0) -> None:
-        super().__init__(reason)
-        self.differing = differing
+class ProgramMismatch(Exception):
+    """A stored program cannot serve this call; the message says why. Internal: a miss."""
 
 
 class Refused(NamedTuple):
-    """A stored program that does not serve: why, and in how much it differs."""
+    """A stored program that does not serve, and why."""
 
     entry: Entry
     reason: str
-    differing: float
 
 
-class Overlaps(DoesNotServe):
+class TensorsOverlap(ProgramMismatch):
     """Two tensors overlap in memory, and the program writes to an input."""
 
 
@@ -72,62 +64,28 @@ class Program:
         self.accepts = guards.accept
 
 
-def check_dependencies(manifest: Manifest, model: Any, refs: Refs) -> None:
-    """Raise :class:`DoesNotServe` where something besides guards is not as it was."""
-    _raise_first(_differences(manifest, model, refs))
-
-
 def _raise_first(reasons: Iterable[str | None]) -> None:
     for reason in reasons:
         if reason is not None:
-            raise DoesNotServe(reason)
-
-
-def _differences(manifest: Manifest, model: Any, refs: Refs) -> Iterator[str | None]:
-    for top, label in manifest.distributions.items():
-        present = refs.label(top)
-        if present != label:
-            yield f"the package {top} was {label} and is {present or 'not an installed one'}"
-    for function in manifest.functions:
-        yield _function_difference(function, model, refs)
-    for name, text in manifest.operators.items():
-        try:
-            if operators.identity(name) != text:
-                yield f"the operator {name}, which was traced, has changed"
-        except OpaqueError as error:
-            yield f"the operator {name}, which was traced, cannot be identified any more: {error}"
-    for each in manifest.asked:
-        yield asked.difference(each)
-
-
-def _function_difference(function: tuple[Any, ...], model: Any, refs: Refs) -> str | None:
-    kind, module, path, expected = function
-    if kind == "hash":
-        same = expected == text_hash()
-        return None if same else f"{path} uses hash(), which gives other values in this process"
-    try:
-        found: Any = unwrapped(model if kind == "model" else find(module, path))
-        present = code_stamp(found.__code__) if kind == "stamp" else refs(found)
-    except (LookupError, AttributeError, CannotRecordError) as error:
-        return f"{module}.{path}, which was inlined, is not there any more: {error}"
-    if present == expected:
-        return None
-    how = " (an installed package was edited or patched: no lines of it are kept)" if kind == "stamp" else ""
-    return f"{module}.{path}, which was inlined, has changed{how}"
+            raise ProgramMismatch(reason)
 
 
 class Guards:
     """The guards of a manifest, bound to the objects of this process."""
 
-    def __init__(self, manifest: Manifest, refs: Refs, model: Any, args: Any, kwargs: Any) -> None:
-        """Bind the guards, and check them all for this call. Raises :class:`DoesNotServe`."""
+    def __init__(self, manifest: Manifest, state: State, model: Any, args: Any, kwargs: Any) -> None:
+        """Bind the guards, and check them all for this call. Raises :class:`ProgramMismatch`.
+
+        ``state`` is what the ledger's names lead to now; the manifest's key says that it is what it was.
+        """
         self._manifest = manifest
+        refs = Refs(state.covers)
         try:
             names = guard_code.namespace(manifest.modules)
             exec(manifest.guards, names)
             fetched = names["fetch"](model, args, kwargs)
         except _GONE as error:
-            raise DoesNotServe(
+            raise ProgramMismatch(
                 f"something that was read is not there: {type(error).__name__} {error}"
             ) from error
         compared = zip(manifest.names, fetched, manifest.refs, strict=True)
@@ -137,14 +95,18 @@ class Guards:
         self._names = names
         self._check = names["check"]
         self._rest = names["rest"]
-        self._snapshots = Snapshots()
+        self._model = model
+        self._watch = Watch(state, partial(State, state.reads, model))
+        self._fits: Callable[..., bool] | None = None
+        """Torch's check of all tensors, given those that are not reached through modules; the others were checked once,
+        and are the same while nothing that is watched has changed."""
         self._hooks_of = names["hooks"]
         self._ambient = ambient.checker()
         names["tensors"] = self._take
         self._raise_unless(self._ask(model, args, kwargs))
-        self._watch(model, args, kwargs)
+        self._list_hooks(model, args, kwargs)
         if any(self._hooks):
-            raise DoesNotServe("hooks are registered on a module")
+            raise ProgramMismatch("hooks are registered on a module")
 
     @staticmethod
     def _compare(name: str, value: object, expected: tuple[Any, ...], refs: Refs) -> str | None:
@@ -166,30 +128,30 @@ class Guards:
 
     def _raise_unless(self, reason: str | None) -> None:
         if reason is not None:
-            raise DoesNotServe(f"a guard does not hold: {reason}")
+            raise ProgramMismatch(f"a guard does not hold: {reason}")
 
     def _take(self, *tensors: Any) -> bool:
         """Called by the first check in place of torch's: holds each tensor against its record."""
         for tensor, (source, kind, sizes, strides) in zip(tensors, self._manifest.tensors, strict=True):
             if not isinstance(tensor, torch.Tensor):
-                raise DoesNotServe(f"{source} is no tensor")
+                raise ProgramMismatch(f"{source} is no tensor")
             present = guard_code.tensor_text(tensor)
             if present != kind:
-                raise DoesNotServe(f"{_short(source)} was a {kind} and is a {present}")
+                raise ProgramMismatch(f"{_short(source)} was a {kind} and is a {present}")
             for word, fixed, now in (("sizes", sizes, tensor.shape), ("strides", strides, tensor.stride())):
                 if len(fixed) != len(now) or any(
                     f is not None and f != n for f, n in zip(fixed, now, strict=True)
                 ):
-                    raise DoesNotServe(
+                    raise ProgramMismatch(
                         f"the {word} of {_short(source)} are {list(now)}; compiled for {list(fixed)}"
                     )
         pair = overlapping(tensors) if self._manifest.writes else None
         if pair is not None:
             one, other = (_short(self._manifest.tensors[place][0]) for place in pair)
-            raise Overlaps(f"{one} and {other} overlap in memory, and the program writes to an input")
+            raise TensorsOverlap(f"{one} and {other} overlap in memory, and the program writes to an input")
         self._names["tensors"] = self._tensor_check(tensors, self._manifest.tensors)
         if not self._names["tensors"](*tensors):
-            raise DoesNotServe(
+            raise ProgramMismatch(
                 "two arguments are one tensor, or a tensor is of a kind that was not compiled for"
             )
         return True
@@ -201,18 +163,21 @@ class Guards:
         if not self._ambient():
             return False
         try:
-            snapshot = self._snapshots.of(model)
-            if snapshot is not None:
+            if not self._watch.unchanged():
+                self._fits = None
+                if not self._watch.renewed():
+                    return False
+            elif self._fits is not None and model is self._model:
                 tensors = self._rest(model, args, kwargs)
-                return tensors is not None and not any(self._other_hooks) and snapshot.fits(*tensors)
+                return tensors is not None and not any(self._hooks) and self._fits(*tensors)
             serves = self._check(model, args, kwargs) < 0 and self._no_hooks(model, args, kwargs)
-            if serves and self._snapshots.due(model):
-                self._snapshots.take(model, self._fits(model, args, kwargs))
+            if serves and model is self._model:
+                self._fits = self._check_of_tensors(model, args, kwargs)
             return serves
         except _GONE:
             return False
 
-    def _fits(self, model: Any, args: Any, kwargs: Any) -> Callable[..., bool]:
+    def _check_of_tensors(self, model: Any, args: Any, kwargs: Any) -> Callable[..., bool]:
         """Torch's check of all tensors, as a function of those that are not reached through modules alone."""
         taken: list[Any] = []
         names = self._names
@@ -241,13 +206,7 @@ class Guards:
             return check
         return lambda *given: check(*given) and overlapping(given) is None
 
-    def refusal(self, model: Any, args: Any, kwargs: Any) -> str:
-        """Why the program does not serve a call."""
-        if not self._ambient():
-            return ambient.unusual() or "another mode (of autograd, autocast, threads, …) is active"
-        return self._ask(model, args, kwargs) or "hooks are registered on a module"
-
-    def _watch(self, model: Any, args: Any, kwargs: Any) -> None:
+    def _list_hooks(self, model: Any, args: Any, kwargs: Any) -> None:
         """List the modules as they are now, and where their hooks would be."""
         modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
         self._children = [module._modules for module in modules]
@@ -262,7 +221,7 @@ class Guards:
         known = self._known
         present = [child for children in self._children for child in children.values()]
         if len(present) != len(known) or not all(map(is_, present, known)):
-            self._watch(model, args, kwargs)
+            self._list_hooks(model, args, kwargs)
         return not any(self._hooks)
 
 
@@ -295,8 +254,8 @@ def _told(reference: tuple[Any, ...]) -> str:
 # ---- load -----------------------------------------------------------------------------------------------
 
 
-def load(manifest: Manifest, files: Files) -> Callable[..., Any]:
-    """The program as a function of model, args and kwargs. Raises :class:`DoesNotServe` where a global is gone."""
+def load(manifest: Manifest, state: State, files: Files) -> Callable[..., Any]:
+    """The program as a function of model, args and kwargs. Raises :class:`ProgramMismatch` where a global is gone."""
     runs = [_piece(piece, files) for piece in manifest.pieces]
     constants = {name: _tensor(*facts) for name, facts in manifest.constants.items()}
     stitched = Stitched(manifest.stitched, constants)
@@ -307,13 +266,13 @@ def load(manifest: Manifest, files: Files) -> Callable[..., Any]:
             for first, last, calls in manifest.variants
         ]
         run = choose(*manifest.size, run, variants)
-    return bind(manifest, run)
+    return bind(manifest, state, run)
 
 
-def bind(manifest: Manifest, run: Callable[..., Any]) -> Callable[..., Any]:
+def bind(manifest: Manifest, state: State, run: Callable[..., Any]) -> Callable[..., Any]:
     """Dynamo's new code with the compiled graph in it, as a function of model, args and kwargs."""
     names: dict[str, Any] = {"__builtins__": builtins}
-    refs = Refs()
+    refs = Refs(state.covers)
     for name, how in manifest.globals.items():
         names[name] = run if how[0] == "program" else _find_global(name, how, refs)
     code = manifest.bytecode
@@ -355,8 +314,10 @@ def _find_global(name: str, how: tuple[Any, ...], refs: Refs) -> Any:
         if refs(found) == expected:
             return found
     except (LookupError, CannotRecordError) as error:
-        raise DoesNotServe(f"{name}, which rebuilds the outputs, is not there any more: {error}") from error
-    raise DoesNotServe(f"{module}.{path}, which rebuilds the outputs, has changed")
+        raise ProgramMismatch(
+            f"{name}, which rebuilds the outputs, is not there any more: {error}"
+        ) from error
+    raise ProgramMismatch(f"{module}.{path}, which rebuilds the outputs, has changed")
 
 
 def _piece(piece: StoredPiece, files: Files) -> Runnable:

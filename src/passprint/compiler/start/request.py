@@ -1,7 +1,7 @@
 """Which stored programs may serve a call: a quick key of the model's build and the shape of the arguments.
 
-It is the first of two levels, as in ccache's direct mode: it finds candidates, and each candidate's own record then
-says whether it may be used (:mod:`passprint.compiler.start.manifest`). Sizes are left to the candidates' guards.
+It is the first of two levels, as in ccache's direct mode: a request has a few lists of what code can read, and a list
+with what is there now gives the key of a program (:mod:`passprint.compiler.start.key`). Sizes are left to guards.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from passprint.identity import Fingerprint
 from passprint.identity.tree import Part
 
-FORMAT = 7
+FORMAT = 8
 """Raised when what is stored for a program changes in a way that older entries do not follow."""
 
 
@@ -30,16 +29,13 @@ class Request(NamedTuple):
         """What the entries of this model are called, whatever its build."""
         return self.parts["model"]
 
-    def key(self, number: int) -> Fingerprint:
-        """The key of candidate ``number``: the parts, each with its text cut to what a person reads."""
-        children = [_part(name, text) for name, text in self.parts.items()]
-        digest = self.candidate(number)
-        children.append(_part("candidate", str(number)))
-        return Fingerprint(digest, Part("model", "parts", digest, tuple(children)))
+    def list_digest(self, number: int) -> str:
+        """The digest under which list ``number`` is stored."""
+        return sha256(f"{self.digest} list {number}".encode()).hexdigest()
 
-    def candidate(self, number: int) -> str:
-        """The digest under which candidate ``number`` is stored."""
-        return sha256(f"{self.digest} {number}".encode()).hexdigest()
+    def tree(self) -> list[Part]:
+        """The parts, each with its text cut to what a person reads."""
+        return [text_part(name, text) for name, text in self.parts.items()]
 
 
 def request(
@@ -64,7 +60,8 @@ def request(
 _SHOWN = 4000
 
 
-def _part(name: str, text: str) -> Part:
+def text_part(name: str, text: str) -> Part:
+    """A part of a key that is a text."""
     return Part(name, "text", sha256(text.encode()).hexdigest(), text=text[:_SHOWN])
 
 

@@ -2,88 +2,116 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
-
-from passprint.cache import Entry, Miss, Store, with_sources
-from passprint.compiler.guards.refs import find, unwrapped
-from passprint.compiler.start.manifest import FILE, Manifest
-from passprint.compiler.start.program import Refused
-from passprint.compiler.start.request import Request
+from passprint.cache import Entry, Miss, Store
+from passprint.cache.miss import and_more
+from passprint.compiler.dependencies.row import differences
+from passprint.compiler.start.key import CODE, ProgramKey, code_of
+from passprint.compiler.start.manifest import FILE, LEDGER, Manifest, decode_rows
+from passprint.compiler.start.warm import Lookup
 from passprint.errors import CacheError
-from passprint.identity import Change, Fingerprint, Part, compose
+from passprint.identity import Change, Fingerprint
 
-CODE = "code"
-"""The part of a stored program's key that only explains: the user's functions and classes that were inlined."""
+STORED = "a program of it is stored, but "
+"""How the reason of a miss begins that names what differs from a program."""
 
-_NOT_COMPARED = ("candidate", CODE)
-_BY_CONTENT = 4  # the length of a reference of a class or function whose content counts
-
-
-def program_key(request: Request, place: int, manifest: Manifest) -> Fingerprint:
-    """The key of a program as it is stored: with the code that was inlined, its sources, and the whole texts."""
-    key = with_sources(request.key(place), texts=request.parts)
-    code = _code(manifest)
-    if code is None:
-        return key
-    root = Part(key.root.name, key.root.kind, key.root.digest, (*key.root.children, code.root))
-    return Fingerprint(key.digest, root, key.opaque, {**key.sources, **code.sources})
+_NOT_COMPARED = ("candidate", CODE, "environment", "passes", "functions", "values")
 
 
-def model_miss(store: Store, request: Request, place: int, refused: Sequence[Refused]) -> Miss:
-    """Why no stored program serves a call. ``refused`` are those that were looked at, the nearest last."""
-    key = with_sources(request.key(place), texts=request.parts)
-    if refused:
-        entry, reason = refused[-1].entry, refused[-1].reason
-        said = f"a program of it is stored, but {reason}"
-        return Miss("model", entry.digest, request.label, said, entry.digest, tuple(code_changes(entry)))
-    unusable = store.why_not(key.digest)
+def why_none(store: Store, lookup: Lookup) -> str:
+    """Why a look-up is a miss, in one sentence: what differs from the nearest program, or that there is none."""
+    miss = model_miss(store, lookup)
+    if not miss.nearest:
+        return miss.reason
+    return f"a stored program does not serve: {miss.reason.removeprefix(STORED)}"
+
+
+def model_miss(store: Store, lookup: Lookup) -> Miss:
+    """Why no stored program serves a call."""
+    assert lookup.request is not None
+    label = lookup.request.label
+    if lookup.refused:
+        entry, reason = lookup.refused[-1]
+        said = f"{STORED}{reason}"
+        return Miss("model", entry.digest, label, said, entry.digest, tuple(code_changes(entry)))
+    if not lookup.keys:
+        return _miss_of_request(store, lookup)
+    nearest = _nearest(store, lookup)
+    if nearest is None:
+        digest = lookup.keys[-1].digest(0)
+        unusable = store.why_not(digest) or lookup.unreadable
+        said = (
+            f"it was stored, but could not be used: {unusable}"
+            if unusable
+            else "no entry at all for this model"
+        )
+        return Miss("model", digest, label, said)
+    key, entry, changes = nearest
+    told = _differences(key, entry)
+    if not told:
+        return _other_request(key.tree(0), entry, changes, label)
+    code = tuple(code_changes(entry))
+    return Miss("model", key.digest(0), label, f"{STORED}{told}", entry.digest, code)
+
+
+def _nearest(store: Store, lookup: Lookup) -> tuple[ProgramKey, Entry, list[Change]] | None:
+    """The program that is stored under the key from which this one's differs least."""
+    best: tuple[int, ProgramKey, Entry, list[Change]] | None = None
+    for key in lookup.keys:
+        found = store.nearest(key.tree(0), key.request.label)
+        if found is not None and (best is None or len(found[1]) < best[0]):
+            best = (len(found[1]), key, *found)
+    return None if best is None else best[1:]
+
+
+def _differences(key: ProgramKey, entry: Entry) -> str | None:
+    """What differs between a stored ledger and the present one, in words."""
+    try:
+        recorded, passes = decode_rows(entry.read(LEDGER)), Manifest.decode(entry.read(FILE)).passes
+    except CacheError as error:
+        return str(error)
+    present = key.rows
+    told = [and_more(rows)] if (rows := differences(recorded, present)) else []
+    other = key.passes.difference(passes)
+    return "; ".join([*told, *([other] if other else [])]) or None
+
+
+def _miss_of_request(store: Store, lookup: Lookup) -> Miss:
+    """No list is stored for the request, or none that can be followed: another build, other arguments or modes."""
+    assert lookup.request is not None
+    asked, label = lookup.request, lookup.request.label
+    from passprint.cache import with_sources
+    from passprint.identity.tree import Part
+
+    digest = asked.list_digest(0)
+    root = Part("model", "parts", digest, tuple(asked.tree()))
+    key = with_sources(Fingerprint(digest, root), texts=asked.parts)
+    unusable = store.why_not(digest) or lookup.unreadable
     if unusable is not None:
-        said = f"it was stored, but could not be used: {unusable}"
-        return Miss("model", key.digest, request.label, said)
-    found = store.nearest(key, request.label)
+        return Miss("model", digest, label, f"it was stored, but could not be used: {unusable}")
+    found = store.nearest(key, label)
     if found is None:
-        return Miss("model", key.digest, request.label, "no entry at all for this model")
-    entry, changes = found
+        return Miss("model", digest, label, "no entry at all for this model")
+    return _other_request(key, *found, label)
+
+
+def _other_request(key: Fingerprint, entry: Entry, changes: list[Change], label: str) -> Miss:
+    """The nearest program is of another request."""
     parts = {part.name: part.digest for part in key.root.children if part.name not in _NOT_COMPARED}
     differing = [name for name, digest in parts.items() if entry.parts.get(name) != digest]
-    said = f"a program of it is stored, but not for the same {', '.join(differing) or 'arguments'}"
+    said = f"{STORED}not for the same {', '.join(differing) or 'arguments'}"
     about = tuple([c for c in changes if c.path.partition(" → ")[2].partition(" → ")[0] in differing])
-    return Miss("model", key.digest, request.label, said, entry.digest, about)
+    return Miss("model", key.digest, label, said, entry.digest, about)
 
 
 def code_changes(entry: Entry) -> list[Change]:
-    """What has changed of the code that a stored program inlined."""
+    """What has changed of the code that a stored program inlined, by line."""
     try:
-        manifest, older = Manifest.decode(entry.read(FILE)), entry.key
+        rows, older = decode_rows(entry.read(LEDGER)), entry.key
     except CacheError:  # what cannot be read any more cannot be compared; the reason says as much
         return []
     before = next((part for part in older.root.children if part.name == CODE), None)
-    after = _code(manifest)
+    after = code_of(rows)
     if before is None or after is None:
         return []
     changes = after.diff(Fingerprint(before.digest, before, (), older.sources))
     return [Change(f"model → {c.path}", c.kind, c.before, c.after, c.lines) for c in changes]
-
-
-def _code(manifest: Manifest) -> Fingerprint | None:
-    """The functions and classes that a manifest names and whose content counts, as they are now, with sources."""
-    named = dict(_named(manifest))
-    if not named:
-        return None
-    code = compose(CODE, named)
-    return with_sources(code, named.values())
-
-
-def _named(manifest: Manifest) -> Iterator[tuple[str, object]]:
-    references: list[tuple[Any, ...]] = [
-        (kind, module, path) for kind, module, path, _ in manifest.functions if kind == "function"
-    ]
-    references += [
-        ref[:3] for ref in manifest.refs if ref[0] in ("class", "function") and len(ref) == _BY_CONTENT
-    ]
-    for _, module, path in references:
-        try:
-            yield f"{module}.{path}", unwrapped(find(module, path))
-        except LookupError:  # it has no name any more, or never had one
-            continue

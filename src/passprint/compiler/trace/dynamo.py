@@ -26,9 +26,6 @@ from typing import Any
 import torch
 
 from passprint.compiler.guards.facts import GuardFact, TensorFact
-from passprint.compiler.trace import folded, unguarded
-from passprint.compiler.trace.noting import Folded, Notes, noted
-from passprint.compiler.trace.unguarded import name_of
 
 ENTRY = "def call(model, args, kwargs):\n    return model(*args, **kwargs)\n"
 """What is traced: one frame of ours around every model, so that guards and outputs have the same names everywhere."""
@@ -40,15 +37,13 @@ _numbers = itertools.count()
 class Trace:
     """What Dynamo found out about one call: all that a warm start needs besides the compiled pieces.
 
-    ``bytecode`` is the frame's new code, whose globals are ``frame_globals``; ``traced`` the code that was inlined,
-    ``folded`` the calls whose answers were taken for constants.
+    ``bytecode`` is the frame's new code, whose globals are ``frame_globals``; ``traced`` the code that was inlined.
     """
 
     guards: Sequence[GuardFact]
     bytecode: CodeType
     frame_globals: Mapping[str, Any]
     traced: Sequence[CodeType]
-    folded: Sequence[Folded]
     tensor_facts: Mapping[str, TensorFact]
 
 
@@ -72,7 +67,6 @@ class Tracer:
         self._finished = finished
         self._bytecode: CodeType | None = None
         self._traced: list[CodeType] = []
-        self._notes = Notes()
         self._ordered: list[str] = []
         self._tensor_facts: dict[str, TensorFact] = {}
         self._backend = backend
@@ -84,9 +78,7 @@ class Tracer:
 
     def __call__(self, model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the model, tracing it where no trace of this process serves the call."""
-        _hook_into_dynamo()
-        with noted() as self._notes:
-            return self._call(model, args, kwargs)
+        return self._call(model, args, kwargs)
 
     def _compile(self, gm: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[..., Any]:
         run: Callable[..., Any] = self._backend(gm, example_inputs)
@@ -102,11 +94,10 @@ class Tracer:
         bytecode, self._bytecode = self._bytecode, None
         if bytecode is None:
             return
-        notes = self._notes
         facts = [_fact(guard) for guard in sorted(guards, key=_order)]
-        facts += [GuardFact("ORDER", name) for name in dict.fromkeys([*self._ordered, *notes.ordered])]
+        facts += [GuardFact("ORDER", name) for name in dict.fromkeys(self._ordered)]
         traced = [code for code in self._traced if code is not self._entry.__code__]
-        self._finished(Trace(facts, bytecode, self._globals, traced, list(notes.folded), self._tensor_facts))
+        self._finished(Trace(facts, bytecode, self._globals, traced, self._tensor_facts))
 
 
 @cache
@@ -130,19 +121,18 @@ def _living() -> weakref.WeakValueDictionary[int, Tracer]:
     return living
 
 
-@cache
-def _hook_into_dynamo() -> None:
-    """Put in the layers that note what has no guard, once in a process."""
-    folded.hook_into_dynamo()
-    unguarded.hook_into_dynamo()
-
-
 def _ordered() -> list[str]:
-    """The dicts and sets whose order the graph that is being compiled relies on, as far as Dynamo knows."""
+    """The dicts whose order the graph that is being compiled relies on, as far as Dynamo knows."""
     from torch._dynamo.symbolic_convert import InstructionTranslator
 
     output: Any = InstructionTranslator.current_tx().output
-    return [name_of(source) for source in output.guard_on_key_order]
+    return [name_of(source) for source in getattr(output, "guard_on_key_order", ())]
+
+
+def name_of(source: Any) -> str:
+    """The expression that a source of Dynamo's stands for."""
+    name = source.name
+    return str(name() if callable(name) else name)
 
 
 def _order(guard: Any) -> Any:

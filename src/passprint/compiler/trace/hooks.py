@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from passprint.compiler.guards.snapshot import HOOKS
+from passprint.compiler.guards.watch import HOOKS
 
 _module: Any = torch.nn.modules.module
 _FOR_ALL = tuple(f"_global{name}" for name in HOOKS)

@@ -7,7 +7,7 @@ import dis
 import gc
 import marshal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -15,51 +15,50 @@ from typing import Any
 import torch
 
 from passprint.compiler.artifacts.artifact import WRAPPER
-from passprint.compiler.guards.refs import CannotRecordError, Refs, code_stamp, find, text_hash, unwrapped
+from passprint.compiler.dependencies.can_read import CanRead, Inlined, can_read
+from passprint.compiler.dependencies.environment import machine
+from passprint.compiler.dependencies.state import State
+from passprint.compiler.guards.refs import CannotRecordError, Refs, find, unwrapped
 from passprint.compiler.guards.writer import GuardWriter
-from passprint.compiler.lowering.operators import identity
 from passprint.compiler.record import PieceReport
+from passprint.compiler.start.key import ProgramKey
 from passprint.compiler.start.manifest import Manifest, StoredCall, StoredPiece
+from passprint.compiler.start.passes_found import PassesFound
+from passprint.compiler.start.warm import Lookup
 from passprint.compiler.trace.backend import Made
 from passprint.compiler.trace.dynamo import Trace
-from passprint.compiler.trace.folded import to_ask_again
+from passprint.identity import default_memo
 
 _COMPILED = "__compiled_fn"
 _BUILTINS = "__builtins_dict__"
 _LARGEST_CONSTANT = 1 << 20
-_HASHES = frozenset({"hash", "__hash__"})
 
 PieceFiles = Mapping[str, bytes | Path]
 
 
 def record(
-    trace: Trace,
-    scope: Mapping[str, Any],
-    made: Made,
-    **known: Any,
-) -> tuple[Manifest, dict[str, bytes | Path]]:
-    """The manifest of a trace of ``scope`` (``model``, ``args``, ``kwargs``) and the files that belong to it.
+    trace: Trace, scope: Mapping[str, Any], made: Made, lookup: Lookup, passes: PassesFound
+) -> tuple[ProgramKey, Manifest, dict[str, bytes | Path]]:
+    """The key and the manifest of a trace of ``scope`` (``model``, ``args``, ``kwargs``), and the program's files.
 
-    ``known`` are the fields of :class:`Manifest` that were found before the trace. Raises
+    ``lookup`` is what was asked before the trace, ``passes`` what it was compiled with. Raises
     :class:`CannotRecordError` with the reason why a warm start must trace.
     """
     for seen, held in (piece for row in made.rows for piece in row):
         if seen.bypass or not held:
             raise CannotRecordError(f"a piece is not stored: {seen.bypass or seen.label}")
-    refs = Refs()
-    writer = GuardWriter(scope, trace.frame_globals, refs, trace.tensor_facts)
+    writer = GuardWriter(scope, trace.frame_globals, trace.tensor_facts)
     guards = writer.write(trace.guards)
-    distributions, functions = _inlined(trace, scope["model"], refs, _live(writer))
+    key = lookup.key_for(*_dependencies(trace.traced, made, scope["model"], guards.objects))
+    refs = Refs(key.state.covers)
     stored, (calls, *others), files = _pieces(made.rows)
     bytecode, objects = _without_objects(trace.bytecode, refs)
     bounds = [(r.start, r.end) for r in made.ranges]
     manifest = Manifest(
-        distributions=distributions,
-        functions=functions,
-        operators={name: identity(name) for name in made.operators},
-        asked=to_ask_again(trace.folded),
+        machine=machine(),
+        passes=passes.record(),
         guards=guards.code,
-        refs=guards.refs,
+        refs=[refs(value) for value in guards.objects],
         names=guards.names,
         modules=guards.modules,
         told=guards.told,
@@ -75,9 +74,8 @@ def record(
         size=None if made.size is None else (made.size.argument, made.size.dimension),
         variants=[(*pair, row) for pair, row in zip(bounds, others, strict=True)],
         writes=made.writes,
-        **known,
     )
-    return manifest, files
+    return key, manifest, files
 
 
 # ---- pieces ---------------------------------------------------------------------------------------------
@@ -202,95 +200,96 @@ def _global_names(code: CodeType) -> Iterator[str]:
             yield from _global_names(constant)
 
 
-# ---- inlined code ---------------------------------------------------------------------------------------
+# ---- what inlined code can read -------------------------------------------------------------------------
 
 
-def _live(writer: GuardWriter) -> list[object]:
-    return [value for value, _ in writer._constants.values()]
+def _dependencies(
+    traced: Sequence[CodeType], made: Made, model: Any, guarded: Sequence[object]
+) -> tuple[CanRead, State]:
+    """The list of what the inlined code can read, and what is there. Code that nothing leads to is no record's."""
+    inlined = _inlined(traced)
+    reads = can_read(inlined)._replace(operators=tuple(made.operators))
+    state = State(reads, model)
+    if {"getattr", "hasattr"} & reads.names:  # names may be computed from texts that lie in the state
+        texts = frozenset(_texts_in(state))
+        reads = reads._replace(names=reads.names | texts, texts=reads.texts | texts)
+    roots: dict[tuple[str, str], None] = {}
+    for each in inlined:
+        if each.code not in state.codes and not str(each.module).startswith(("torch", "passprint")):
+            place = _place(each)
+            if place is not None:
+                roots[place] = None
+    for value in guarded:
+        if isinstance(value, (type, FunctionType)) and not state.covers(value):
+            module, path = str(value.__module__), value.__qualname__
+            if state.memo.origins.of_module(module).label is None and _leads_to(module, path, value):
+                roots[module, path] = None
+    reads = reads._replace(roots=tuple(roots))
+    state = State(reads, model)
+    for each in inlined:
+        if each.label is None and each.code not in state.codes:
+            raise CannotRecordError(
+                f"it inlined {each.code.co_qualname} ({each.code.co_filename.rpartition('/')[2]}:"
+                f"{each.code.co_firstlineno}), which cannot be found by its name"
+            )
+    return reads, state
 
 
-def _inlined(
-    trace: Trace, model: Any, refs: Refs, guarded: Iterable[object]
-) -> tuple[dict[str, str], list[tuple[Any, ...]]]:
-    """The distributions whose code was inlined, and a reference of each inlined function that has a name.
-
-    Code of the user's that no reference covers is a reason to record nothing.
-    """
-    owners = _owners(trace.traced)
-    distributions: dict[str, str] = {}
-    functions: list[tuple[Any, ...]] = []
-    roots: list[Any] = [value for value in guarded if isinstance(value, (type, FunctionType))]
-    own = getattr(model, "__func__", model)
-    if isinstance(own, FunctionType) and _by_content(own, refs):
-        functions.append(("model", own.__module__, own.__qualname__, refs(own)))
-        roots.append(own)
-    covered = _codes_of(value for value in roots if _by_content(value, refs))
-    missing: list[CodeType] = []
-    for code in trace.traced:
-        function = owners.get(code)
-        module = _module_of(code, function)
-        label = None if module is None else refs.label(module)
-        if _uses_hash(code, str(module)):
-            functions.append(("hash", str(module), code.co_qualname, text_hash()))
-        if label is not None:
-            top = str(module).partition(".")[0]
-            if top == "passprint":  # among the surroundings
-                continue
-            distributions[top] = label
-            if top != "torch":
-                functions += _stamped(code, str(module))
-        elif code not in covered:
-            missing.append(code)
-    for code in missing:
-        if code not in covered:
-            functions.append(_named(code, owners.get(code), refs, covered))
-    return distributions, functions
+def _texts_in(state: State) -> Iterator[str]:
+    for row in state.rows:
+        if row.kind == "value" and row.text[:1] in "'\"" and row.text[1:-1].isidentifier():
+            yield row.text[1:-1]
 
 
-def _uses_hash(code: CodeType, module: str) -> bool:
-    """Whether code may have a result of ``hash``. A ``__hash__`` itself is called to look something up as well."""
-    own = module.partition(".")[0] in ("torch", "passprint") or code.co_name == "__hash__"
-    return not own and not _HASHES.isdisjoint(code.co_names)
-
-
-def _stamped(code: CodeType, module: str) -> list[tuple[Any, ...]]:
-    """The stamp of an installed function that is found by its name, so that an edited or patched one is noticed."""
-    if "<" in code.co_qualname:
-        return []
+def _leads_to(module: str, path: str, value: object) -> bool:
     try:
-        found = unwrapped(find(module, code.co_qualname))
+        return unwrapped(find(module, path)) is value
     except LookupError:
-        return []
-    if getattr(found, "__code__", None) is not code:
-        return []
-    return [("stamp", module, code.co_qualname, code_stamp(code))]
+        return False
 
 
-def _named(
-    code: CodeType, function: FunctionType | None, refs: Refs, covered: set[CodeType]
-) -> tuple[Any, ...]:
-    """A reference of a function of the user's by its name; what it covers is added to ``covered``."""
-    module = _module_of(code, function)
-    names = [code.co_qualname] if function is None else [function.__qualname__, code.co_qualname]
+def _place(each: Inlined) -> tuple[str, str] | None:
+    """Where code is found by a name: the function that it is the code of, or that it is nested in."""
+    names = [each.code.co_qualname]
+    if each.function is not None:
+        names.insert(0, each.function.__qualname__)
     for name in names:
         path = name.partition(".<locals>")[0]
         try:
-            found = unwrapped(find(str(module), path))
+            found: Any = unwrapped(find(str(each.module), path))
         except LookupError:
             continue
-        reached = _codes_of([found])
-        if code in reached:
-            covered |= reached
-            return ("function", str(module), path, refs(found))
-    raise CannotRecordError(
-        f"it inlined {code.co_qualname} ({code.co_filename.rpartition('/')[2]}:{code.co_firstlineno}), "
-        "which cannot be found by its name"
-    )
+        while found is not None:
+            if each.code in _nested(getattr(found, "__code__", None)):
+                return str(each.module), path
+            found = getattr(found, "__wrapped__", None)
+    return None
 
 
-def _by_content(value: Any, refs: Refs) -> bool:
-    module = value.__globals__.get("__name__") if isinstance(value, FunctionType) else value.__module__
-    return refs.label(module) is None
+def _nested(code: CodeType | None) -> Iterator[CodeType]:
+    if code is not None:
+        yield code
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                yield from _nested(constant)
+
+
+def _inlined(codes: Sequence[CodeType]) -> list[Inlined]:
+    owners = _owners(codes)
+    origins = default_memo().origins
+    files = {str(getattr(m, "__file__", None)): name for name, m in list(sys.modules.items())}
+    found = []
+    for code in codes:
+        function = owners.get(code)
+        module = function.__globals__.get("__name__") if function is not None else None
+        if module is None:
+            module = files.get(code.co_filename) or _frozen(code.co_filename)
+        found.append(Inlined(code, function, module, origins.of_module(module).label if module else None))
+    return found
+
+
+def _frozen(file: str) -> str | None:
+    return file.removeprefix("<frozen ").removesuffix(">") if file.startswith("<frozen ") else None
 
 
 def _owners(codes: Sequence[CodeType]) -> dict[CodeType, FunctionType]:
@@ -305,54 +304,3 @@ def _owners(codes: Sequence[CodeType]) -> dict[CodeType, FunctionType]:
         if codes
         else {}
     )
-
-
-def _module_of(code: CodeType, function: FunctionType | None) -> str | None:
-    if function is not None:
-        return function.__globals__.get("__name__")
-    for name, module in list(sys.modules.items()):
-        if getattr(module, "__file__", None) == code.co_filename:
-            return name
-    frozen = code.co_filename
-    return frozen.removeprefix("<frozen ").removesuffix(">") if frozen.startswith("<frozen ") else None
-
-
-def _codes_of(values: Iterable[Any]) -> set[CodeType]:
-    """All code that functions and classes hold: their own, nested code, closures, wrapped functions, methods, bases."""
-    found: set[CodeType] = set()
-    seen: set[int] = set()
-    todo: list[Any] = list(values)
-    while todo:
-        value = unwrapped(todo.pop())
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        if isinstance(value, CodeType):
-            found.add(value)
-            todo.extend(constant for constant in value.co_consts if isinstance(constant, CodeType))
-        elif isinstance(value, FunctionType):
-            todo.append(value.__code__)
-            todo.extend(_contents(value))
-            todo.extend(vars(value).values())
-        elif isinstance(value, type):
-            todo.extend(v for v in vars(value).values() if _may_hold_code(v))
-            todo.extend(base for base in value.__bases__ if base is not object)
-        elif callable(value):
-            inner = getattr(value, "__wrapped__", None) or getattr(value, "func", None)
-            if inner is not None:
-                todo.append(inner)
-    return found
-
-
-def _may_hold_code(value: object) -> bool:
-    return callable(value) or isinstance(value, (staticmethod, classmethod, property))
-
-
-def _contents(function: FunctionType) -> Iterator[Any]:
-    for cell in function.__closure__ or ():
-        try:
-            content: Callable[..., Any] | Any = cell.cell_contents
-        except ValueError:  # not filled yet
-            continue
-        if _may_hold_code(content):
-            yield content

@@ -15,13 +15,14 @@ from torch.utils._pytree import tree_leaves
 
 from passprint.cache import Miss, NoStore, Store
 from passprint.compiler.guards.overlap import overlapping
-from passprint.compiler.guards.refs import CannotRecordError, Refs
+from passprint.compiler.guards.refs import CannotRecordError
 from passprint.compiler.lowering import builds, inductor
 from passprint.compiler.pieces.sizes import SizePlan
 from passprint.compiler.record import CompileReport, GraphBreak
-from passprint.compiler.start.program import DoesNotServe, Guards, Overlaps, Program, bind
-from passprint.compiler.start.warm import Found, WarmStart, compiler_known
-from passprint.compiler.start.why import model_miss
+from passprint.compiler.start.passes_found import PassesFound
+from passprint.compiler.start.program import Guards, Program, ProgramMismatch, TensorsOverlap, bind
+from passprint.compiler.start.warm import Lookup, WarmStart
+from passprint.compiler.start.why import STORED, model_miss
 from passprint.compiler.trace.backend import Backend
 from passprint.compiler.trace.breaks import InParts, break_of, breaking_errors
 from passprint.compiler.trace.dynamo import Trace, Tracer
@@ -62,8 +63,9 @@ class Cold:
         self._fullgraph = fullgraph
         self._looked = 0.0
         self._label = ""
-        self._found: Found | None = None
+        self._found: Lookup | None = None
         self._miss: Miss | None = None
+        self._why: str | None = None
         self._scope: dict[str, Any] = {}
         self.program: Program | None = None
         """What the latest call recorded, if it traced and what came out has a form that can be loaded."""
@@ -72,7 +74,7 @@ class Cold:
 
     def __call__(
         self,
-        found: Found | None,
+        found: Lookup | None,
         since: float,
         model: Callable[..., Any],
         args: tuple[Any, ...],
@@ -85,7 +87,7 @@ class Cold:
         self._label = getattr(model, "__qualname__", type(model).__qualname__)
         self._scope = {"model": model, "args": args, "kwargs": kwargs}
         if found is not None and found.request is not None and self._stores:
-            self._miss = model_miss(self._store, found.request, found.place, found.refused)
+            self._miss = model_miss(self._store, found)
         try:
             return self._run(model, args, kwargs)
         except BaseException:
@@ -163,43 +165,49 @@ class Cold:
     def _note_miss(self) -> None:
         """Say why the model is traced, before its pieces say why they are compiled."""
         miss, self._miss = self._miss, None
+        self._why = None
         if miss is not None:
+            self._why = miss.reason.removeprefix(STORED) if miss.nearest else None
             self._missed(miss)
 
     def _finished(self, trace: Trace) -> None:
         """Record a trace before it runs for the first time, while everything is as the trace saw it."""
-        self._note_miss()
+        if self._miss is not None:
+            self._note_miss()
         self._backend.finish()  # kernels were being built while Dynamo built guards
         self._report.seconds["total"] += self._looked
         found, made = self._found, self._backend.made
         if found is None or made is None or not self._stores:
             return
-        if found.reasons:
-            self._report.traced_because.append(found.reasons[-1])
+        if found.unusable is not None:
+            self._report.traced_because.append(found.unusable)
+        elif self._why is not None and found.keys:
+            self._report.traced_because.append(self._why)
         try:
-            if found.request is None:
-                raise CannotRecordError(found.reasons[0])
+            if found.unusable is not None:
+                raise CannotRecordError(found.unusable)
             with self._report.phase("record"):
-                known = {**found.known, "passes": self._passes(), "compiler": compiler_known()}
-                manifest, files = record(trace, self._scope, made, **known)
-                guards = Guards(manifest, Refs(), **self._scope)
-                run = bind(manifest, made.run)
+                key, manifest, files = record(trace, self._scope, made, found, self._passes())
+                guards = Guards(manifest, key.state, **self._scope)
+                run = bind(manifest, key.state, made.run)
         except CannotRecordError as error:
             self._cannot(str(error))
-        except Overlaps:  # the back end runs this call as it was traced, and says so; others can be compiled
+        except (
+            TensorsOverlap
+        ):  # the back end runs this call as it was traced, and says so; others can be compiled
             return
-        except DoesNotServe as error:
+        except ProgramMismatch as error:
             self._cannot(f"its record does not hold for the call that was traced: {error}")
         else:
-            self._warm.keep(found, manifest, files)
+            self._warm.keep(found, key, manifest, files)
             self.program = Program(manifest, guards, run, None)
 
-    def _passes(self) -> tuple[bool, str, str]:
+    def _passes(self) -> PassesFound:
         """The passes as a record keeps them: as they stand now, after all of them have been imported."""
         passes = self._warm.passes()
         if passes.default and any(_is_patched(type(pass_)) for pass_ in self._backend.manager.passes):
-            raise CannotRecordError("somebody has put functions into a pass of passprint's library")
-        return passes.record()
+            raise CannotRecordError("a pass of passprint's library was monkeypatched")
+        return passes
 
     def _cannot(self, reason: str) -> None:
         self._report.notes.append(f"warm start must trace: {reason}")

@@ -1,0 +1,102 @@
+"""The rows of the ledger: what a program depended on, and in words what differs between two lists of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+from passprint.compiler.lowering import host
+
+
+class Row(NamedTuple):
+    """One dependency: what kind of thing it is, which one, and what it was.
+
+    Kinds, and when each is asked. At load: ``environment``, ``setting``, ``replaced`` (functions that somebody put
+    into torch), ``package``, ``stamp`` (installed code that was inlined), ``operator``; ``host`` and ``compiler``,
+    which may serve where they are not equal. At load, and at a call where something that was walked has changed:
+    ``value``, ``function``, ``class``, ``answer``, ``hash``, ``variable``.
+    """
+
+    kind: str
+    name: str
+    text: str
+
+
+def digest(rows: Iterable[Row]) -> str:
+    """One digest of rows, in their order."""
+    hashed = sha256()
+    for row in rows:
+        hashed.update("".join([f"{len(part)}:{part}" for part in row]).encode("utf-8", "surrogatepass"))
+    return hashed.hexdigest()
+
+
+_LABELS: Final = {
+    "environment": "{}",
+    "variable": "environment variable {}",
+    "setting": "setting {}",
+    "value": "{}",
+    "package": "the package {}",
+}
+"""How a row is called whose text a person can read."""
+
+_CHANGED: Final = {
+    "function": "{} has changed",
+    "class": "the class {} has changed",
+    "operator": "the operator {}, which was traced, has changed",
+    "replaced": "what somebody put into {} has changed",
+    "stamp": "{} has changed (an installed package was edited or patched: no lines of it are kept)",
+    "hash": "{} uses hash(), or the order of a set, which is another one in this process",
+}
+_SHOWN: Final = 100
+
+
+def differences(recorded: Iterable[Row], present: Iterable[Row]) -> list[str]:
+    """What differs, each as a sentence; code first, since it is mostly the cause of what follows."""
+    before, now = _texts(recorded), _texts(present)
+    code: list[str] = []
+    other: list[str] = []
+    for key in {**before, **now}:
+        was, has = before.get(key), now.get(key)
+        if was == has:
+            continue
+        kind, name = key
+        if kind in _CHANGED:
+            code.append(_CHANGED[kind].format(name) if was and has else _came_or_went(kind, name, was))
+        else:
+            other.append(_differs(kind, name, was, has))
+    return list(dict.fromkeys([*code, *other]))
+
+
+def _came_or_went(kind: str, name: str, was: str | None) -> str:
+    if kind == "replaced":
+        return (
+            f"somebody's function stands in {name}" if was is None else f"somebody's function stood in {name}"
+        )
+    return f"{name} is not there any more" if was else f"{name} is new"
+
+
+def _differs(kind: str, name: str, was: str | None, has: str | None) -> str:
+    if kind == "answer" and was is not None and has is not None:
+        return f"{name} gave {_short(was)} and gives {_short(has)}"
+    label = _LABELS.get(kind, "{}").format(name)
+    if kind == "value" and (was is None or has is None):
+        return f"{label} is new: {_short(has)}" if was is None else f"{label} was {_short(was)} and is gone"
+    return f"{label} was {_short(was)} and is {_short(has)}"
+
+
+def _short(text: str | None) -> str:
+    if text is None:
+        return "not set"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _texts(rows: Iterable[Row]) -> Mapping[tuple[str, str], str]:
+    return {(row.kind, row.name): row.text for row in rows}
+
+
+def host_differences(recorded: Iterable[Row], present: Iterable[Row]) -> list[str]:
+    """Why what was built on a machine like the recorded one cannot run on this one."""
+    built, here = ({row.name: row.text for row in rows if row.kind == "host"} for rows in (recorded, present))
+    reason = host.lacks(built, here)
+    return [reason] if reason else []

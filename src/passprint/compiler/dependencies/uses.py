@@ -1,0 +1,294 @@
+"""How code uses what it takes by a name, as far as its bytecode tells: does it go through it, or ask for all it has?
+
+Membership, equality, length and sorting do not depend on the order of a set; going through it does, and so may whatever
+it is handed to. The order of a set of texts is another one in each process (``PYTHONHASHSEED``). ``vars(x)``,
+``x.__dict__`` and ``dir(x)`` read names that no code holds, so everything in ``x`` counts.
+
+The bytecode is read once from top to bottom, with a stack of where values come from. What is not understood, and what
+is on the stack where control flow meets, counts as used in every way. What only ends up in an exception does not count.
+Read against CPython 3.11 to 3.14.
+"""
+
+from __future__ import annotations
+
+import dis
+import sys
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Sequence
+from types import CodeType
+from typing import Final, NamedTuple
+
+MADE: Final = "<made>"
+"""A set that the code makes itself."""
+ANY: Final = "<any>"
+"""Something that comes from elsewhere: an argument, an item."""
+SELF: Final = "<self>"
+"""The object that a method is called on."""
+
+Value = frozenset[str]
+"""Where a value may come from: names of attributes and globals, `MADE`, a local as ``"=name"``, a text as ``"'text"``,
+or a builtin that makes the same of any order, as ``"len()"``."""
+
+_NOTHING: Final[Value] = frozenset()
+_MAKING: Final[Value] = frozenset({"<making>"})
+"""A set that a comprehension fills while control flow goes round."""
+_SET_METHODS: Final = frozenset(
+    {"copy", "difference", "intersection", "symmetric_difference", "union", "pop"}
+)
+"""Methods of sets whose result depends on the order, or is a set again."""
+_ORDER_FREE: Final = frozenset(
+    {"all", "any", "bool", "frozenset", "len", "max", "min", "set", "sorted", "type"}
+)
+_FREE_CALLS: Final = frozenset(f"{name}()" for name in _ORDER_FREE)
+_MAKERS: Final = frozenset({"set()", "frozenset()"})
+_LISTS_NAMES: Final = frozenset({"vars", "dir"})
+_SKIPPED: Final = frozenset(
+    {"CACHE", "EXTENDED_ARG", "KW_NAMES", "NOP", "NOT_TAKEN", "PRECALL", "RESUME", "COPY_FREE_VARS"}
+    | {"MAKE_CELL", "RETURN_GENERATOR", "TO_BOOL", "SETUP_ANNOTATIONS"}
+)
+_SET_OPERATORS: Final = frozenset({"|", "&", "-", "^", "|=", "&=", "-=", "^="})
+_ENDS: Final = ("POP_JUMP", "JUMP", "RETURN", "RAISE", "RERAISE", "FOR_ITER", "SEND")
+# By name: how many values an instruction takes and uses in any way, and how many it gives. "n": its argument.
+_EFFECTS: Final[dict[str, tuple[int | str, int]]] = {
+    "BUILD_TUPLE": ("n", 1),
+    "BUILD_LIST": ("n", 1),
+    "BUILD_STRING": ("n", 1),
+    "BUILD_SLICE": ("n", 1),
+    "FORMAT_SIMPLE": (1, 1),
+    "GET_ITER": (1, 1),
+    "LIST_APPEND": (1, 0),
+    "LIST_EXTEND": (1, 0),
+    "DICT_UPDATE": (1, 0),
+    "RETURN_VALUE": (1, 0),
+    "STORE_GLOBAL": (1, 0),
+    "STORE_DEREF": (1, 0),
+    "YIELD_VALUE": (1, 1),
+}
+
+
+class Uses(NamedTuple):
+    """By the names that things are taken under: those whose order may count, and those all of whose names may."""
+
+    ordered: frozenset[str]
+    whole: frozenset[str]
+
+
+def uses_of(code: CodeType, namespace: Container[str] = ()) -> Uses:
+    """The uses in ``code`` and the code nested in it.
+
+    ``namespace`` are the globals of the code: a builtin that is shadowed there is no builtin.
+    """
+    reader = _Reader(code, namespace)
+    reader.read()
+    ordered, whole = set(reader.names(reader.used)), set(reader.names(reader.whole))
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            inner = uses_of(constant, namespace)
+            ordered |= inner.ordered
+            whole |= inner.whole
+    return Uses(frozenset(ordered), frozenset(whole))
+
+
+class _Reader:
+    def __init__(self, code: CodeType, namespace: Container[str]) -> None:
+        self._code = code
+        self._namespace = namespace
+        self._stack: list[Value] = []
+        self._stored: defaultdict[str, set[str]] = defaultdict(set)
+        self.used: set[str] = set()
+        self.whole: set[str] = set()
+
+    def read(self) -> None:
+        """Go through the code once."""
+        for block in _blocks(self._code):
+            if block[-1].opname == "RAISE_VARARGS":
+                self._stack = []
+                continue
+            for step in block:
+                if step.is_jump_target:
+                    self._meet()
+                if step.opname not in _SKIPPED:
+                    self._step(step)
+
+    def names(self, found: Iterable[str]) -> Iterator[str]:
+        """The names behind origins: what was stored in a local is used as the local is."""
+        todo, seen = list(found), set[str]()
+        while todo:
+            name = todo.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            if not name.startswith("="):
+                if name in _MAKING:
+                    yield MADE
+                elif name.isidentifier() or name in (MADE, ANY, SELF):
+                    yield name
+                if name == "self":  # in code that is nested in a method
+                    yield SELF
+            elif name in self._stored:
+                todo.extend(self._stored[name])
+            elif name != "=.0":  # what a comprehension goes through, which its caller took
+                yield SELF if self._is_method and name[1:] in self._code.co_varnames[:1] else ANY
+
+    @property
+    def _is_method(self) -> bool:
+        owner = self._code.co_qualname.rpartition(".")[0]
+        return bool(owner) and not owner.endswith("<locals>")
+
+    # -- the stack
+
+    def _pop(self, count: int = 1) -> list[Value]:
+        taken = [self._stack.pop() if self._stack else _NOTHING for _ in range(count)]
+        return taken[::-1]
+
+    def _push(self, *values: Value) -> None:
+        self._stack.extend(values)
+
+    def _use(self, values: Iterable[Value]) -> None:
+        for value in values:
+            self.used |= value
+
+    def _meet(self) -> None:
+        """Control flow meets here: what is on the stack may come from elsewhere, and be used in any way."""
+        self._use([value for value in self._stack if value != _MAKING])
+        self._stack = [value if value == _MAKING else _NOTHING for value in self._stack]
+
+    # -- instructions
+
+    def _step(self, step: dis.Instruction) -> None:
+        name, arg = step.opname, step.arg or 0
+        if name.startswith("LOAD_"):
+            self._load(step)
+        elif name == "STORE_FAST":
+            self._stored[f"={step.argval}"] |= self._pop()[0] or {ANY}
+        elif name == "CALL":
+            self._call(arg)
+        elif name in ("CONTAINS_OP", "IS_OP", "COMPARE_OP"):
+            self._pop(2)
+            self._push(_NOTHING)
+        elif name == "BINARY_OP":
+            one, two = self._pop(2)
+            if step.argrepr == "[]":  # an item, in 3.14
+                self._push(_item(two))
+            else:
+                self._push((one | two) if step.argrepr in _SET_OPERATORS else _NOTHING)
+        elif name == "BINARY_SUBSCR":
+            self._push(_item(self._pop(2)[1]))
+        elif name == "BUILD_SET":
+            self._pop(arg)
+            self._push(frozenset({MADE}) if arg else _MAKING)
+        elif name in ("SET_UPDATE", "SET_ADD", "POP_TOP"):
+            self._pop()
+        elif name.startswith(("POP_JUMP", "JUMP")):
+            self._pop(1 if name.startswith("POP_JUMP") else 0)
+            self._meet()
+        elif name == "FOR_ITER":
+            self._use(self._pop())
+            self._push(_NOTHING, _NOTHING)
+        elif (
+            name == "END_FOR"
+        ):  # takes the iterator with it up to 3.12, and leaves it to POP_TOP from 3.13 on
+            self._pop(0 if sys.version_info >= (3, 13) else 1)
+        elif name == "UNARY_NOT":
+            self._pop()
+            self._push(_NOTHING)
+        elif name == "MAKE_FUNCTION":
+            made = self._pop()[0]
+            self._use(self._pop(arg.bit_count() if arg < 16 else 0))
+            self._push(made)
+        elif name == "STORE_ATTR":
+            self._use(self._pop(2)[:1])
+        elif name == "FORMAT_VALUE":
+            self._use(self._pop(2 if arg & 4 else 1))
+            self._push(_NOTHING)
+        elif name == "RETURN_VALUE" and self._code.co_name == "<setcomp>":
+            self._pop()
+        elif name == "PUSH_NULL":
+            self._push(_NOTHING)
+        elif name == "COPY" and len(self._stack) >= arg:
+            self._push(self._stack[-arg])
+        elif name == "SWAP" and len(self._stack) >= arg:
+            self._stack[-1], self._stack[-arg] = self._stack[-arg], self._stack[-1]
+        elif name in _EFFECTS:
+            takes, gives = _EFFECTS[name]
+            self._use(self._pop(arg if isinstance(takes, str) else takes))
+            self._push(*[_NOTHING] * gives)
+        else:
+            self._other(step)
+
+    def _other(self, step: dis.Instruction) -> None:
+        """Anything else may use all that is on the stack, in any way."""
+        self._use(self._stack)
+        try:
+            effect = dis.stack_effect(step.opcode, step.arg, jump=False)
+        except ValueError:
+            effect = 0
+        self._stack = [_NOTHING] * max(0, len(self._stack) + effect)
+
+    def _load(self, step: dis.Instruction) -> None:
+        name, argument = step.opname, step.argval
+        if name.startswith("LOAD_FAST"):
+            names = argument if isinstance(argument, tuple) else (argument,)
+            self._push(*[frozenset({f"={each}"}) for each in names])
+        elif name.startswith("LOAD_CONST") or name == "LOAD_SMALL_INT":
+            self._push(_constant(argument))
+        elif name in ("LOAD_ATTR", "LOAD_METHOD"):
+            owner = self._pop()
+            if argument in _SET_METHODS:
+                self._use(owner)
+            elif argument == "__dict__":
+                self.whole.update(*owner)
+            is_method = name == "LOAD_METHOD" or "NULL" in step.argrepr
+            self._push(frozenset({argument}), *([_NOTHING] if is_method else []))
+        elif name == "LOAD_GLOBAL":
+            null = [_NOTHING] if (step.arg or 0) & 1 else []
+            is_free = argument in _ORDER_FREE and argument not in self._namespace
+            self._push(*null, frozenset({f"{argument}()" if is_free else argument}))
+        elif name in ("LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_CLOSURE"):
+            self._push(frozenset({argument}))
+        else:
+            self._other(step)
+
+    def _call(self, count: int) -> None:
+        taken = self._pop(
+            count + 2
+        )  # a callable and NULL, or a method and its object, in an order of the version
+        called, arguments = taken[0] | taken[1], taken[2:]
+        if called == {"<setcomp>"}:
+            self._push(frozenset({MADE}))
+        elif count and called and called <= _FREE_CALLS:
+            self._push(frozenset({MADE}).union(*arguments) if called & _MAKERS else _NOTHING)
+        else:
+            if called and called <= _LISTS_NAMES:
+                self.whole.update(*arguments)
+            self._use(arguments)
+            self._push(_NOTHING)
+
+
+def _constant(value: object) -> Value:
+    if isinstance(value, CodeType):
+        return frozenset({value.co_name})
+    if isinstance(value, frozenset) and len(value) > 1:
+        return frozenset({MADE})
+    return frozenset({f"'{value}"}) if isinstance(value, str) else _NOTHING
+
+
+def _item(key: Value) -> Value:
+    """What ``x["name"]`` gives is known by that name."""
+    named = frozenset(name[1:] for name in key if name.startswith("'"))
+    return named or frozenset({ANY})
+
+
+def _blocks(code: CodeType) -> Iterator[Sequence[dis.Instruction]]:
+    """Runs of instructions without a way in or out but at their ends."""
+    block: list[dis.Instruction] = []
+    for step in dis.get_instructions(code):
+        if step.is_jump_target and block:
+            yield block
+            block = []
+        block.append(step)
+        if step.opname.startswith(_ENDS):
+            yield block
+            block = []
+    if block:
+        yield block
