@@ -64,6 +64,7 @@ class CanRead(NamedTuple):
         names: of attributes, globals and keys.
         texts: constants among them; a module may be asked whether it has one.
         ordered: names of sets whose order may count.
+        keyed: names of dicts of which any key may be read, and not only those among ``names``.
         whole: names of objects, and ``module:Class``, of which every attribute counts; `ANY` for all.
         stored: names of attributes that the code itself sets: their values are left to guards.
         inlined: the code that was gone through, as ``module:qualified.name``.
@@ -78,6 +79,7 @@ class CanRead(NamedTuple):
     names: frozenset[str]
     texts: frozenset[str]
     ordered: frozenset[str]
+    keyed: frozenset[str]
     whole: frozenset[str]
     stored: frozenset[str]
     inlined: frozenset[str]
@@ -113,6 +115,7 @@ def can_read(inlined: Iterable[Inlined]) -> CanRead:
     names: set[str] = set()
     texts: set[str] = set()
     ordered: set[str] = set()
+    keyed: set[str] = set()
     whole: set[str] = set()
     stored: set[str] = set()
     hashing: list[str] = []
@@ -131,6 +134,7 @@ def can_read(inlined: Iterable[Inlined]) -> CanRead:
         stored |= set(_stored(each.code))
         uses = uses_of(each.code, each.namespace)
         ordered |= uses.ordered
+        keyed |= uses.keyed
         if each.label != PYTHON or "dir" in each.code.co_names:
             whole |= {_class_of(each) if name == SELF else name for name in uses.whole}
         found = set(each.code.co_names)
@@ -150,6 +154,7 @@ def can_read(inlined: Iterable[Inlined]) -> CanRead:
         names=frozenset(names | texts),
         texts=frozenset(texts),
         ordered=frozenset(ordered - {ANY, SELF, MADE}),
+        keyed=frozenset(keyed - {ANY, SELF, MADE}),
         whole=frozenset(whole),
         stored=frozenset(stored),
         inlined=frozenset({each.key for each in code}),

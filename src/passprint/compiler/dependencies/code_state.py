@@ -21,7 +21,7 @@ from passprint.compiler.lowering import operators
 from passprint.errors import OpaqueError
 from passprint.identity import canonical
 from passprint.identity.bytecode import code_facts
-from passprint.identity.slots import ABSENT, MAPPING, NAME, REFERS
+from passprint.identity.slots import ABSENT, EQUAL, MAPPING, NAME, REFERS
 
 if TYPE_CHECKING:
     from passprint.compiler.dependencies.state import State
@@ -94,6 +94,7 @@ def visit_function(state: State, function: FunctionType, path: str, name: str) -
     if label is None:
         digest = None if inlined else state.memo.digest(function)
         if digest is not None:
+            state.watch(EQUAL, function, state.memo.digest, digest)
             state.once("function", f"{home}.{function.__qualname__}", digest)
             return
         state.once("function", called, code_stamp(code))
@@ -358,6 +359,7 @@ def _by_content(state: State, kind: str, called: str, value: Any) -> None:
         raise CannotRecordError(
             f"it relies on something without an identity: {state.memo.opaque_paths(value)[0]}"
         )
+    state.watch(EQUAL, value, state.memo.digest, digest)
     state.once(kind, f"{called}, all of it", digest)
 
 

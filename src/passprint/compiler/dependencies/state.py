@@ -69,6 +69,9 @@ class State:
         """The code that was met: what a function or class that counts is made of."""
         self.memo = default_memo().without_values()
         self._seen: dict[int, str] = {}
+        # What was reached by a name by which more of it counts is gone through again.
+        self._whole_names = reads.ordered | reads.keyed | reads.whole
+        self._whole: set[int] = set()
         self._alive: list[object] = []
         self._spoken: set[tuple[str, str]] = set()
         from passprint.compiler.dependencies import code_state
@@ -120,11 +123,14 @@ class State:
             self.add("value", path, repr(value))
             return
         known = self._seen.get(id(value))
-        if known is not None:
+        counts_more = name == ITEM or name in self._whole_names
+        if known is not None and (id(value) in self._whole or not counts_more):
             if known != path and not isinstance(value, (type, FunctionType, ModuleType)):
                 self.add("value", path, f"the same as {known}")
             return
         self._seen[id(value)] = path
+        if counts_more:
+            self._whole.add(id(value))
         self._alive.append(value)
         if len(self._alive) > _MOST:
             raise CannotRecordError(f"the model reaches more than {_MOST:,} objects")
@@ -169,7 +175,12 @@ def _mapping(state: State, value: Any, path: str, name: str) -> None:
             state.watch(SAME, value, _in_order, _in_order(value))
     if isinstance(value, OrderedDict):
         mapping = {key: value[key] for key in OrderedDict.__iter__(value)}
-    state.add("value", path, f"{_name_of(type(value))} of {len(mapping)}")
+    if name != ITEM and name not in state.reads.keyed and all(type(key) is str for key in mapping):
+        names = state.reads.names
+        mapping = {key: item for key, item in mapping.items() if key in names}
+        state.add("value", path, _name_of(type(value)))
+    else:
+        state.add("value", path, f"{_name_of(type(value))} of {len(mapping)}")
     for place, (key, item) in enumerate(mapping.items()):
         shown = plain_text(key)
         if shown is None:

@@ -41,6 +41,11 @@ _ORDER_FREE: Final = frozenset(
 )
 _FREE_CALLS: Final = frozenset(f"{name}()" for name in _ORDER_FREE)
 _MAKERS: Final = frozenset({"set()", "frozenset()"})
+_KEY_METHODS: Final = frozenset(
+    {"items", "keys", "values", "popitem", "update", "clear", "move_to_end", "__iter__", "__len__"}
+)
+"""Methods of dicts that read other keys than one that they are given."""
+_ASKS_ONE: Final = frozenset({"get", "pop", "setdefault", "__getitem__", "__contains__"})
 _LISTS_NAMES: Final = frozenset({"vars", "dir"})
 _SKIPPED: Final = frozenset(
     {"CACHE", "EXTENDED_ARG", "KW_NAMES", "NOP", "NOT_TAKEN", "PRECALL", "RESUME", "COPY_FREE_VARS"}
@@ -67,9 +72,14 @@ _EFFECTS: Final[dict[str, tuple[int | str, int]]] = {
 
 
 class Uses(NamedTuple):
-    """By the names that things are taken under: those whose order may count, and those all of whose names may."""
+    """By the names that things are taken under.
+
+    ``ordered``: those whose order may count. ``keyed``: those of which other keys may be read than the texts that the
+    code holds. ``whole``: those all of whose attributes may count.
+    """
 
     ordered: frozenset[str]
+    keyed: frozenset[str]
     whole: frozenset[str]
 
 
@@ -81,12 +91,14 @@ def uses_of(code: CodeType, namespace: Container[str] = ()) -> Uses:
     reader = _Reader(code, namespace)
     reader.read()
     ordered, whole = set(reader.names(reader.used)), set(reader.names(reader.whole))
+    keyed = ordered | set(reader.names(reader.keyed))
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             inner = uses_of(constant, namespace)
             ordered |= inner.ordered
+            keyed |= inner.keyed
             whole |= inner.whole
-    return Uses(frozenset(ordered), frozenset(whole))
+    return Uses(frozenset(ordered), frozenset(keyed), frozenset(whole))
 
 
 class _Reader:
@@ -96,6 +108,7 @@ class _Reader:
         self._stack: list[Value] = []
         self._stored: defaultdict[str, set[str]] = defaultdict(set)
         self.used: set[str] = set()
+        self.keyed: set[str] = set()
         self.whole: set[str] = set()
 
     def read(self) -> None:
@@ -119,7 +132,9 @@ class _Reader:
                 continue
             seen.add(name)
             if not name.startswith("="):
-                if name in _MAKING:
+                if name.startswith("?"):
+                    todo.append(name[1:])
+                elif name in _MAKING:
                     yield MADE
                 elif name.isidentifier() or name in (MADE, ANY, SELF):
                     yield name
@@ -148,6 +163,15 @@ class _Reader:
         for value in values:
             self.used |= value
 
+    def _take_keys(self, values: Iterable[Value]) -> None:
+        for value in values:
+            self.keyed |= value
+
+    def _push_item(self, owner: Value, key: Value) -> None:
+        if not _is_text(key):
+            self._take_keys((owner,))
+        self._push(_item(key))
+
     def _meet(self) -> None:
         """Control flow meets here: what is on the stack may come from elsewhere, and be used in any way."""
         self._use([value for value in self._stack if value != _MAKING])
@@ -163,24 +187,30 @@ class _Reader:
             self._stored[f"={step.argval}"] |= self._pop()[0] or {ANY}
         elif name == "CALL":
             self._call(arg)
-        elif name in ("CONTAINS_OP", "IS_OP", "COMPARE_OP"):
+        elif name in ("CONTAINS_OP", "COMPARE_OP"):
+            one, two = self._pop(2)
+            if name == "COMPARE_OP" or not _is_text(one):
+                self._take_keys((one, two))
+            self._push(_NOTHING)
+        elif name == "IS_OP":
             self._pop(2)
             self._push(_NOTHING)
         elif name == "BINARY_OP":
             one, two = self._pop(2)
             if step.argrepr == "[]":  # an item, in 3.14
-                self._push(_item(two))
+                self._push_item(one, two)
             else:
                 self._push((one | two) if step.argrepr in _SET_OPERATORS else _NOTHING)
         elif name == "BINARY_SUBSCR":
-            self._push(_item(self._pop(2)[1]))
+            self._push_item(*self._pop(2))
         elif name == "BUILD_SET":
             self._pop(arg)
             self._push(frozenset({MADE}) if arg else _MAKING)
         elif name in ("SET_UPDATE", "SET_ADD", "POP_TOP"):
             self._pop()
         elif name.startswith(("POP_JUMP", "JUMP")):
-            self._pop(1 if name.startswith("POP_JUMP") else 0)
+            if name.startswith("POP_JUMP"):
+                self._take_keys(self._pop())
             self._meet()
         elif name == "FOR_ITER":
             self._use(self._pop())
@@ -190,7 +220,7 @@ class _Reader:
         ):  # takes the iterator with it up to 3.12, and leaves it to POP_TOP from 3.13 on
             self._pop(0 if sys.version_info >= (3, 13) else 1)
         elif name == "UNARY_NOT":
-            self._pop()
+            self._take_keys(self._pop())
             self._push(_NOTHING)
         elif name == "MAKE_FUNCTION":
             made = self._pop()[0]
@@ -238,8 +268,13 @@ class _Reader:
                 self._use(owner)
             elif argument == "__dict__":
                 self.whole.update(*owner)
+            elif argument in _KEY_METHODS:
+                self._take_keys(owner)
             is_method = name == "LOAD_METHOD" or "NULL" in step.argrepr
-            self._push(frozenset({argument}), *([_NOTHING] if is_method else []))
+            value = frozenset({argument})
+            if argument in _ASKS_ONE:  # whether it asks for a text is known at the call
+                value |= {f"?{each}" for each in owner[0]}
+            self._push(value, *([_NOTHING] if is_method else []))
         elif name == "LOAD_GLOBAL":
             null = [_NOTHING] if (step.arg or 0) & 1 else []
             is_free = argument in _ORDER_FREE and argument not in self._namespace
@@ -254,9 +289,12 @@ class _Reader:
             count + 2
         )  # a callable and NULL, or a method and its object, in an order of the version
         called, arguments = taken[0] | taken[1], taken[2:]
+        if not (arguments and _is_text(arguments[0])):
+            self.keyed |= {name[1:] for name in called if name.startswith("?")}
         if called == {"<setcomp>"}:
             self._push(frozenset({MADE}))
         elif count and called and called <= _FREE_CALLS:
+            self._take_keys(arguments)
             self._push(frozenset({MADE}).union(*arguments) if called & _MAKERS else _NOTHING)
         else:
             if called and called <= _LISTS_NAMES:
@@ -271,6 +309,10 @@ def _constant(value: object) -> Value:
     if isinstance(value, frozenset) and len(value) > 1:
         return frozenset({MADE})
     return frozenset({f"'{value}"}) if isinstance(value, str) else _NOTHING
+
+
+def _is_text(key: Value) -> bool:
+    return bool(key) and all(name.startswith("'") for name in key)
 
 
 def _item(key: Value) -> Value:

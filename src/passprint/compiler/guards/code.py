@@ -17,6 +17,8 @@ import torch
 def tensor_text(tensor: torch.Tensor) -> str:
     """What is fixed about a tensor besides its sizes."""
     kind = "parameter" if type(tensor) is torch.nn.Parameter else "tensor"
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+        kind = f"{type(tensor).__module__}.{type(tensor).__qualname__}"
     flags = [
         word
         for word, on in (
@@ -36,6 +38,7 @@ def namespace(modules: Sequence[str]) -> dict[str, Any]:
         "builtins_dict": vars(builtins),
         "same": same,
         "copied": copy.deepcopy,
+        "flatten_context": flatten_context,
         "ordered_keys": ordered_keys,
         "none": frozenset(),
         "___from_numpy": torch.as_tensor,
@@ -44,6 +47,11 @@ def namespace(modules: Sequence[str]) -> dict[str, Any]:
     for index, name in enumerate(modules):
         found[f"m{index}"] = sys.modules.get(name) or importlib.import_module(name)
     return found
+
+
+def flatten_context(tensor: Any) -> object:
+    """What a tensor subclass says of itself besides its inner tensors."""
+    return tensor.__tensor_flatten__()[1]
 
 
 def ordered_keys(mapping: OrderedDict[Any, Any]) -> list[Any]:

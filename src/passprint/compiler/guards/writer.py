@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from passprint.compiler.guards.code import ordered_keys, tensor_text
+from passprint.compiler.guards.code import flatten_context, ordered_keys, tensor_text
 from passprint.compiler.guards.facts import GuardFact, TensorFact
 from passprint.compiler.guards.pins import Pins
 from passprint.compiler.guards.refs import CannotRecordError, find
@@ -241,6 +241,9 @@ class GuardWriter:
         here = self._here.source(source)
         if kind == "TENSOR_MATCH":
             self._tensor(fact, value)
+        elif kind == "TENSOR_SUBCLASS_METADATA_MATCH":
+            context = self._constant(flatten_context(value), source, "flatten_context({})")
+            self._fail_if(f"not same(flatten_context({here}), {context})", fact)
         elif kind == "TYPE_MATCH":
             cls = self._constant(type(value), source, "type({})")
             self._fail_if(f"type({here}) is not {cls}", fact)
@@ -341,8 +344,12 @@ class GuardWriter:
         self._fail_if(f"({call}) is not {expected}", fact)
 
     def _tensor(self, fact: GuardFact, value: Any) -> None:
-        if type(value) not in (torch.Tensor, torch.nn.Parameter):
+        if not isinstance(value, torch.Tensor):
             raise CannotRecordError(f"{fact.source} is a {type(value).__qualname__}")
+        if type(value) not in _PLAIN and not hasattr(value, "__tensor_flatten__"):
+            raise CannotRecordError(
+                f"{fact.source} is a tensor subclass, {type(value).__qualname__}, without parts"
+            )
         if value.layout is not torch.strided:
             raise CannotRecordError(f"{fact.source} has the layout {value.layout}")
         if fact.source.startswith(_FROM_NUMPY):
@@ -394,6 +401,7 @@ def _is_of_a_namedtuple(scope: dict[str, Any]) -> bool:
 
 
 _LISTED = re.compile(r"list\(([^()]+)\)\[\d+\]")
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
 _FROM_NUMPY = "___from_numpy("  # how Dynamo writes the tensor that an array becomes
 _GLOBAL = re.compile(r"G\['(\w+)'\]")
 _TABLE = re.compile(r"\._(?:modules|parameters|buffers)\['([^']+)'\]")
