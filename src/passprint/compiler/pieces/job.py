@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule
 
 from passprint.compiler.artifacts.artifact import Runnable
 from passprint.compiler.pieces import symbols
-from passprint.compiler.pieces.partition import Piece, symbol_sources
+from passprint.compiler.pieces.piece import Piece
 from passprint.compiler.pieces.structure import Structure, Texts
 from passprint.compiler.pieces.variants import specialise
 from passprint.compiler.record import Origin, PieceReport
@@ -60,12 +60,11 @@ class TracedGraph:
         self.guards_before = symbols.guard_count(self.shape_env)
         self.facts = symbols.symbol_facts(self.shape_env)
         self.texts = Texts()
-        self._symbols = symbol_sources(gm.graph)
+        self._symbols = symbols.named_symbols(values)
 
     def symbol(self, name: str) -> torch.SymInt | None:
-        """The symbolic size of this name as a value, or None where no input carries it by itself."""
-        node: Node | None = self._symbols.get(name)
-        return None if node is None else node.meta["example_value"]
+        """The symbolic size of this name as a value, or None where nothing carries it by itself."""
+        return self._symbols.get(name)
 
 
 @dataclass

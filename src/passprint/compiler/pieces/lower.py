@@ -10,7 +10,7 @@ from passprint.compiler.lowering import inductor, toolchain
 from passprint.compiler.lowering.builds import BackgroundBuilds
 from passprint.compiler.pieces import symbols
 from passprint.compiler.pieces.job import Job
-from passprint.compiler.pieces.partition import extract
+from passprint.compiler.pieces.piece import extract
 from passprint.compiler.pieces.variants import CannotSpecialise
 from passprint.errors import CompileError
 from passprint.passes import pass_context

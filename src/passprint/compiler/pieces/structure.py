@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx import GraphModule, Node
 
 from passprint.compiler.lowering.operators import identity, operator_of
-from passprint.compiler.pieces.partition import Piece, is_attribute
+from passprint.compiler.pieces.piece import Piece, is_attribute
 from passprint.compiler.pieces.symbols import SymbolFacts
 from passprint.errors import OpaqueError
 from passprint.identity import default_memo

@@ -38,6 +38,48 @@ def shape_env_of(values: Sequence[object]) -> Any | None:
     return None if fake_mode is None else fake_mode.shape_env
 
 
+def free_symbols(value: object) -> list[str]:
+    """The names of the symbols that a value's sizes, strides and numbers are made of, in order of appearance."""
+    found: dict[str, None] = {}
+
+    def visit(item: Any) -> None:
+        if isinstance(item, (torch.SymInt, torch.SymFloat, torch.SymBool)):
+            found.update(dict.fromkeys(sorted(str(s) for s in item.node.expr.free_symbols)))
+        elif isinstance(item, torch.Tensor):
+            visit(item.shape)
+            if item.layout is torch.strided:
+                visit((*item.stride(), item.storage_offset()))
+        elif isinstance(item, (tuple, list)):
+            for entry in item:
+                visit(entry)
+
+    visit(value)
+    return list(found)
+
+
+def carried_symbols(value: object) -> list[str]:
+    """The names of the symbols that a tensor has as a size, or that a number is: compiled code reads them there."""
+    return [
+        str(number.node.expr)
+        for number in _numbers(value)
+        if isinstance(number, (torch.SymInt, torch.SymFloat)) and number.node.expr.is_symbol
+    ]
+
+
+def _numbers(value: object) -> Sequence[object]:
+    return value.shape if isinstance(value, torch.Tensor) else (value,)
+
+
+def named_symbols(values: Sequence[object]) -> dict[str, torch.SymInt]:
+    """Each symbol that one of ``values`` carries, as a value."""
+    named: dict[str, torch.SymInt] = {}
+    for value in values:
+        for number in _numbers(value):
+            if isinstance(number, torch.SymInt) and number.node.expr.is_symbol:
+                named.setdefault(str(number.node.expr), number)
+    return named
+
+
 def symbol_facts(shape_env: Any | None) -> SymbolFacts:
     if shape_env is None:
         return SymbolFacts({}, ())

@@ -22,7 +22,8 @@ from passprint.compiler.lowering.operators import operators_in
 from passprint.compiler.pieces import symbols
 from passprint.compiler.pieces.find import PieceCompiler
 from passprint.compiler.pieces.job import Variant
-from passprint.compiler.pieces.partition import Piece, partition
+from passprint.compiler.pieces.partition import partition
+from passprint.compiler.pieces.piece import Piece
 from passprint.compiler.pieces.sizes import SizeOf, SizePlan, varying_size
 from passprint.compiler.pieces.stitch import Waiting, stitch
 from passprint.compiler.record import CompileReport, PieceReport
