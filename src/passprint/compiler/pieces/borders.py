@@ -5,7 +5,8 @@ Tensors and symbols cross: they are inputs and outputs of pieces. The rest does 
 - the results of an operator with several results are taken out where the operator is,
 - arithmetic on sizes and nested graphs are copied into each piece that uses them, so that pieces that do the same stay
   the same, wherever a size was first computed,
-- any other value (a tuple as a whole, say) keeps its users in its own piece.
+- any other value (a tuple as a whole, say) keeps its users in its own piece,
+- a tensor whose shape is changed in place stays in one piece until it is.
 
 A symbol comes in by itself where something before the piece has it as an integer, or with a tensor that has it as a
 size: both are where Inductor's code reads it.
@@ -80,18 +81,24 @@ def with_elements(runs: Sequence[Run]) -> list[Run]:
 
 
 def joined(runs: Sequence[Run]) -> list[Run]:
-    """Join the runs from one with a value that does not cross up to the last that uses it."""
+    """Join the runs that a value ties together, and all between them."""
     place = _places(runs)
+    until = list(range(len(runs)))
+    for node, index in place.items():
+        if not crosses(node):
+            last = max((place.get(user, index) for user in _users(node)), default=index)
+            until[index] = max(until[index], last)
+        if _changes_shape(node):
+            first = min(place.get(other, index) for other in _same_tensor(node.all_input_nodes[0]))
+            until[first] = max(until[first], index)
     whole: list[Run] = []
-    until = OUTSIDE
+    end = OUTSIDE
     for index, run in enumerate(runs):
-        if index <= until:
+        if index <= end:
             whole[-1].nodes.extend(run.nodes)
         else:
             whole.append(Run(run.label, list(run.nodes)))
-        for node in run.nodes:
-            if not crosses(node):
-                until = max(until, *(place.get(user, OUTSIDE) for user in _users(node)), OUTSIDE)
+        end = max(end, until[index])
     return whole
 
 
@@ -101,6 +108,25 @@ def _users(node: Node) -> Iterable[Node]:
         yield user
         if is_copied(user):
             yield from _users(user)
+
+
+def _changes_shape(node: Node) -> bool:
+    """True for ``t_``, ``squeeze_`` and the like. What is known of their tensor is how it is after them."""
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    if not name.endswith("_") or not node.all_input_nodes:
+        return False
+    packet = getattr(torch.ops.aten, name, None)
+    return packet is not None and any(
+        torch.Tag.inplace_view in getattr(packet, overload).tags for overload in packet.overloads()
+    )
+
+
+def _same_tensor(node: Node) -> Iterable[Node]:
+    """The nodes that give the same tensor, and all that use them."""
+    for other in node.graph.nodes:
+        if value_of(other) is value_of(node):
+            yield other
+            yield from other.users
 
 
 def _places(runs: Sequence[Run]) -> dict[Node, int]:
@@ -121,7 +147,7 @@ def pieces(graph: Graph, runs: Sequence[Run]) -> list[Piece]:
         runs = [Run("graph", [])]
     insides, inputs = [], []
     for index, run in enumerate(runs):
-        own = {node: None for node in run.nodes}
+        own = dict.fromkeys(run.nodes)
         _add_copied(own, computed if index == len(runs) - 1 else ())
         inside = sorted(own, key=order.__getitem__)
         taken = {used: None for node in inside for used in node.all_input_nodes if used not in own}
