@@ -22,7 +22,7 @@ import torch
 from torch.fx import Graph, Node
 
 from passprint.compiler.pieces.piece import Piece, is_attribute, is_nested_graph
-from passprint.compiler.pieces.symbols import carried_symbols, free_symbols
+from passprint.compiler.pieces.symbols import carried_symbols, free_symbols, is_from_data
 
 OUTSIDE = -1
 """The place of what is there before any run: the graph's inputs and attributes."""
@@ -40,7 +40,24 @@ class Run(NamedTuple):
 
 def is_copied(node: Node) -> bool:
     """True for a node that does nothing but compute a number from numbers, or names a nested graph."""
-    return is_nested_graph(node) or _is_arithmetic(node)
+    return is_nested_graph(node) or _is_arithmetic(node) or _is_given_number(node)
+
+
+def _is_given_number(node: Node) -> bool:
+    """True where a number that the model was called with is read from the tensor that Dynamo made of it.
+
+    Only a piece that reads it serves other numbers: torch turns the arithmetic into that of tensors.
+    """
+    return (
+        node.target == "item"
+        and node.all_input_nodes[0].op == "placeholder"
+        and isinstance(value_of(node), torch.SymFloat)
+        and not _is_float_from_data(value_of(node))
+    )
+
+
+def _is_float_from_data(value: object) -> bool:
+    return isinstance(value, torch.SymFloat) and any(map(is_from_data, free_symbols(value)))
 
 
 def _is_arithmetic(node: Node) -> bool:
@@ -61,7 +78,8 @@ def value_of(node: Node) -> object:
 
 def crosses(node: Node) -> bool:
     """Whether a piece can take this value from outside."""
-    return isinstance(value_of(node), (torch.Tensor, torch.SymInt))
+    value = value_of(node)
+    return isinstance(value, (torch.Tensor, torch.SymInt)) or _is_float_from_data(value)
 
 
 # ---- what stays together ----------------------------------------------------------------------------------
