@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.compiler.cut_models import OPERATORS, WIDTH, Model
 from torch.fx import GraphModule
 
 from passprint.compiler.pieces.borders import crosses
@@ -15,7 +16,6 @@ from passprint.compiler.pieces.partition import partition
 from passprint.compiler.pieces.piece import Piece, extract, is_attribute
 from passprint.compiler.pieces.stitch import stitch
 from passprint.compiler.pieces.symbols import carried_symbols, free_symbols
-from tests.compiler.cut_models import OPERATORS, WIDTH, Model
 
 SIZES = (4, 7, 10)
 
