@@ -12,7 +12,8 @@ from torch.fx import GraphModule
 
 import passprint
 from passprint.compiler.pieces import symbols
-from passprint.compiler.pieces.partition import Piece, extract, partition
+from passprint.compiler.pieces.partition import partition
+from passprint.compiler.pieces.piece import Piece, extract
 from passprint.compiler.pieces.structure import describe
 
 

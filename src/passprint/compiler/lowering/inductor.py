@@ -360,6 +360,13 @@ def backend_errors() -> tuple[type[Exception], ...]:
     return (BackendCompilerFailed, InductorError)
 
 
+def asks_for_another_trace(error: BaseException) -> bool:
+    """Whether Dynamo is told to trace again by an exception: its own way back up, and no failure."""
+    from torch._dynamo.exc import RestartAnalysis
+
+    return any(isinstance(cause, RestartAnalysis) for cause in _causes(error))
+
+
 def own_cause(error: BaseException) -> PassprintError | None:
     """The error of ours that torch wrapped, or None."""
     return next((cause for cause in _causes(error) if isinstance(cause, PassprintError)), None)

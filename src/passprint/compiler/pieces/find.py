@@ -20,7 +20,7 @@ from passprint.compiler.pieces import symbols, workers
 from passprint.compiler.pieces.job import Job, Ready, TracedGraph, Variant
 from passprint.compiler.pieces.key import COMPILER, CPU, Environment, environment, piece_key
 from passprint.compiler.pieces.lower import Lowered, explained_without_compiler, lower
-from passprint.compiler.pieces.partition import Piece
+from passprint.compiler.pieces.piece import Piece
 from passprint.compiler.pieces.structure import describe
 from passprint.compiler.pieces.underway import PiecesUnderway
 from passprint.compiler.pieces.variants import CannotSpecialise

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule
 
 from passprint.compiler.artifacts.artifact import Runnable
 from passprint.compiler.pieces import symbols
-from passprint.compiler.pieces.partition import Piece, symbol_sources
+from passprint.compiler.pieces.piece import Piece
 from passprint.compiler.pieces.structure import Structure, Texts
-from passprint.compiler.pieces.variants import specialise
+from passprint.compiler.pieces.variants import CannotSpecialise, specialise
 from passprint.compiler.record import Origin, PieceReport
 from passprint.errors import CompileError
 from passprint.identity import Fingerprint
@@ -60,12 +60,11 @@ class TracedGraph:
         self.guards_before = symbols.guard_count(self.shape_env)
         self.facts = symbols.symbol_facts(self.shape_env)
         self.texts = Texts()
-        self._symbols = symbol_sources(gm.graph)
+        self._symbols = symbols.named_symbols(values)
 
     def symbol(self, name: str) -> torch.SymInt | None:
-        """The symbolic size of this name as a value, or None where no input carries it by itself."""
-        node: Node | None = self._symbols.get(name)
-        return None if node is None else node.meta["example_value"]
+        """The symbolic size of this name as a value, or None where nothing carries it by itself."""
+        return self._symbols.get(name)
 
 
 @dataclass
@@ -106,6 +105,8 @@ class Job:
         values = [node.meta["example_value"] for node in self.piece.inputs]
         if self.variant is None or not self.specialised:
             return values, self.graph.fake_mode
+        if any(map(symbols.is_from_data, self.structure.symbols)):
+            raise CannotSpecialise("a size comes from data")
         made, fake_mode = specialise(values, self.variant.symbol, self.variant.sizes)
         # Inner nodes keep the general graph's example values: torch asks them only whether they are tensors.
         for node, value in zip(gm.graph.find_nodes(op="placeholder"), made, strict=True):
@@ -115,6 +116,14 @@ class Job:
     def accepts(self, guards: str | None) -> bool:
         """Whether guards that were recorded for an equal piece hold here; they become guards of this trace."""
         return guards is None or symbols.assume_guards(self.graph.shape_env, guards, self.symbols)
+
+    def was_told_more(self) -> bool:
+        """Whether more is known now of numbers from data than the key says: other pieces of the graph brought it up."""
+        names = self.structure.symbols
+        if not any(map(symbols.is_from_data, names)):
+            return False
+        now = symbols.symbol_facts(self.graph.shape_env)
+        return now.of_data(names) != self.graph.facts.of_data(names)
 
     def report(self, ready: Ready, origin: Origin) -> PieceReport:
         """What is told of this piece."""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import NamedTuple
 
 from passprint.compiler.lowering import inductor, toolchain
 from passprint.compiler.lowering.builds import BackgroundBuilds
 from passprint.compiler.pieces import symbols
 from passprint.compiler.pieces.job import Job
-from passprint.compiler.pieces.partition import extract
+from passprint.compiler.pieces.piece import extract
 from passprint.compiler.pieces.variants import CannotSpecialise
 from passprint.errors import CompileError
 from passprint.passes import pass_context
 from passprint.pipeline import PassManager
+
+MORE_KNOWN = "more was known of a size that comes from data than the piece itself says"
 
 
 class Lowered(NamedTuple):
@@ -47,6 +50,8 @@ def lower(job: Job, manager: PassManager, builds: BackgroundBuilds) -> Lowered:
             continue
         if job.specialised and symbols.guard_count(symbols.shape_env_of(inputs)):
             raise CannotSpecialise("its code holds for a part of the range only")
+        if bypass is None and job.was_told_more():
+            artifact, bypass = replace(artifact, payload=None), MORE_KNOWN
         if artifact.payload is None and bypass is None:
             bypass = inductor.NOT_SERIALIZABLE
         return Lowered(artifact, dict(ctx.matches), bypass)

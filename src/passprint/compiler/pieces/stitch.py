@@ -12,12 +12,12 @@ from typing import Any
 from torch.fx import Graph, GraphModule, Node
 
 from passprint.compiler.artifacts.stitched import Runnable, Stitched
-from passprint.compiler.pieces.partition import Piece, is_attribute
+from passprint.compiler.pieces.piece import Piece, is_attribute
 
 
 def stitch(gm: GraphModule, pieces: Sequence[Piece]) -> Stitched:
     """The whole graph as code: a function of its placeholders, in order, that calls one function for each piece."""
-    writer = _Writer(gm.graph)
+    writer = _Writer(gm.graph, pieces)
     for index, piece in enumerate(pieces):
         writer.call(index, piece)
     writer.finish()
@@ -51,13 +51,13 @@ class Waiting:
 
 
 class _Writer:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, pieces: Sequence[Piece]) -> None:
         self.graph = graph
         self.names: dict[Node, str] = {}
         self.attributes: dict[Node, str] = {}
         self.arguments: list[str] = []
         self.lines: list[str] = []
-        self.last_use = _last_uses(graph)
+        self.last_use = _last_uses(graph, pieces)
         for node in graph.nodes:
             if node.op == "placeholder":
                 self.names[node] = f"a{len(self.arguments)}"
@@ -68,8 +68,7 @@ class _Writer:
     def call(self, index: int, piece: Piece) -> None:
         """``inputs = […]``, drop what dies here, ``outputs = piece(inputs)``."""
         self.lines.append(f"inputs = [{', '.join(self.names[n] for n in piece.inputs)}]")
-        inside = set(piece.nodes)
-        dying = [n for n in piece.inputs if n not in self.attributes and self.last_use.get(n) in inside]
+        dying = [n for n in piece.inputs if n not in self.attributes and self.last_use.get(n) == index]
         if dying:
             self.lines.append(f"del {', '.join(self.names[n] for n in dying)}")
         for n, output in enumerate(piece.outputs):
@@ -93,12 +92,11 @@ class _Writer:
         return f"def run({', '.join(self.arguments)}):\n    {body}\n"
 
 
-def _last_uses(graph: Graph) -> dict[Node, Node]:
-    """The last node that uses each node."""
-    last: dict[Node, Node] = {}
-    for node in graph.nodes:
-        for used in node.all_input_nodes:
-            last[used] = node
+def _last_uses(graph: Graph, pieces: Sequence[Piece]) -> dict[Node, int]:
+    """The index of the last piece that takes each node; none for what the graph returns."""
+    last = {node: index for index, piece in enumerate(pieces) for node in piece.inputs}
+    for node in graph.output_node().all_input_nodes:
+        last.pop(node, None)
     return last
 
 

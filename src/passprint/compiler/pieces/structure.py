@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx import GraphModule, Node
+from torch.utils._pytree import keystr
 
 from passprint.compiler.lowering.operators import identity, operator_of
-from passprint.compiler.pieces.partition import Piece, is_attribute
-from passprint.compiler.pieces.symbols import SymbolFacts
+from passprint.compiler.pieces.piece import Piece, is_attribute
+from passprint.compiler.pieces.symbols import SYMBOL, SymbolFacts
 from passprint.errors import OpaqueError
 from passprint.identity import default_memo
 
@@ -27,8 +28,6 @@ from passprint.identity import default_memo
 _NAMED_BY_VERSION = ("torch", "_operator", "operator", "math", "builtins")
 
 _LITERALS = frozenset({type(None), bool, int, float, complex, str, bytes})
-
-_SYMBOL = re.compile(r"\b[suz]f?\d+\b")
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class _Writer:
         text = self.texts.expressions.get(known)
         if text is None:
             text = self.texts.expressions[known] = str(value)
-        return _SYMBOL.sub(self._rename, text)
+        return SYMBOL.sub(self._rename, text)
 
     def _rename(self, match: re.Match[str]) -> str:
         return self.symbols.setdefault(match[0], f"d{len(self.symbols)}")
@@ -230,7 +229,7 @@ def describe(piece: Piece, owner: GraphModule, facts: SymbolFacts, texts: Texts 
         inputs.append(f"a{index}: {_example(writer, node)}")
     lines = []
     for index, node in enumerate(piece.nodes):
-        lines.append(f"%{index} = {writer.call(node)}")
+        lines.append(f"%{index} = {writer.call(node)}{_made_symbols(writer, node)}")
         writer.numbers[node] = f"%{index}"
     returned = ", ".join(f"{writer.numbers[n]}: {_example(writer, n)}" for n in piece.outputs)
     lines.append(f"return {returned}")
@@ -253,6 +252,14 @@ def _example(writer: _Writer, node: Node) -> str:
     return writer.value(value)
 
 
+def _made_symbols(writer: _Writer, node: Node) -> str:
+    """The symbols for numbers that this call takes from data, and where in its result they are."""
+    made = node.meta.get("unbacked_bindings")
+    if not made:
+        return ""
+    return " with " + ", ".join(f"{writer.expression(symbol)} at {keystr(at)}" for symbol, at in made.items())
+
+
 def _facts(symbols: Mapping[str, str], facts: SymbolFacts) -> str:
     """Ranges and guards that mention the piece's symbols: Inductor may have relied on any of them."""
 
@@ -261,8 +268,8 @@ def _facts(symbols: Mapping[str, str], facts: SymbolFacts) -> str:
 
     lines = [f"{new} in {facts.ranges[old]}" for old, new in symbols.items() if old in facts.ranges]
     for guard in facts.guards:
-        if any(name in symbols for name in _SYMBOL.findall(guard)):
-            lines.append(_SYMBOL.sub(rename, guard))
+        if any(name in symbols for name in SYMBOL.findall(guard)):
+            lines.append(SYMBOL.sub(rename, guard))
     return "\n".join(lines)
 
 

@@ -22,9 +22,10 @@ from passprint.compiler.lowering.operators import operators_in
 from passprint.compiler.pieces import symbols
 from passprint.compiler.pieces.find import PieceCompiler
 from passprint.compiler.pieces.job import Variant
-from passprint.compiler.pieces.partition import Piece, partition
+from passprint.compiler.pieces.piece import Piece
 from passprint.compiler.pieces.sizes import SizeOf, SizePlan, varying_size
 from passprint.compiler.pieces.stitch import Waiting, stitch
+from passprint.compiler.pieces.uncut import in_pieces_or_whole
 from passprint.compiler.record import CompileReport, PieceReport
 from passprint.compiler.trace.inlining import inline_blocks
 from passprint.errors import CompileError
@@ -84,9 +85,7 @@ class Backend:
         with inductor.timed("backend"):
             with self.report.phase("partition"), inductor.timed("partition"):
                 inline_blocks(gm)
-                pieces = partition(gm.graph, self.split)
-            inductor.trace_text("passprint_pieces", lambda: _summary(pieces))
-            self._started(gm, pieces)
+            in_pieces_or_whole(gm, self.split, self.report, lambda pieces: self._started(gm, pieces))
         self.report.seconds["total"] += time.perf_counter() - (self.handed_over_since or start)
         self.handed_over_since = None
         assert self.made is not None
@@ -189,10 +188,3 @@ def check_options(given: Mapping[str, Any]) -> None:
             raise CompileError(
                 f"The back end 'passprint' was given the option {name!r}. It takes {', '.join(OPTIONS)}.{hint}"
             )
-
-
-def _summary(pieces: Sequence[Piece]) -> str:
-    return "\n".join(
-        f"{index}: {piece.label}: {len(piece.nodes)} nodes, {len(piece.inputs)} inputs, {len(piece.outputs)} outputs"
-        for index, piece in enumerate(pieces)
-    )

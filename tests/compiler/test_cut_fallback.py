@@ -1,0 +1,134 @@
+"""Where cutting is what fails, the graph is compiled uncut; where torch fails too, the error is torch's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.compiler.models import inputs, stack
+from torch.fx import Graph, GraphModule
+
+import passprint
+from passprint.compiler.lowering import inductor
+from passprint.compiler.pieces import borders
+from passprint.compiler.pieces.uncut import in_pieces_or_whole
+from passprint.compiler.record import CompileReport
+
+NODES_OF_ALL = 12
+
+
+@pytest.fixture
+def torch_fails_on_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch fails for graphs that are smaller than the model's."""
+    compile_graph = inductor.compile_graph
+
+    def only_whole(gm: GraphModule, *args: Any, **kwargs: Any) -> inductor.Artifact:
+        if len(gm.graph.find_nodes(op="placeholder")) < NODES_OF_ALL:
+            raise RuntimeError("a bug that only pieces have\nand more of it")
+        return compile_graph(gm, *args, **kwargs)
+
+    monkeypatch.setattr(inductor, "compile_graph", only_whole)
+
+
+@pytest.fixture
+def cannot_lower() -> Iterator[None]:
+    """An operator that Inductor cannot lower."""
+    from torch._inductor import lowering
+
+    lowerings: dict[Any, Any] = lowering.lowerings
+    operator = torch.ops.aten.erf.default
+    before = lowerings[operator]
+
+    def fail(*args: object) -> object:
+        raise NotImplementedError("no erf on this machine")
+
+    lowerings[operator] = fail
+    yield
+    lowerings[operator] = before
+
+
+def stored(cache: Path) -> list[Path]:
+    return [path for path in (cache / "entries").rglob("*") if path.is_file()]
+
+
+@pytest.mark.usefixtures("torch_fails_on_pieces")
+def test_a_graph_whose_pieces_fail_is_compiled_uncut(tmp_path: Path) -> None:
+    model, x = stack(3), inputs()
+    compiled = passprint.compile(model, cache=tmp_path)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), model(x))
+    assert compiled.report.pieces == 1
+    (told,) = [note for note in compiled.report.notes if "uncut" in note]
+    assert told.endswith("(RuntimeError: a bug that only pieces have)")
+    assert "uncut" in str(compiled.report.why)
+    (missed,) = [miss for miss in compiled.report.misses if miss.kind != "model"]
+    assert missed.label == "graph", "what is told of pieces that there are not"
+
+
+@pytest.mark.usefixtures("torch_fails_on_pieces")
+def test_uncut_is_warm_in_the_next_process(tmp_path: Path) -> None:
+    model, x = stack(3), inputs()
+    with torch.no_grad():
+        passprint.compile(model, cache=tmp_path)(x)
+        again = passprint.compile(model, cache=tmp_path)
+        torch.testing.assert_close(again(x), model(x))
+    assert again.report.status == "warm"
+
+
+def test_a_cut_that_raises_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    joined = borders.joined
+
+    def broken(runs: Sequence[borders.Run]) -> list[borders.Run]:
+        if len(runs) > 1:
+            raise KeyError("a node")
+        return joined(runs)
+
+    monkeypatch.setattr(borders, "joined", broken)
+    model, x = stack(3), inputs()
+    compiled = passprint.compile(model, cache=tmp_path)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), model(x))
+    assert any("uncut" in note for note in compiled.report.notes)
+
+
+class Erf(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = stack(3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.erf(self.blocks(x))
+
+
+@pytest.mark.usefixtures("cannot_lower")
+def test_what_torch_cannot_lower_is_torchs_error_and_stores_nothing(tmp_path: Path) -> None:
+    compiled = passprint.compile(Erf(), cache=tmp_path)
+    with torch.no_grad(), pytest.raises(inductor.backend_errors(), match="no erf on this machine") as error:
+        compiled(inputs())
+    assert inductor.own_cause(error.value) is None
+    assert not stored(tmp_path)
+    assert not any("uncut" in note for note in compiled.report.notes)
+
+
+def test_a_pass_that_fails_is_not_tried_again() -> None:
+    tried = []
+
+    def make(pieces: Sequence[object]) -> None:
+        tried.append(len(pieces))
+        raise passprint.PassError("it went wrong", pass_name="mine")
+
+    graph = Graph()
+    x = graph.placeholder("x")
+    x.meta["example_value"] = torch.zeros(3)
+    for target in (torch.relu, torch.cos):
+        x = graph.call_function(target, (x,))
+        x.meta["example_value"] = torch.zeros(3)
+    graph.output((x,))
+    report = CompileReport()
+    with pytest.raises(passprint.PassError):
+        in_pieces_or_whole(GraphModule({}, graph), ["cos"], report, make)
+    assert tried == [2]
+    assert not report.notes
