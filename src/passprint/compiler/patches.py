@@ -119,8 +119,6 @@ KERNELS = Patch(
     without="C++ kernels are built one by one, and each piece waits for its own",
     read=((2, 11), (2, 12), (2, 13), (2, 14), (2, 15)),
     calls=(
-        Name("torch._inductor.codecache", "CppPythonBindingsCodeCache.load_pybinding"),
-        Name("torch._inductor.codecache", "CppPythonBindingsCodeCache.load_pybinding_async"),
         Name("torch._inductor.codecache", "CppPythonBindingsCodeCache.load_async"),
         Name("torch._inductor.async_compile", "AsyncCompile.submit", ("task",)),
     ),
