@@ -355,6 +355,86 @@ def test_a_block_that_asks_who_it_is(which: int) -> None:
         torch.testing.assert_close(traced(inputs()), chain(inputs()), rtol=0, atol=0)
 
 
+class Asking(nn.Module):
+    """Looks at blocks by another name than theirs, before or after it looks at them by their own."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Comparing(i) for i in range(4))
+        self.how = how
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.how == "own name first":
+            x = x * (2 if self.layers[0].training else 1)
+        for block in FIRST:
+            x = x * (2 if block.training else 1)
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+@pytest.mark.parametrize("how", ["other name first", "own name first"])
+@pytest.mark.parametrize("which", [(0, 1, 2), (1, 2, 0), (3,)])
+def test_a_block_that_is_known_by_another_name_before_it_asks_who_it_is(how: str, which: Any) -> None:
+    subject = Asking(how).eval()
+    FIRST[:] = [subject.layers[i] for i in which]
+    traced = Traced(subject)
+    with torch.no_grad():
+        torch.testing.assert_close(traced(inputs()), subject(inputs()), rtol=0, atol=0)
+
+
+class Pair(Block):
+    """Asks whether two arguments are one tuple, which their contents do not tell."""
+
+    def forward(self, x: torch.Tensor, one: Any = None, other: Any = None) -> torch.Tensor:  # type: ignore[override]
+        return self.inner(x) * (3 if one is other else 1)
+
+
+class Pairs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Pair(i) for i in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        one, other = (x, x), (x, x)
+        for i, layer in enumerate(self.layers):
+            x = layer(x, one=one, other=other if i == 1 else one)
+        return x
+
+
+def test_arguments_that_are_one_tuple() -> None:
+    torch.manual_seed(0)
+    subject = Pairs().eval()
+    torch._dynamo.reset()
+    compiled = passprint.compile(subject, cache=False, passes="")
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(inputs()), subject(inputs()))
+
+
+@torch.compiler.nested_compile_region
+def region(block: Any, x: torch.Tensor) -> torch.Tensor:
+    return x.sin() if block.inner.steps else x.cos()
+
+
+class Nesting(Block):
+    """Calls a region that torch traces once by itself; what that one reads is not known of the block's trace."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return self.inner(x) + region(self, x)
+
+
+def test_a_region_in_a_block() -> None:
+    """pytorch/pytorch#192905: torch reuses a region whatever a region within it read."""
+    torch.manual_seed(0)
+    subject = Chain(*(Nesting(i) for i in range(4))).eval()
+    for index in (1, 3):
+        subject.layers[index].inner.steps = []  # type: ignore[union-attr]
+    torch._dynamo.reset()
+    compiled = passprint.compile(subject, cache=False, passes="")
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(inputs()), subject(inputs()))
+
+
 # ---- what one trace cannot stand for ---------------------------------------------------------------------
 
 

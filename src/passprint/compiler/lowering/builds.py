@@ -2,14 +2,14 @@
 
 Inductor starts the builds of a graph's kernels in threads, and waits for them at the end of each graph. Here
 
-- the wait is put off (:class:`BackgroundBuilds`): the next piece is lowered while the compiler runs, which is sound
+- nobody waits there (:class:`BackgroundBuilds`): the next piece is lowered while the compiler runs, which is sound
   because the generated wrapper looks its kernels up by name when it is called,
 - a graph's kernels are built together (``joint.py``), which saves the compiler's start for each,
 - what all builds need is made ready while Dynamo still traces (:func:`prepare`): the probe that asks whether the
   compiler knows the CPU's instruction set, and the precompiled header.
 
-What is reached here: ``AsyncCompile.wait``, ``cpp_pybinding`` and ``pool``, ``CppPythonBindingsCodeCache``,
-``LambdaFuture``. Read against torch 2.11 to 2.13.
+What is replaced for that is where a generated module asks for a kernel (``patches.KERNELS``): it is given a
+:class:`Kernel`, which is no future that torch would wait for. ``AsyncCompile.pool`` is reached besides.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from __future__ import annotations
 import contextvars
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar, Token
-from functools import cache, wraps
+from functools import cache, partial
+from types import FrameType
 from typing import Any
 
+from passprint.compiler import patches
 from passprint.compiler.lowering import joint
 
 logger = logging.getLogger("passprint")
@@ -36,88 +39,94 @@ class BackgroundBuilds:
     """Kernels that are being built. Enter it around a compile of a CPU graph, and :meth:`wait` before it runs."""
 
     def __init__(self) -> None:
-        self._scopes: list[dict[str, Any]] = []
-        self._asked: list[_Kernel] = []
+        self._modules: list[tuple[dict[str, Any], Kernel]] = []
+        self._asked: list[Kernel] = []
         self._token: Token[BackgroundBuilds | None] | None = None
 
     def __enter__(self) -> BackgroundBuilds:
-        _hook_into_inductor()
+        patches.install(patches.KERNELS, _cpp_pybinding)
         self._token = _collecting.set(self)
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._token is not None:
             _collecting.reset(self._token)
-
-    def kernel(self, argument_types: list[str], source: str) -> Any:
-        """Ask for a kernel that is built together with others, from :meth:`add` on; returns torch's kind of future."""
-        from torch._inductor.codecache import LambdaFuture
-
-        kernel = _Kernel(argument_types, source)
-        self._asked.append(kernel)
-        return LambdaFuture(kernel.result)
-
-    def add(self, scope: dict[str, Any]) -> None:
-        """The names of a generated module, some of them still builds. Starts the builds of its kernels."""
-        self._scopes.append(scope)
         asked, self._asked = self._asked, []
         for start in range(0, len(asked), joint.MOST):
-            _start_library(asked[start : start + joint.MOST])
+            _start(asked[start : start + joint.MOST])
+
+    def add(self, kernel: Kernel, scope: dict[str, Any]) -> None:
+        """A kernel that stands among the names of ``scope``. Plain ones are built together, from the block's end on."""
+        self._modules.append((scope, kernel))
+        if joint.can_join(kernel.argument_types, kernel.source):
+            self._asked.append(kernel)
+        else:
+            kernel.start()
 
     def wait(self) -> None:
         """Wait for all builds and put the kernels in place. Raises what the C++ compiler's failure raises."""
-        from torch._inductor.codecache import CodeCacheFuture
-
-        for scope in self._scopes:
-            for name, value in list(scope.items()):
-                if isinstance(value, CodeCacheFuture):
-                    scope[name] = value.result()
-        self._scopes.clear()
+        modules, self._modules = self._modules, []
+        for scope, kernel in modules:
+            built = kernel.result()
+            scope.update({name: built for name, value in scope.items() if value is kernel})
 
 
-class _Kernel:
-    """One of several kernels in a library that is being built; by itself where they cannot be built together."""
+class Kernel:
+    """A kernel that is being built: in a library of several, or by itself where they cannot be built together.
 
-    def __init__(self, argument_types: list[str], source: str) -> None:
+    ``alone`` builds it in torch's own way; it returns the kernel, or torch's future of it.
+    """
+
+    def __init__(self, argument_types: list[str], source: str, alone: Callable[[], Any]) -> None:
         self.argument_types = argument_types
         self.source = source
-        self.library: Callable[[], Any] | None = None
-        self.name = joint.FIRST
+        self._alone = alone
+        self._started: Any = None
+        self._library: tuple[Callable[[], Any], str] | None = None
+
+    def __call__(self, *args: Any) -> Any:
+        """Run it. Nothing does before it is waited for and stands in its own place, but for what torch may add."""
+        return self.result()(*args)
+
+    def start(self) -> None:
+        """Build it by itself."""
+        self._started = self._alone()
+
+    def will_be_in(self, library: Callable[[], Any], name: str) -> None:
+        """``library`` waits for what the kernel is in."""
+        self._library = library, name
 
     def result(self) -> Callable[..., Any]:
-        """Wait for the library."""
-        bindings = _bindings()
-        if self.library is not None:
+        """Wait for it."""
+        if self._library is not None:
+            library, name = self._library
             try:
-                found: Callable[..., Any] = getattr(self.library(), self.name)
+                found: Callable[..., Any] = getattr(library(), name)
                 return found
             except _build_errors() as error:
                 logger.info("Kernels are built one by one, together they could not be: %s", error)
-                self.library = None
-        alone: Callable[..., Any] = bindings.load_pybinding(self.argument_types, self.source)
+                self._library = None
+        if self._started is None:
+            self.start()
+        alone: Callable[..., Any] = getattr(self._started, "result", lambda: self._started)()
         return alone
 
 
-def _start_library(kernels: list[_Kernel]) -> None:
-    """Start building one library; a single kernel is built as torch does it."""
+def _start(kernels: list[Kernel]) -> None:
+    """Start building one library; a single kernel, or what torch does not take, is built as torch does it."""
     from torch._inductor.async_compile import AsyncCompile
 
-    bindings, submit = _bindings(), AsyncCompile.submit
-    if len(kernels) == 1:
-        only = kernels[0]
-        alone = bindings.load_pybinding_async(only.argument_types, only.source, submit_fn=submit)
-        only.library = lambda: _Alone(alone())
-        return
-    library = bindings.load_async(joint.join([kernel.source for kernel in kernels]), submit_fn=submit)
-    for name, kernel in zip(joint.names(len(kernels)), kernels, strict=True):
-        kernel.library, kernel.name = library, name
-
-
-class _Alone:
-    """A kernel of torch's own making as the library that it is in."""
-
-    def __init__(self, kernel: Callable[..., Any]) -> None:
-        self.kernel = kernel
+    try:
+        if len(kernels) > 1:
+            source = joint.join([kernel.source for kernel in kernels])
+            library = _bindings().load_async(source, submit_fn=AsyncCompile.submit)
+            for name, kernel in zip(joint.names(len(kernels)), kernels, strict=True):
+                kernel.will_be_in(library, name)
+            return
+    except (AttributeError, TypeError) as error:
+        patches.lose(patches.KERNELS, error)
+    for kernel in kernels:
+        kernel.start()
 
 
 def _bindings() -> Any:
@@ -135,35 +144,24 @@ def _build_errors() -> tuple[type[Exception], ...]:
 _collecting: ContextVar[BackgroundBuilds | None] = ContextVar("passprint_builds", default=None)
 
 
-@cache
-def _hook_into_inductor() -> None:
-    """Once in a process; a compile outside `BackgroundBuilds` waits as torch does."""
-    from torch._inductor import async_compile
-    from torch._inductor.async_compile import AsyncCompile
+def _cpp_pybinding(original: Callable[..., Any], self: Any, argtypes: list[str], source_code: str) -> Any:
+    """What a generated module asks for each of its kernels, at its top level."""
+    builds, scope = _collecting.get(), _scope_of(self)
+    if builds is None or scope is None:
+        return original(self, argtypes, source_code)
+    kernel = Kernel(argtypes, source_code, partial(original, self, argtypes, source_code))
+    builds.add(kernel, scope)
+    return kernel
 
-    original: Callable[..., None] = AsyncCompile.wait
 
-    @wraps(original)
-    def wait(self: Any, scope: dict[str, Any]) -> None:
-        builds = _collecting.get()
-        if builds is None:
-            original(self, scope)
-        else:
-            original(self, {})
-            builds.add(scope)
-
-    one_kernel: Callable[..., Any] = AsyncCompile.cpp_pybinding
-
-    @wraps(one_kernel)
-    def cpp_pybinding(self: Any, argtypes: list[str], source_code: str) -> Any:
-        builds = _collecting.get()
-        if builds is None or not joint.can_join(argtypes, source_code):
-            return one_kernel(self, argtypes, source_code)
-        async_compile.kernel_code_log.info("CPP+Bindings Kernel:\n%s", source_code)
-        return builds.kernel(argtypes, source_code)
-
-    setattr(AsyncCompile, "wait", wait)  # noqa: B010 - mypy takes an assignment for a mistake
-    setattr(AsyncCompile, "cpp_pybinding", cpp_pybinding)  # noqa: B010
+def _scope_of(async_compile: Any) -> dict[str, Any] | None:
+    """The names of the generated module that asks for a kernel, if it is one."""
+    frame: FrameType | None = sys._getframe(2)
+    for _ in range(4):  # the installer's layer is in between, and whatever others have put there
+        if frame is not None and frame.f_globals is frame.f_locals:
+            return frame.f_globals if frame.f_globals.get("async_compile") is async_compile else None
+        frame = frame and frame.f_back
+    return None
 
 
 @cache

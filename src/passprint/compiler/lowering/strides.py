@@ -4,7 +4,7 @@ To choose what to vectorize, Inductor asks for the step of every index by every 
 difference of two indices, 5 to 20 ms each, and the first time imports ``sympy.physics``. Where the variable stands in
 the index only as itself, times integers and sizes, that step is what stands beside it.
 
-What is reached here: ``torch._inductor.codegen.cpp.stride_at_vec_range``. Read against torch 2.11 to 2.13.
+What is replaced stands in ``patches.STRIDES``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache, wraps
 from typing import Any
+
+from passprint.compiler import patches
 
 _active: ContextVar[bool] = ContextVar("passprint_plain_strides", default=False)
 
@@ -21,7 +22,7 @@ _active: ContextVar[bool] = ContextVar("passprint_plain_strides", default=False)
 @contextmanager
 def plain_strides() -> Iterator[None]:
     """Until the block is left, what Inductor compiles in this thread reads plain strides off."""
-    _hook_into_inductor()
+    patches.install(patches.STRIDES, _stride)
     token = _active.set(True)
     try:
         yield
@@ -48,17 +49,11 @@ def plain_stride(index: Any, variable: Any) -> Any | None:
     return sympy.Add(*steps)
 
 
-@cache
-def _hook_into_inductor() -> None:
-    """Once in a process; a compile outside `plain_strides` does as torch does."""
-    import torch._inductor.codegen.cpp as cpp
-
-    module: Any = cpp
-    original: Callable[..., Any] = module.stride_at_vec_range
-
-    @wraps(original)
-    def stride(index: Any, var: Any, vec_length: int | None = None) -> Any:
-        found = plain_stride(index, var) if _active.get() else None
-        return original(index, var, vec_length) if found is None else found
-
-    module.stride_at_vec_range = stride
+def _stride(original: Callable[..., Any], index: Any, var: Any, vec_length: int | None = None) -> Any:
+    found = None
+    if _active.get():
+        try:
+            found = plain_stride(index, var)
+        except Exception as error:  # noqa: BLE001 - torch finds it in its own way
+            patches.lose(patches.STRIDES, error)
+    return original(index, var, vec_length) if found is None else found

@@ -1,12 +1,13 @@
 """Trace a repeated block once: Dynamo goes through the first of equal blocks and stamps out the others.
 
-The way is torch's own ``invoke_subgraph`` with its reuse of traces (what ``nested_compile_region`` asks for), asked for
-here for every block of a ``ModuleList`` or ``Sequential``, without touching the model (``regions.py``). Torch
-compares the guards of the first trace with another block's values, and says itself that this is a best effort; here
+The way is torch's own ``invoke_subgraph`` (what ``nested_compile_region`` asks for), for every block of a
+``ModuleList`` or ``Sequential``, without touching the model (``regions.py``). When a trace is used again is decided
+here, not by torch, which compares guards and says itself that this is a best effort:
 
 - two blocks' whole state is compared: classes, hooks, attributes, tensors' metadata, which tensors are the same one.
   An attribute that differs (``layer_idx``) is allowed only where no trace has read it,
-- the guards of the first block are installed for every other one, so that a later change of any of them is noticed,
+- the guards of the first block hold for the other one (``reuse.py``) and are installed for it, so that a later change
+  of any of them is noticed (``stamps.py``),
 - where torch says that a block has side effects, takes or returns something else than tensors, and for any error at
   all, the model is traced in full, and the report says why.
 """
@@ -21,8 +22,8 @@ import torch
 from torch import nn
 
 from passprint.compiler.trace import regions
-from passprint.compiler.trace.regions import NotRepeatable
-from passprint.compiler.trace.stamps import counted_guards
+from passprint.compiler.trace.regions import BlockCall
+from passprint.compiler.trace.reuse import BlockTrace, Met, Stamped, kept_trace
 
 _HOOKS = (
     "_forward_hooks",
@@ -182,14 +183,12 @@ class RepeatedBlocks:
     def __init__(self, model: object) -> None:
         self._blocks = WeakSet(repeated_blocks(model))
         self.traced = self.reused = 0
-        self.latest_move: tuple[Any, Any, Any] | None = None
         self.refused: str | None = None
         self._entered = False
-        self._traces: dict[type, int] = {}
-        self._read: dict[int, str] = {}
+        self._output: Any = None
+        self._traces: dict[type, list[BlockTrace]] = {}
+        self._met = Met()
         self._notes: dict[int, str] = {}
-        self._guards: dict[int, list[Any]] = {}
-        self._changes: dict[int, regions.Changes] = {}
         self._tokens: list[Any] = []
 
     @property
@@ -217,74 +216,59 @@ class RepeatedBlocks:
             self._tokens.append(regions.enter(self))
 
     def __exit__(self, *error: object) -> None:
-        self.latest_move = None
+        self._output, self._met = None, Met()
+        self._traces.clear()
         if self._tokens:
             regions.leave(self._tokens.pop())
 
-    # -- asked by the hooks
+    # -- asked by the layer in Dynamo
 
     def takes(self, module: nn.Module, tx: Any, arguments: Sequence[Any]) -> bool:
         """Whether this call of a module becomes a subgraph."""
         return (
             module in self._blocks
             and tx.output.current_tracer.parent is None
-            and self._traces.get(type(module), 0) < self.MAX_TRACES
+            and len(self._traces_in(tx).get(type(module), ())) < self.MAX_TRACES
             and not _is_patched_below(module)
             and all(regions.is_data(argument) for argument in arguments)
         )
 
-    def entering(self, tx: Any) -> None:
-        """A block becomes a subgraph; the first one of a trace starts the counts."""
-        if not regions.entries(tx):
+    def _traces_in(self, tx: Any) -> dict[type, list[BlockTrace]]:
+        """The traces of this graph so far. Dynamo may begin anew: then with another graph."""
+        if self._output is not tx.output:
+            self._output = tx.output
             self._traces.clear()
-            self._read.clear()
-            self._guards.clear()
-            self._changes.clear()
+            self._met = Met()
             self.traced = self.reused = 0
+        return self._traces
+
+    def serving(self, call: BlockCall) -> Stamped | None:
+        """An earlier trace that serves a call."""
+        for trace in self._traces_in(call.tx).get(type(call.module), ()):
+            if trace.takes_arguments_of(call) and self._may_stand_for(trace, call.module):
+                stamped = trace.moved_to(call, self._met)
+                if stamped is not None:
+                    return stamped
+        return None
+
+    def entered(self) -> None:
+        """A block becomes a subgraph."""
         self._entered = True
 
-    def read_by(self, condition: Any, block: str, guards: Any) -> str:
-        """The names of everything that the trace behind ``condition`` read, and what was read of its block before."""
-        if id(condition) not in self._read:
-            names = [source.name for source in condition.traced_sources]
-            names += [guard.name for guard in guards if guard.name.startswith(block)]
-            self._read[id(condition)] = "\n".join(dict.fromkeys(names))
-        return self._read[id(condition)]
-
-    def changes_before(self, cached: Any) -> regions.Changes:
-        """What had been changed when the trace behind ``cached`` was made."""
-        return self._changes[id(cached)]
-
-    def guards_of(self, cached: Any, new_source: Callable[[Any], Any], guards: Any) -> list[Any]:
-        """All guards on the first block and what is in it, those from before its trace as well."""
-        if id(cached) not in self._guards:
-            self._guards[id(cached)] = counted_guards(guards, new_source)
-        return self._guards[id(cached)]
-
-    def stamped_out(self, module: object) -> None:
+    def was_stamped(self, call: BlockCall) -> None:
         """A block was stamped out."""
         self.reused += 1
-        self._notes.pop(id(module), None)
+        self._notes.pop(id(call.module), None)
 
-    def traced_as_subgraph(self, module: object, entry: Any | None, changes: regions.Changes) -> None:
-        """A block was traced. Raises :class:`NotRepeatable` where torch could not make it reusable (no ``entry``).
-
-        ``changes``: what the trace has changed by then.
-        """
-        if entry is None:
-            raise NotRepeatable(
-                f"{type(module).__name__} has side effects, or returns something else than tensors"
-            )
-        self._changes[id(entry)] = changes
+    def was_traced(self, call: BlockCall, made: Sequence[tuple[Any, Any]]) -> None:
+        """A block was traced, and torch ``made`` this of it. Raises `NotRepeatable` where it cannot be used again."""
+        self._traces_in(call.tx).setdefault(type(call.module), []).insert(0, kept_trace(call, made))
         self.traced += 1
-        self._traces[type(module)] = self._traces.get(type(module), 0) + 1
 
-    def may_stand_for(self, first: object, other: object, read: str) -> bool:
-        """Whether the trace of ``first`` serves ``other``; ``read`` is the text of all sources that were read."""
-        if not isinstance(first, nn.Module) or not isinstance(other, nn.Module):
-            return False
-        comparison = Comparison(first, other)
-        differing = sorted(name for name in comparison.differing if _mentions(read, name))
+    def _may_stand_for(self, trace: BlockTrace, other: nn.Module) -> bool:
+        """Whether the two blocks have equal state, but for what no trace has read."""
+        comparison = Comparison(trace.module, other)
+        differing = sorted(name for name in comparison.differing if _mentions(trace.read, name))
         reason = None
         if not comparison.equal:
             reason = "its modules, tensors or hooks are not like the first one's"
@@ -292,11 +276,7 @@ class RepeatedBlocks:
             reason = f"the forward pass reads {', '.join(differing)}, which differs"
         if reason:
             self._notes[id(other)] = f"a {type(other).__name__} was traced by itself: {reason}"
-        return comparison.equal and not differing
-
-    def own_parts(self, block: nn.Module) -> set[int]:
-        """The modules, parameters and buffers of a block, by ``id``."""
-        return {id(part) for part in (*block.modules(), *block.parameters(), *block.buffers())}
+        return reason is None
 
     def take_notes(self) -> list[str]:
         """Why blocks were traced by themselves, since this was last asked."""

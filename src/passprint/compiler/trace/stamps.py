@@ -2,7 +2,7 @@
 
 Every further block passes here, so what is not needed for it is left out: torch's stamp clones each source, gives the
 sizes of parameters symbols that are numbers again at once, and keeps for each guard where in the source it was made.
-Read and run on torch 2.12 and 2.13.
+What is reached here stands in ``patches.BLOCKS``.
 """
 
 from __future__ import annotations
@@ -66,7 +66,6 @@ def counted_guards(guards: Any, new_source: Callable[[Any], Any]) -> list[Any]:
 
 
 def stamp(
-    original: Callable[..., Any],
     tx: Any,
     fingerprint: Any,
     cached: Any,
@@ -75,6 +74,7 @@ def stamp(
 ) -> Any:
     """Torch's stamp, and then ``guards``, the first block's, for this one."""
     from torch._dynamo.variables.builder import VariableBuilder
+    from torch._dynamo.variables.invoke_subgraph import stamp_out_subgraph
 
     inputs = [_moved_input(lifted, new_source) for lifted in cached.subgraph_input_mapping]
     for first, lifted in zip(cached.subgraph_input_mapping, inputs, strict=True):
@@ -84,7 +84,7 @@ def stamp(
     moved = dataclasses.replace(
         cached, subgraph_input_mapping=inputs, arg_sources=list(fingerprint.arg_sources)
     )
-    result = original(tx, fingerprint, moved)
+    result = stamp_out_subgraph(tx, fingerprint, moved)
     fresh: dict[str, Any] = dict.fromkeys(
         ("guard_types", "code_list", "obj_weakref", "guarded_class_weakref", "_hash")
     )
