@@ -210,8 +210,8 @@ OBJECTS = {(SHARED, "a"), (SHARED, "b"), (Held("c"), frozenset({"x", "y", Part.M
 HANDLES = {(open("/dev/null"), str(n)) for n in range(4)}
 def target(): return PARTS, FLAGS, NAMES, OBJECTS, {"k": frozenset({b"1", b"2", 3})}, "x" in {"p", "q", "r"}
 def opaque(): return HANDLES
-found = [fingerprint(target), fingerprint(NAMES), compose("whole", {"names": NAMES, "parts": PARTS}), keep_sources(target)]
-found.append(fingerprint(opaque, strict=False))
+found = [fingerprint(target), fingerprint(NAMES), compose("whole", {"names": NAMES, "parts": PARTS})]
+found += [keep_sources(target), fingerprint(opaque, strict=False)]
 console = Console(width=200, record=True, file=open("/dev/null", "w"))
 for one in found: console.print(one.tree())
 print(json.dumps([one.to_dict() for one in found]) + console.export_text())
