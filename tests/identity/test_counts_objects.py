@@ -80,7 +80,7 @@ ROWS = [
         ),
     ),
     pair(
-        "a context variable's default",
+        "a context variable's value and default",
         "import contextvars\nV = contextvars.ContextVar('v', default=1)\ndef target(): return V.get()",
         changed=(
             "import contextvars\nV = contextvars.ContextVar('v', default=2)\ndef target(): return V.get()",
@@ -88,9 +88,11 @@ ROWS = [
             "import contextvars\nV = contextvars.ContextVar('v', default=None)\ndef target(): return V.get()",
             "import contextvars\nV = contextvars.ContextVar('v', default=lambda: 1)\ndef target(): return V.get()",
             "import contextvars\nV = contextvars.ContextVar('v', default=lambda: 2)\ndef target(): return V.get()",
+            "import contextvars\nV = contextvars.ContextVar('v', default=1)\nV.set(7)\ndef target(): return V.get()",
+            "import contextvars\nV = contextvars.ContextVar('v')\nV.set(1)\ndef target(): return V.get()",
         ),
         same=(
-            "import contextvars\nV = contextvars.ContextVar('v', default=1)\nV.set(7)\ndef target(): return V.get()",
+            "import contextvars\nV = contextvars.ContextVar('v', default=1)\nV.set(1)\ndef target(): return V.get()",
         ),
     ),
     pair(

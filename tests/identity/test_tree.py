@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +189,42 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no fingerprint" in str(run.invoke(_app(), ["diff", "cli_one.py", "one.json"]).exception)
     assert "cannot be imported" in str(run.invoke(_app(), ["fingerprint", "no_such_module:f"]).exception)
     assert "no attribute" in str(run.invoke(_app(), ["fingerprint", "cli_one:nothing"]).exception)
+
+
+SETS = """
+import enum, json
+from passprint import fingerprint
+from passprint.identity import compose, keep_sources
+from rich.console import Console
+class Part(enum.Enum):
+    MLP = "mlp"; NORM = "norm"; GATE = "gate"
+class Flag(enum.Flag):
+    UP = 1; DOWN = 2; BOTH = 3
+class Held:
+    def __init__(self, name): self.name = name
+    def __call__(self): return self.name
+    __fingerprint_ignore__ = ()
+SHARED = Held("shared")
+PARTS, FLAGS, NAMES = frozenset({Part.MLP, Part.NORM, Part.GATE}), {Flag.UP, Flag.BOTH}, {"up", "down", "gate"}
+OBJECTS = {(SHARED, "a"), (SHARED, "b"), (Held("c"), frozenset({"x", "y", Part.MLP}))}
+HANDLES = {(open("/dev/null"), str(n)) for n in range(4)}
+def target(): return PARTS, FLAGS, NAMES, OBJECTS, {"k": frozenset({b"1", b"2", 3})}, "x" in {"p", "q", "r"}
+def opaque(): return HANDLES
+found = [fingerprint(target), fingerprint(NAMES), compose("whole", {"names": NAMES, "parts": PARTS})]
+found += [keep_sources(target), fingerprint(opaque, strict=False)]
+console = Console(width=200, record=True, file=open("/dev/null", "w"))
+for one in found: console.print(one.tree())
+print(json.dumps([one.to_dict() for one in found]) + console.export_text())
+"""
+
+
+def test_every_process_shows_the_same_tree(tmp_path: Path) -> None:
+    file = tmp_path / "sets.py"
+    file.write_text(SETS)
+    found = set()
+    for seed in "1234":
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        command = [sys.executable, str(file)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        found.add(done.stdout)
+    assert len(found) == 1

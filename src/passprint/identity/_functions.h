@@ -171,9 +171,12 @@ is_unusual(PyFunctionObject *function, PyObject *module)
         (attributes != NULL && !PyDict_CheckExact(attributes))) {
         return 1;
     }
-    /* functools.singledispatch's functions */
-    return attributes != NULL && PyDict_GET_SIZE(attributes) > 0 && PyUnicode_Check(module) &&
-           PyUnicode_Compare(module, text_functools) == 0;
+    if (attributes == NULL || PyDict_GET_SIZE(attributes) == 0) {
+        return 0;
+    }
+    /* functools.singledispatch's functions, and those that torch wrapped or will call through a wrapper */
+    return (PyUnicode_Check(module) && PyUnicode_Compare(module, text_functools) == 0) ||
+           PyDict_Contains(attributes, text_dynamo_disable) || PyDict_Contains(attributes, text_dynamo_wrapper);
 }
 
 /* code_kinds._expand_function */

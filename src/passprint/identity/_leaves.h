@@ -132,7 +132,7 @@ leaf_of_generated(PyObject *walk, PyFunctionObject *function)
     return bytes_of(&out, failed);
 }
 
-/* Whether a function has attributes that its module did not leave to its first call (code_kinds._MADE_BY_CALLS). */
+/* Whether a function has attributes that its module did not leave to its first call (code_kinds.MADE_BY_CALLS). */
 static int
 has_attributes(PyObject *attributes)
 {

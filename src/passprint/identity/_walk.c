@@ -60,7 +60,7 @@ static Py_ssize_t *template_fields[2], template_counts[2]; /* of nodes and of co
 static PyObject *text_arrow, *text_argument, *text_repr_running, *text_name, *text_none_bytes, *text_args, *text_origin;
 static PyObject *true_bytes, *false_bytes, *zero, *refers, *mapping_kind, *name_kind;
 static PyObject *text_of_module, *text_enter, *text_take_over, *text_dict, *text_module, *text_qualname;
-static PyObject *text_dynamo_disable;
+static PyObject *text_dynamo_disable, *text_dynamo_wrapper;
 static PyObject *text_functools, *text_underscore_name, *text_member, *text_bases, *text_mro;
 static PyObject *text_flags, *text_annotations, *text_annotations_cache, *text_params, *text_fields, *text_type;
 static PyObject *text_ignore, *text_empty, *text_func, *text_function, *text_fget, *text_fset, *text_fdel;
@@ -804,6 +804,7 @@ make_constants(PyObject *module)
     TEXT(text_name, "__name__")
     TEXT(text_dict, "__dict__")
     TEXT(text_dynamo_disable, "__dynamo_disable")
+    TEXT(text_dynamo_wrapper, "_torchdynamo_wrapper_id")
     TEXT(text_module, "__module__")
     TEXT(text_qualname, "__qualname__")
     TEXT(text_of_module, "of_module")

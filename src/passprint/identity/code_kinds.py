@@ -33,8 +33,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-_MADE_BY_CALLS = {"__dynamo_disable"}
-"""What ``torch._disable_dynamo`` keeps with a function of torch's once that was called: nothing else is in it."""
+MADE_BY_CALLS = "__dynamo_disable"
+"""Where ``torch._disable_dynamo`` keeps its wrapper around a function once that was called: nothing else is in it."""
+
+WRAPPER_ID = "_torchdynamo_wrapper_id"
+"""Where ``torch._dynamo.disable``, ``run`` and ``torch.compile`` keep the address of the function that they made.
+
+Dynamo looks through a wrapper only if the address is its own: one that ``functools.wraps`` copied is another's.
+Both names were read in torch 2.11 to 2.15.
+"""
 
 
 def _is_plain(function: FunctionType) -> bool:
@@ -43,7 +50,7 @@ def _is_plain(function: FunctionType) -> bool:
     return (
         function.__closure__ is None
         and "<" not in function.__qualname__
-        and (not inside or inside.keys() == _MADE_BY_CALLS)
+        and (not inside or inside.keys() == {MADE_BY_CALLS})
     )
 
 
@@ -113,7 +120,7 @@ def expand_function(walk: Walk, function: FunctionType, node: Node) -> None:
             if label != "repr_running":  # which objects reprlib.recursive_repr is printing just now
                 _add_cell(walk, node, label, cell)
     if attributes:
-        add_attributes(walk, node, attributes)
+        add_attributes(walk, node, attributes, function)
     elif attributes is not None:
         walk.slots.empty(attributes)
 
@@ -133,12 +140,14 @@ def _add_cell(walk: Walk, node: Node, label: str, cell: CellType) -> None:
     node.add("→", label, walk.child(value), value)
 
 
-def add_attributes(walk: Walk, node: Node, attributes: dict[str, Any]) -> None:
+def add_attributes(walk: Walk, node: Node, attributes: dict[str, Any], owner: Any) -> None:
     """What a function's or a partial's dict holds, less the documentation of what it wraps."""
     walk.slots.mapping(attributes, dict(attributes))
     for label in sorted(attributes):
-        if label != "__doc__":
+        if label not in ("__doc__", MADE_BY_CALLS):
             value = attributes[label]
+            if label == WRAPPER_ID:
+                value = "its own" if value == id(owner) else "another's"
             node.add(".", label, walk.child(value), value)
 
 
@@ -185,7 +194,7 @@ def _expand_partial(walk: Walk, partial: Any, node: Node) -> None:
     for name, value in keywords.items():
         node.add("(", name, walk.child(value), value)
     if attributes and type(partial) is functools.partial:
-        add_attributes(walk, node, attributes)
+        add_attributes(walk, node, attributes, partial)
     elif isinstance(attributes, dict):
         walk.slots.empty(attributes)
 
@@ -195,7 +204,7 @@ def _expand_cached(walk: Walk, cached: Any, node: Node) -> None:
     node.head = frame(b"p", ascii(sorted(cached.cache_parameters().items())).encode())
     attributes = {name: value for name, value in cached.__dict__.items() if name != "cache_parameters"}
     walk.slots.refer(cached.__dict__)
-    add_attributes(walk, node, attributes)
+    add_attributes(walk, node, attributes, cached)
 
 
 def expand_wrapping(walk: Walk, wrapper: Any, node: Node) -> None:

@@ -13,9 +13,10 @@ except ImportError:
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import CodeType
     from typing import Any
 
-__all__ = ["blake2b", "digest32", "pack"]
+__all__ = ["blake2b", "code_digest", "digest32", "pack"]
 
 _MARSHAL_VERSION = 2
 """The newest form that does not depend on which objects are shared or interned."""
@@ -35,3 +36,16 @@ def pack(value: Any) -> bytes:
         return marshal.dumps(value, _MARSHAL_VERSION)
     except ValueError:  # a class derived from str, which code that is made by hand may hold
         return b"\0" + ascii(value).encode()
+
+
+def code_digest(code: CodeType) -> str:
+    """A digest of what a code object does by itself, nested code included, as lowercase hex.
+
+    Where it stands does not count (file, line, the function around it), nor do comments and docstrings. What its names
+    stand for is not looked up: :func:`passprint.fingerprint` does that.
+    """
+    from passprint.identity.bytecode import code_facts
+    from passprint.identity.canonical import frame
+    from passprint.identity.origin import SEED
+
+    return digest32(SEED + frame(b"code", code_facts(code).payload)).hex()

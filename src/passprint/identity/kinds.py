@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from passprint.identity import class_kinds, code_kinds, library_kinds, torch_kinds, value_kinds
+from passprint.identity import (
+    class_kinds,
+    code_kinds,
+    library_kinds,
+    torch_kinds,
+    triton_kinds,
+    value_kinds,
+)
 from passprint.identity.walk import FINDERS
 
-__all__ = ["class_kinds", "code_kinds", "library_kinds", "torch_kinds", "value_kinds"]
+__all__ = ["class_kinds", "code_kinds", "library_kinds", "torch_kinds", "triton_kinds", "value_kinds"]
 
 FINDERS.append(value_kinds.LAST_FINDER)

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 def is_named_by_module(obj: Any) -> bool:
     """Whether a class or function is an attribute of the module that it says it is from."""
-    if not isinstance(obj, (FunctionType, type)):
+    if not issubclass(
+        type(obj), (FunctionType, type)
+    ):  # not isinstance: an object may answer for another class
         return False
     module = sys.modules.get(obj.__module__ or "")
     return module is not None and module.__dict__.get(obj.__qualname__) is obj

@@ -24,12 +24,12 @@ _BY_TYPE = frozenset(
         "logging.RootLogger",
         "_thread.lock",
         "_thread.RLock",
-        "_thread._local",
         "threading.Event",
         "threading.Condition",
         "threading._RLock",
         "_contextvars.Context",
         "dataclasses._MISSING_TYPE",
+        "torch._dynamo.convert_frame.ConvertFrameBox",
         "weakref.WeakKeyDictionary",
         "weakref.WeakValueDictionary",
         "weakref.WeakSet",
@@ -49,8 +49,20 @@ def _nothing(walk: Walk, value: Any, node: Node) -> None:
     """For kinds that always have their bytes at once."""
 
 
+def _current(variable: ContextVar[Any]) -> tuple[Any, ...]:
+    """A context variable's value in the context that asks, if it has one there."""
+    try:
+        return (variable.get(),)
+    except LookupError:
+        return ()
+
+
 def _expand_context_variable(walk: Walk, variable: Any, node: Node) -> None:
-    """A variable's default, which it keeps for good. The value of a context is the caller's to give."""
+    """What a variable gives here, and in a context without a value: its default, which it keeps for good."""
+    held = _current(variable)
+    walk.slots.made(variable, _current, held)
+    for value in held:
+        node.add(".", "value", walk.child(value), value)
     try:
         default = Context().run(variable.get)
     except LookupError:

@@ -84,6 +84,10 @@ class Node:
         """The nodes that it refers to."""
         return [edge[2] for edge in self.edges if type(edge[2]) is Node]
 
+    def shown_edges(self) -> list[tuple[str, str, Node | bytes, object]]:
+        """The edges in an order that is the same in every process: sets and enumerations hash as the process does."""
+        return sorted(self.edges, key=_place) if self.unordered else self.edges
+
     def own_bytes(self) -> bytes:
         """What the node is without its children."""
         return SEED + pack(
@@ -94,6 +98,11 @@ class Node:
     def own_digest(self) -> str:
         """A digest of what the node is by itself: the same where only something below it differs."""
         return digest32(self.kind.encode() + b" " + self.head).hex()[:16]
+
+
+def _place(edge: tuple[str, str, Node | bytes, object]) -> tuple[str, str, bytes]:
+    _, label, child, _ = edge
+    return (label, child.kind, child.mark or b"") if isinstance(child, Node) else (label, "", child)
 
 
 class Component:

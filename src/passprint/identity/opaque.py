@@ -21,7 +21,7 @@ def opaque_paths(root: Node) -> tuple[str, ...]:
         node, path = queue.popleft()
         if node.opaque is not None:
             paths.append(f"{path}: {node.opaque}")
-        for step, label, child, _ in node.edges:
+        for step, label, child, _ in node.shown_edges():
             if isinstance(child, Node) and id(child) not in seen:
                 seen.add(id(child))
                 queue.append((child, path + _step(step, label)))

@@ -22,7 +22,7 @@ def part_of(node: Node, name: str, seen: set[int]) -> Part:
         return Part(name, node.kind, node.digest, own=node.own_digest)
     seen.add(id(node))
     children = []
-    for step, label, child, value in node.edges:
+    for step, label, child, value in node.shown_edges():
         shown = written(step, label)
         if isinstance(child, bytes):
             children.append(_leaf_part(shown, child, value))

@@ -118,6 +118,10 @@ class Slots:
         read = getter if len(names) > 1 else (lambda obj: (getter(obj),))
         self.rows.append((SAME, self._held(owner), read, values))
 
+    def made(self, owner: Any, read: Callable[[Any], tuple[Any, ...]], values: tuple[Any, ...]) -> None:
+        """What ``read(owner)`` gives: compared by pointer with what whoever asks again would read."""
+        self.rows.append((SAME, self._held(owner), read, values))
+
     def computed(self, read: Callable[[Any], bytes], owner: Any, expected: bytes) -> None:
         """Content that only reading it again can compare: a tensor's."""
         self.rows.append((EQUAL, self._held(owner), read, expected))

@@ -38,7 +38,7 @@ def read_sources(root: Node, obj: Any) -> dict[str, str]:
                 text = ""
             if text:
                 found[node.digest] = pack(text)
-        work.extend((child, below) for _, _, child, below in node.edges if isinstance(child, Node))
+        work.extend((child, below) for _, _, child, below in node.shown_edges() if isinstance(child, Node))
     return found
 
 

@@ -1,6 +1,6 @@
 """How torch's objects are read, without importing torch: their types are known by name once torch is loaded.
 
-Read against torch 2.11 to 2.13. Private names, and why: ``torch._library.custom_ops.OPDEFS`` leads from the
+Read against torch 2.11 to 2.15. Private names, and why: ``torch._library.custom_ops.OPDEFS`` leads from the
 name of a custom operator to the Python functions that implement it; ``torch._ops`` has the types of
 operators.
 """
@@ -73,15 +73,22 @@ def _expand_op(walk: Walk, op: Any, node: Node) -> None:
 
 
 def _expand_definition(walk: Walk, definition: Any, node: Node) -> None:
-    """A custom operator written in Python: its schema and its functions."""
+    """A custom operator written in Python: its schema, and all that was registered for it."""
     walk.slots.never()
     schema = f"{definition._namespace}::{definition._name}{definition._schema}"
     node.head = by_name(_torch_label(walk), "torch.library", schema)
     node.add(".", "function", walk.child(definition._init_fn), definition._init_fn)
-    for name in ("_backend_fns", "_abstract_fn", "_setup_context_fn", "_backward_fn"):
-        value = getattr(definition, name, None)
-        if value:
-            node.add(".", name.strip("_"), walk.child(value), value)
+    for name, value in registered_with(definition).items():
+        node.add(".", name.strip("_"), walk.child(value), value)
+
+
+_DEFINES = frozenset({"_namespace", "_name", "_schema", "_init_fn", "_lib", "_opoverload"})
+
+
+def registered_with(definition: Any) -> dict[str, object]:
+    """By name, what a custom operator has besides its schema and its first function."""
+    held = {name: value for name, value in vars(definition).items() if name not in _DEFINES and value}
+    return dict(sorted(held.items()))
 
 
 def add_operator(walk: Walk, node: Node, label: str, path: tuple[str, ...]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from _thread import _local
 from collections import defaultdict
 from types import MappingProxyType, MethodDescriptorType, ModuleType
 
@@ -84,7 +85,7 @@ def _module_leaf(walk: Walk, module: ModuleType) -> bytes | None:
     return None if label is None else by_name(label, module.__name__, "")
 
 
-def _add_class(walk: Walk, value: Any, node: Node) -> None:
+def add_class(walk: Walk, value: Any, node: Node) -> None:
     cls = type(value)
     node.add("", "class", walk.child(cls), cls)
 
@@ -105,16 +106,24 @@ def _slot_names(cls: type) -> list[str]:
 _DOCUMENTATION = frozenset({"__doc__"})
 
 
-def _add_state(walk: Walk, value: Any, node: Node) -> None:
+def add_state(walk: Walk, value: Any, node: Node, uncounted: frozenset[str] = frozenset()) -> None:
     """An instance's ``__dict__`` and slots, less what its class leaves out and documentation that it took over."""
     cls = type(value)
-    ignored = ignored_names(cls) | _DOCUMENTATION
+    ignored = ignored_names(cls) | _DOCUMENTATION | uncounted
     content: dict[str, Any] = {}
     attributes = own_attribute(value, "__dict__")
     if isinstance(attributes, dict):
         content.update(attributes)
         walk.slots.mapping(attributes, dict(attributes))
     walk.slots.refer(value)
+    _add_attributes(walk, value, node, content, ignored)
+
+
+def _add_attributes(
+    walk: Walk, value: Any, node: Node, content: dict[str, Any], ignored: frozenset[str]
+) -> None:
+    """What an instance's dict holds, and its slots."""
+    cls = type(value)
     slots = [name for name in _slot_names(cls) if name not in ignored]
     filled = [
         (name, item) for name in slots if (item := own_attribute(value, name, _MISSING)) is not _MISSING
@@ -128,14 +137,35 @@ def _add_state(walk: Walk, value: Any, node: Node) -> None:
 
 
 def _expand_instance(walk: Walk, value: Any, node: Node) -> None:
-    _add_class(walk, value, node)
-    _add_state(walk, value, node)
+    add_class(walk, value, node)
+    add_state(walk, value, node)
+
+
+def _in_this_thread(value: Any) -> tuple[Any, ...]:
+    """The attributes that a ``threading.local`` has in the thread that asks: names, then values."""
+    held: dict[str, Any] = _local.__getattribute__(value, "__dict__")
+    return (type(value), *held.keys(), *held.values())
+
+
+def _expand_local(walk: Walk, value: Any, node: Node) -> None:
+    """A ``threading.local``: what this thread would read there now."""
+    add_class(walk, value, node)
+    try:
+        held = _in_this_thread(value)
+    except Exception as error:  # noqa: BLE001  (a thread's first look runs the class's __init__, which may raise anything)
+        walk.slots.never()
+        walk.mark_opaque(node, f"{type(value).__qualname__}, whose __init__ raised {type(error).__name__}")
+        return
+    walk.slots.made(value, _in_this_thread, held)
+    count = len(held) // 2
+    content = dict(zip(held[1 : count + 1], held[count + 1 :], strict=True))
+    _add_attributes(walk, value, node, content, ignored_names(type(value)) | _DOCUMENTATION)
 
 
 def _expand_declared(walk: Walk, value: Any, node: Node) -> None:
     """``__fingerprint__`` says what counts; it is asked again each time."""
     walk.slots.never()
-    _add_class(walk, value, node)
+    add_class(walk, value, node)
     declared = type(value).__fingerprint__(value)
     node.add("", "__fingerprint__", walk.child(declared), declared)
 
@@ -150,7 +180,7 @@ def _expand_with_getstate(walk: Walk, value: Any, node: Node) -> None:
         raised = "" if written_in_c else f", whose __getstate__ raised {type(error).__name__}"
         walk.mark_opaque(node, f"{kind.__qualname__}{raised}")
         return
-    _add_class(walk, value, node)
+    add_class(walk, value, node)
     node.add("", "state", walk.child(state), state)
 
 
@@ -158,11 +188,11 @@ def _over_builtin(base: type, read: Expand) -> Expand:
     """An instance of a class derived from a builtin container or value: its items, then its state."""
 
     def expand(walk: Walk, value: Any, node: Node) -> None:
-        _add_class(walk, value, node)
+        add_class(walk, value, node)
         items = Node(base.__name__, "")
         read(walk, value, items)
         node.add("", base.__name__, items, None)
-        _add_state(walk, value, node)
+        add_state(walk, value, node)
 
     return expand
 
@@ -210,7 +240,7 @@ def _expand_reduced(walk: Walk, value: Any, node: Node) -> None:
     except Exception:  # noqa: BLE001  (it is the class's own code, and may raise anything)
         walk.mark_opaque(node, type(value).__qualname__)
         return
-    _add_class(walk, value, node)
+    add_class(walk, value, node)
     if isinstance(reduced, str):
         node.head = frame(b"g", encode_text(reduced))
         return
@@ -243,6 +273,8 @@ def _find_instance(kind: type) -> Handler | None:
         if kind.__flags__ & (1 << 9):
             return Handler("instance", _expand_with_getstate)
         return Handler("instance", _expand_reduced)
+    if issubclass(kind, _local):
+        return Handler("instance", _expand_local)
     for base, read in _BASES:
         if issubclass(kind, base):
             if not _hides_state(kind, base):

@@ -77,9 +77,12 @@ _TEXT_LIMIT = 4000
 
 
 def shown(value: Any) -> str | None:
-    """A plain value as text for people, or None."""
+    """A plain value as text for people, or None. The same in every process: a set's items are sorted as text."""
     if value is None or isinstance(value, _SHOWN):
         text = repr(value)
+        if value and isinstance(value, (set, frozenset)):
+            items = f"{{{', '.join(sorted(map(repr, value)))}}}"
+            text = items if type(value) is set else f"{type(value).__name__}({items})"
         return text if len(text) <= _TEXT_LIMIT else text[:_TEXT_LIMIT] + "…"
     return None
 
