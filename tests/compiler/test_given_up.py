@@ -19,7 +19,7 @@ def test_another_model_compiles_after_a_trace_that_failed(
 ) -> None:
     """As when Dynamo cannot build its guards: the graph has been lowered, and nobody will ever call it."""
     store, model, x = open_store(tmp_path / "cache"), stack(2), inputs()
-    lowered = Backend.__call__
+    lowered = Backend.compile
 
     def fails_afterwards(self: Backend, *args: object) -> object:
         lowered(self, *args)  # type: ignore[arg-type]
@@ -27,7 +27,7 @@ def test_another_model_compiles_after_a_trace_that_failed(
 
     compiled = passprint.compile(model, cache=store)
     with monkeypatch.context() as patch, torch.no_grad():
-        patch.setattr(Backend, "__call__", fails_afterwards)
+        patch.setattr(Backend, "compile", fails_afterwards)
         with pytest.raises(KeyboardInterrupt):
             compiled(x)
     with torch.no_grad():

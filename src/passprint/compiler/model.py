@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from passprint.compiler.given_passes import PassesSpec
     from passprint.compiler.pieces.sizes import RangeSpec, SizePlan
     from passprint.compiler.start.program import Program
+    from passprint.compiler.trace.compilation import Session
     from passprint.compiler.trace.repeat import RepeatedBlocks
-    from passprint.compiler.trace.tracing import Cold
     from passprint.pipeline import PassManager
 
 DynamicSpec = bool | Mapping[str, Sequence[int]] | None
@@ -103,7 +103,7 @@ class Compiled:
         if how.sizes:
             text += f", {how.sizes}"
         self._warm = WarmStart(how.store, self._report, text, how.passes)
-        self._cold: Cold | None = None
+        self._session: Session | None = None
         self._has_traced = False
         self._fruitless = 0 if not isinstance(how.store, NoStore) else CANDIDATES
 
@@ -170,24 +170,24 @@ class Compiled:
         since = time.perf_counter()
         if self._varying is not None:
             self._varying.check(args, kwargs)
-        found = None
+        lookup = None
         if self._fruitless < CANDIDATES:
-            found = self._warm.find(self._model, args, kwargs)
-            if found.program is not None:
-                self._programs.append(found.program)
+            lookup = self._warm.find(self._model, args, kwargs)
+            if lookup.program is not None:
+                self._programs.append(lookup.program)
                 self._report.seconds["total"] += time.perf_counter() - since
-                return found.program.run(self._model, args, kwargs)
-        return self._trace(found, since, args, kwargs)
+                return lookup.program.run(self._model, args, kwargs)
+        return self._trace(lookup, since, args, kwargs)
 
     def _trace(
-        self, found: Lookup | None, since: float, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, lookup: Lookup | None, since: float, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        from passprint.compiler.trace.tracing import Cold
+        from passprint.compiler.trace.compilation import Session
 
-        cold = self._cold
-        if cold is None:
+        session = self._session
+        if session is None:
             how = self._how
-            cold = Cold(
+            session = Session(
                 self.repeats,
                 how.manager(),
                 how.store,
@@ -198,15 +198,16 @@ class Compiled:
                 self._warm,
                 how.fullgraph,
             )
-            self._cold = cold
+            self._session = session
         if self._varying is not None:
             self._varying.mark(args, kwargs)
-        result = cold(found, since, self._model, args, kwargs)
+        compilation = session.compile(lookup, since, self._model, args, kwargs)
+        result = compilation.run()
         self._has_traced = True
-        if cold.must_trace:
+        if compilation.must_trace:
             self._fruitless = CANDIDATES
-        elif cold.program is not None:
-            self._programs.append(cold.program)
+        elif compilation.program is not None:
+            self._programs.append(compilation.program)
         else:  # Dynamo had something that serves a call which our record refuses: not to be looked up for ever
             self._fruitless += 1
         return result

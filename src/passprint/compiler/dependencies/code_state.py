@@ -121,16 +121,17 @@ def _reach(state: State, function: FunctionType, home: str, called: str) -> None
     for label, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
         state.watch(REFERS, cell, gc.get_referents(cell))
         try:
-            state.visit(cell.cell_contents, f"{called} → {label}", label)
+            with state.exact():
+                state.visit(cell.cell_contents, f"{called} → {label}", label)
         except ValueError:  # not filled yet
             state.add("value", f"{called} → {label}", "not filled yet")
     names = function.__code__.co_varnames
     defaults = function.__defaults__ or ()
     first = function.__code__.co_argcount - len(defaults)
-    for place, value in enumerate(defaults):
-        state.visit(value, f"{called}({names[first + place]})", names[first + place])
-    for label, value in sorted((function.__kwdefaults__ or {}).items()):
-        state.visit(value, f"{called}({label})", label)
+    given = [(names[first + place], value) for place, value in enumerate(defaults)]
+    with state.exact():
+        for label, value in [*given, *sorted((function.__kwdefaults__ or {}).items())]:
+            state.visit(value, f"{called}({label})", label)
     if vars(function):
         state.watch(MAPPING, vars(function), dict(vars(function)))
         state.attributes(vars(function), called, ITEM, FunctionType)

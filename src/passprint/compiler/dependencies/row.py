@@ -8,6 +8,9 @@ from typing import Final, NamedTuple
 
 from passprint.compiler.lowering import host
 
+PLAIN: Final = "plain"
+"""The kind of a plain value: a number, a text, True or None."""
+
 
 class Row(NamedTuple):
     """One dependency: what kind of thing it is, which one, and what it was.
@@ -15,7 +18,7 @@ class Row(NamedTuple):
     Kinds, and when each is asked. At load: ``environment``, ``setting``, ``replaced`` (functions that somebody put
     into torch), ``package``, ``stamp`` (installed code that was inlined), ``operator``; ``host`` and ``compiler``,
     which may serve where they are not equal. At load, and at a call where something that was walked has changed:
-    ``value``, ``function``, ``class``, ``answer``, ``hash``, ``variable``.
+    ``value``, ``function``, ``class``, ``answer``, ``hash``, ``variable``; of ``plain`` values, that they are there.
     """
 
     kind: str
@@ -36,6 +39,7 @@ _LABELS: Final = {
     "variable": "environment variable {}",
     "setting": "setting {}",
     "value": "{}",
+    PLAIN: "{}",
     "package": "the package {}",
 }
 """How a row is called whose text a person can read."""
@@ -80,7 +84,7 @@ def _differs(kind: str, name: str, was: str | None, has: str | None) -> str:
     if kind == "answer" and was is not None and has is not None:
         return f"{name} gave {_short(was)} and gives {_short(has)}"
     label = _LABELS.get(kind, "{}").format(name)
-    if kind == "value" and (was is None or has is None):
+    if kind in ("value", PLAIN) and (was is None or has is None):
         return f"{label} is new: {_short(has)}" if was is None else f"{label} was {_short(was)} and is gone"
     return f"{label} was {_short(was)} and is {_short(has)}"
 

@@ -15,7 +15,8 @@ import re
 import threading
 import weakref
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
 from hashlib import sha256
@@ -34,7 +35,7 @@ from typing import Any, Final
 import torch
 
 from passprint.compiler.dependencies.can_read import CanRead
-from passprint.compiler.dependencies.row import Row, digest
+from passprint.compiler.dependencies.row import PLAIN, Row, digest
 from passprint.compiler.dependencies.uses import ANY
 from passprint.compiler.guards.refs import CannotRecordError
 from passprint.compiler.lowering import operators
@@ -72,6 +73,7 @@ class State:
         # What was reached by a name by which more of it counts is gone through again.
         self._whole_names = reads.ordered | reads.keyed | reads.whole
         self._whole: set[int] = set()
+        self._exact = 0
         self._alive: list[object] = []
         self._spoken: set[tuple[str, str]] = set()
         from passprint.compiler.dependencies import code_state
@@ -91,6 +93,20 @@ class State:
     def digest(self) -> str:
         """The digest of all rows."""
         return digest(self.rows)
+
+    @cached_property
+    def digest_at_call(self) -> str:
+        """The same without plain values: Dynamo guards those that it reads, and they may change between calls."""
+        return digest([Row(PLAIN, row.name, "") if row.kind == PLAIN else row for row in self.rows])
+
+    @contextmanager
+    def exact(self) -> Iterator[None]:
+        """Plain values that are visited meanwhile count at every call: Dynamo may have no guard on them."""
+        self._exact += 1
+        try:
+            yield
+        finally:
+            self._exact -= 1
 
     def covers(self, obj: object) -> bool:
         """Whether a function or class was met, so that a row says what it is."""
@@ -120,7 +136,7 @@ class State:
         """Add what counts of a value that is reached by ``name``."""
         kind = type(value)
         if kind in _PLAIN:
-            self.add("value", path, repr(value))
+            self.add("value" if self._exact else PLAIN, path, repr(value))
             return
         known = self._seen.get(id(value))
         counts_more = name == ITEM or name in self._whole_names
@@ -315,9 +331,10 @@ def _bound(state: State, value: Any, path: str, name: str) -> None:
 
 def _partial(state: State, value: Any, path: str, name: str) -> None:
     state.watch(REFERS, value, gc.get_referents(value))
-    state.visit(value.func, f"{path}.func", name)
-    state.visit(value.args, f"{path}.args", ITEM)
-    state.visit(value.keywords, f"{path}.keywords", ITEM)
+    with state.exact():
+        state.visit(value.func, f"{path}.func", name)
+        state.visit(value.args, f"{path}.args", ITEM)
+        state.visit(value.keywords, f"{path}.keywords", ITEM)
 
 
 def _descriptor(state: State, value: Any, path: str, name: str) -> None:
@@ -337,7 +354,8 @@ def _context(state: State, value: ContextVar[Any], path: str, name: str) -> None
     if present is ABSENT:
         state.add("value", f"{path}.get()", "not set")
     else:
-        state.visit(present, f"{path}.get()", name)
+        with state.exact():
+            state.visit(present, f"{path}.get()", name)
 
 
 def _current(variable: ContextVar[Any]) -> tuple[Any, ...]:

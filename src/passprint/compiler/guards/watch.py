@@ -22,7 +22,7 @@ class Walked(Protocol):
     """What a walk found."""
 
     @property
-    def digest(self) -> str: ...
+    def digest_at_call(self) -> str: ...
 
     @property
     def watched(self) -> Sequence[tuple[Any, ...]]: ...
@@ -32,7 +32,7 @@ class Watch:
     """One walk, and the check that its objects are the same; ``again`` walks once more."""
 
     def __init__(self, walked: Walked, again: Callable[[], Walked]) -> None:
-        self._digest = walked.digest
+        self._digest = walked.digest_at_call
         self._rows: Sequence[tuple[Any, ...]] = walked.watched
         self._again = again
         self._check: Callable[[tuple[Any, ...]], bool] | None = None
@@ -53,7 +53,7 @@ class Watch:
             walked = self._again()
         except CannotRecordError:
             return False
-        if walked.digest != self._digest:
+        if walked.digest_at_call != self._digest:
             return False
         self._rows, self._check = walked.watched, None
         return True

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 from torch.fx import GraphModule
 
@@ -20,11 +19,11 @@ from passprint.compiler.pieces import symbols, workers
 from passprint.compiler.pieces.job import Job, Ready, TracedGraph, Variant
 from passprint.compiler.pieces.key import COMPILER, CPU, Environment, environment, piece_key
 from passprint.compiler.pieces.lower import Lowered, explained_without_compiler, lower
+from passprint.compiler.pieces.pending import PendingPieces
 from passprint.compiler.pieces.piece import Piece
 from passprint.compiler.pieces.structure import describe
-from passprint.compiler.pieces.underway import PiecesUnderway
 from passprint.compiler.pieces.variants import CannotSpecialise
-from passprint.compiler.record import CompileReport, Origin, PieceReport
+from passprint.compiler.record import CompileReport, Origin
 from passprint.errors import CacheError
 from passprint.identity import Fingerprint
 from passprint.pipeline import PassManager
@@ -43,12 +42,9 @@ class PieceCompiler:
     _found: dict[str, tuple[Entry | None, str | None]] = field(default_factory=dict)
     """By key, what the store has, and how it was found; a look-up counts once it is known what came of it."""
     _held: list[Entry] = field(default_factory=list)
-    latest: list[list[tuple[PieceReport, Mapping[str, bytes | Path]]]] = field(default_factory=list)
-    """The pieces of the latest graph, in order, for all sizes and for each variant; each with the files that it runs
-    from (none if it is not stored)."""
     _sources: Mapping[str, str] | None = None
     _refused: dict[str, str] = field(default_factory=dict)
-    _underway: PiecesUnderway | None = None
+    _pending: PendingPieces | None = None
     _made: dict[str, Ready] = field(default_factory=dict)
     _elsewhere: set[str] = field(default_factory=set)
     _told: set[str] = field(default_factory=set)
@@ -59,16 +55,18 @@ class PieceCompiler:
 
     def start(
         self, gm: GraphModule, pieces: Sequence[Piece], variants: Sequence[Variant] = ()
-    ) -> PiecesUnderway:
+    ) -> PendingPieces:
         """Find or lower each piece, for all sizes and then for each variant; their kernels are being built meanwhile.
 
         A piece without the varying size, or one that cannot be specialised, is in a variant what it is for all sizes.
         """
-        if self._underway is not None:  # nobody called what was made of the last graph
-            underway, self._underway = self._underway, None
-            underway.finish()
+        if (
+            self._pending is not None and self._pending.is_waiting
+        ):  # nobody called what was made of the last graph
+            self._pending.finish()
+        # What the last graph did not finish is made anew when it is asked for.
+        self._ready = {digest: ready for digest, ready in self._ready.items() if ready.run is not None}
         graph = TracedGraph(gm)
-        self.latest.clear()
         with self.report.phase("identity"), inductor.timed("identity"):
             shared = environment(self.manager, graph.device_types)
             jobs = [[self._job(piece, graph, shared, v) for piece in pieces] for v in (None, *variants)]
@@ -86,30 +84,13 @@ class PieceCompiler:
                     compiled.add_matches(seen.matches)
                 for ready, _ in (result for row in rows for result in row):
                     compiled.add_matches(ready.matches)
-            self._underway = PiecesUnderway(self, jobs, rows, until_finished.pop_all())
-        return self._underway
-
-    def finished(self, jobs: Sequence[Sequence[Job]], rows: Sequence[Sequence[tuple[Ready, Origin]]]) -> None:
-        """Tell in the report what became of each piece, and keep where the pieces of this graph lie."""
-        told = [
-            [job.report(*result) for job, result in zip(*pair, strict=True)]
-            for pair in zip(jobs, rows, strict=True)
-        ]
-        self.report.pieces_seen.extend(told[0])
-        for row, results in zip(told, rows, strict=True):
-            self.latest.append([(seen, ready.files) for seen, (ready, _) in zip(row, results, strict=True)])
-        self.report.variants_seen.extend(piece for row in told[1:] for piece in row)
-
-    def ended(self, underway: PiecesUnderway) -> None:
-        """Nothing of this graph is being built any more; what has not been finished is made anew when asked for."""
-        if self._underway is underway:
-            self._underway = None
-        self._ready = {digest: ready for digest, ready in self._ready.items() if ready.run is not None}
+            self._pending = PendingPieces(self.report, jobs, rows, until_finished.pop_all())
+        return self._pending
 
     def give_up(self) -> None:
-        """Let others make what is underway, if anything is."""
-        if self._underway is not None:
-            self._underway.give_up()
+        """Let others make what is not finished, if anything is."""
+        if self._pending is not None:
+            self._pending.give_up()
 
     def _job(self, piece: Piece, graph: TracedGraph, shared: Environment, variant: Variant | None) -> Job:
         start = time.perf_counter()

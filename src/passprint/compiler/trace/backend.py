@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from torch.fx import GraphModule
@@ -22,6 +21,7 @@ from passprint.compiler.lowering.operators import operators_in
 from passprint.compiler.pieces import symbols
 from passprint.compiler.pieces.find import PieceCompiler
 from passprint.compiler.pieces.job import Variant
+from passprint.compiler.pieces.pending import PieceFiles
 from passprint.compiler.pieces.piece import Piece
 from passprint.compiler.pieces.sizes import SizeOf, SizePlan, varying_size
 from passprint.compiler.pieces.stitch import Waiting, stitch
@@ -29,7 +29,6 @@ from passprint.compiler.pieces.uncut import in_pieces_or_whole
 from passprint.compiler.record import CompileReport, PieceReport
 from passprint.compiler.trace.inlining import inline_blocks
 from passprint.errors import CompileError
-from passprint.passes import CompileRange
 from passprint.pipeline import PassManager
 
 logger = logging.getLogger("passprint")
@@ -37,21 +36,79 @@ logger = logging.getLogger("passprint")
 OPTIONS = ("passes", "cache", "split", "compile_sizes", "ranges")
 
 
-@dataclass
 class Made:
-    """The latest graph: its code, what it runs as, and the ``size`` that chooses among its variants.
+    """One graph as it runs, whose kernels may still be being built; its first call waits for them.
 
-    ``writes``: whether the graph may write to an input. ``operators``: the custom ones that it calls. ``rows``: once
-    :meth:`Backend.finish` was called, its pieces with their files, for all sizes and for each variant.
+    Attributes:
+        run: the graph as a function of its placeholders.
+        stitched: the code that calls the pieces in order.
+        size: what chooses among ``ranges``, the sizes of its variants; None where there are none.
+        writes: whether the graph may write to an input.
+        operators: the custom operators that it calls.
     """
 
-    stitched: Stitched
-    run: Callable[..., Any]
-    size: SizeOf | None
-    ranges: Sequence[CompileRange]
-    writes: bool
-    operators: Sequence[str]
-    rows: Sequence[Sequence[tuple[PieceReport, Mapping[str, bytes | Path]]]] = ()
+    def __init__(self, backend: Backend, gm: GraphModule, pieces: Sequence[Piece]) -> None:
+        """Find or lower the pieces, and start to build them."""
+        report = self._report = backend.report
+        self.size: SizeOf | None = varying_size(gm.graph) if backend.sizes else None
+        self.ranges = [] if self.size is None else backend.sizes.within(symbols.size_range([self.size.value]))
+        variants = [Variant(self.size.symbol, r) for r in self.ranges] if self.size is not None else []
+        self._pending = backend.pieces.start(gm, pieces, variants)
+        with report.phase("stitch"), inductor.timed("stitch"):
+            self.stitched: Stitched = stitch(gm, pieces)
+            self._waiting = [Waiting(self.stitched, len(pieces), self.finish) for _ in (None, *variants)]
+            run, *others = [row.run for row in self._waiting]
+            if self.size is not None and others:
+                bounds = [(r.start, r.end) for r in self.ranges]
+                by_size = [(*pair, other) for pair, other in zip(bounds, others, strict=True)]
+                run = choose(self.size.argument, self.size.dimension, run, by_size)
+        self.writes = self._pending.writes
+        self.operators: Sequence[str] = operators_in(gm)
+        self.run: Callable[..., Any] = _UnlessOverlapping(run, gm, self) if self.writes else run
+        self._told = False
+
+    @property
+    def rows(self) -> Sequence[Sequence[tuple[PieceReport, PieceFiles]]]:
+        """Once finished, the pieces with their files, for all sizes and for each variant."""
+        return self._pending.rows
+
+    def finish(self) -> None:
+        """Wait for the kernels and store the pieces."""
+        start = time.perf_counter()
+        for row, calls in zip(self._waiting, self._pending.finish(), strict=True):
+            row.put(calls)
+        if not self._told:
+            self._told = True
+            self._report.graphs += 1
+            self._report.traced += 1
+            self._report.seconds["total"] += time.perf_counter() - start
+            logger.info("%s", self._report)
+
+    def ran_as_traced(self) -> None:
+        """A call was not run as compiled, because its tensors overlap in memory."""
+        self.finish()  # nobody else does where a graph is not run, and others wait for its pieces
+        if OVERLAP not in self._report.notes:
+            self._report.notes.append(OVERLAP)
+
+
+class _UnlessOverlapping:
+    """A graph, run by torch as it was traced where two inputs overlap in memory: Dynamo does not ask for that.
+
+    Where they did in the first call, which is the one that was traced, the code is made for that: nothing runs it.
+    """
+
+    def __init__(self, run: Callable[..., Any], gm: GraphModule, made: Made) -> None:
+        self._run, self._gm, self._made = run, gm, made
+        self._serves: bool | None = None
+
+    def __call__(self, *inputs: Any) -> Any:
+        apart = overlapping(inputs) is None
+        if self._serves is None:
+            self._serves = apart
+        if apart and self._serves:
+            return self._run(*inputs)
+        self._made.ran_as_traced()
+        return self._gm(*inputs)
 
 
 @dataclass(repr=False)
@@ -67,92 +124,32 @@ class Backend:
     split: str | Sequence[str] = "blocks"
     sizes: SizePlan = field(default_factory=SizePlan)
     report: CompileReport = field(default_factory=CompileReport)
-    handed_over_since: float | None = None
-    made: Made | None = None
 
     def __post_init__(self) -> None:
-        self._pieces = PieceCompiler(self.manager, open_store(self.cache), self.report)
-        self._finish: Callable[[], None] = lambda: None
+        self.pieces = PieceCompiler(self.manager, open_store(self.cache), self.report)
 
     def __repr__(self) -> str:
         return "passprint"
 
     def __call__(self, gm: GraphModule, example_inputs: Sequence[Any]) -> Callable[..., Any]:
         """Compile one graph of Dynamo's."""
+        return self.compile(gm).run
+
+    def compile(self, gm: GraphModule, traced_since: float | None = None) -> Made:
+        """Compile one graph. ``traced_since``: when its trace began (``time.perf_counter``), for the report."""
         start = time.perf_counter()
-        if self.handed_over_since is not None:
-            self.report.seconds["trace"] += start - self.handed_over_since
+        if traced_since is not None:
+            self.report.seconds["trace"] += start - traced_since
         with inductor.timed("backend"):
             with self.report.phase("partition"), inductor.timed("partition"):
                 inline_blocks(gm)
-            in_pieces_or_whole(gm, self.split, self.report, lambda pieces: self._started(gm, pieces))
-        self.report.seconds["total"] += time.perf_counter() - (self.handed_over_since or start)
-        self.handed_over_since = None
-        assert self.made is not None
-        return self.made.run
-
-    def finish(self) -> None:
-        """Wait for the kernels of the latest graph and store its pieces. Its first call does so too."""
-        self._finish()
+            made = in_pieces_or_whole(gm, self.split, self.report, lambda pieces: Made(self, gm, pieces))
+        self.report.seconds["total"] += time.perf_counter() - (traced_since or start)
+        return made
 
     def give_up(self) -> None:
         """A trace failed after its graph was lowered: other processes need not wait for what is not finished."""
-        self._pieces.give_up()
-
-    def _started(self, gm: GraphModule, pieces: Sequence[Piece]) -> None:
-        """The graph as a function of pieces that are being built, with one for each variant of its varying size."""
-        size = varying_size(gm.graph) if self.sizes else None
-        ranges = [] if size is None else self.sizes.within(symbols.size_range([size.value]))
-        variants = [Variant(size.symbol, r) for r in ranges] if size is not None else []
-        underway = self._pieces.start(gm, pieces, variants)
-        with self.report.phase("stitch"), inductor.timed("stitch"):
-            stitched = stitch(gm, pieces)
-            rows = [Waiting(stitched, len(pieces), lambda: finish()) for _ in (None, *variants)]
-            run, *others = [row.run for row in rows]
-            if size is not None and others:
-                bounds = [(r.start, r.end) for r in ranges]
-                variants_run = [(*pair, other) for pair, other in zip(bounds, others, strict=True)]
-                run = choose(size.argument, size.dimension, run, variants_run)
-        if underway.writes:
-            run = self._unless_overlapping(run, gm)
-        made = Made(stitched, run, size, ranges, underway.writes, operators_in(gm))
-        told = False
-
-        def finish() -> None:
-            nonlocal told
-            start = time.perf_counter()
-            for row, calls in zip(rows, underway.finish(), strict=True):
-                row.put(calls)
-            if not told:
-                told = True
-                made.rows = list(self._pieces.latest)
-                self.report.graphs += 1
-                self.report.traced += 1
-                self.report.seconds["total"] += time.perf_counter() - start
-                logger.info("%s", self.report)
-
-        self.made, self._finish = made, finish
-
-    def _unless_overlapping(self, run: Callable[..., Any], gm: GraphModule) -> Callable[..., Any]:
-        """The graph, run by torch as it was traced where two inputs overlap in memory: Dynamo does not ask for that.
-
-        Where they did in the first call, which is the one that was traced, the code is made for that: nothing runs it.
-        """
-        serves = None
-
-        def checked(*inputs: Any) -> Any:
-            nonlocal serves
-            apart = overlapping(inputs) is None
-            if serves is None:
-                serves = apart
-            if apart and serves:
-                return run(*inputs)
-            self.finish()  # nobody else does where a graph is not run, and others wait for its pieces
-            if OVERLAP not in self.report.notes:
-                self.report.notes.append(OVERLAP)
-            return gm(*inputs)
-
-        return checked
+        self.pieces.give_up()
 
 
 OVERLAP = "a call with tensors that overlap in memory was not run as compiled: the graph writes to an input"

@@ -37,7 +37,7 @@ def break_of(error: Exception) -> GraphBreak:
 
 
 class InParts:
-    """A model through ``torch.compile``, graph breaks allowed; ``told`` hears of each new one before the call returns.
+    """A model through ``torch.compile``, graph breaks allowed; each new one is told before the call returns.
 
     Each graph goes through ``backend``, so its pieces are found in the store; the code between is Python's.
     """
@@ -47,7 +47,6 @@ class InParts:
         model: Callable[..., Any],
         backend: Callable[..., Any],
         dynamic: bool | None,
-        told: Callable[[GraphBreak], None],
     ) -> None:
         def one_graph(gm: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[..., Any]:
             run: Callable[..., Any] = backend(gm, example_inputs)
@@ -57,16 +56,17 @@ class InParts:
         compiled: Any = torch.compile(model, backend=one_graph, dynamic=dynamic)
         # Torch's module around the model is none of the model's: hooks for all modules do not run for it.
         self._compiled: Any = compiled.forward if isinstance(model, torch.nn.Module) else compiled
-        self._told = told
         self._known: set[GraphBreak] = set()
 
-    def tell(self, found: GraphBreak) -> None:
+    def tell(self, told: Callable[[GraphBreak], None], found: GraphBreak) -> None:
         """Report a break, unless one at this line is known."""
         if all(one.place != found.place for one in self._known):
             self._known.add(found)
-            self._told(found)
+            told(found)
 
-    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def __call__(
+        self, told: Callable[[GraphBreak], None], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         """Run the model; what it raises itself comes out as it is."""
         before = len(_reasons())
         try:
@@ -76,7 +76,7 @@ class InParts:
             for reason in reasons[
                 before if before <= len(reasons) else 0 :
             ]:  # torch._dynamo.reset() empties it
-                self.tell(_break(reason.reason, reason.user_stack))
+                self.tell(told, _break(reason.reason, reason.user_stack))
 
 
 def _reasons() -> Sequence[Any]:

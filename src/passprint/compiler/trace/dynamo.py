@@ -18,10 +18,11 @@ import itertools
 import linecache
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from types import CodeType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -47,12 +48,23 @@ class Trace:
     tensor_facts: Mapping[str, TensorFact]
 
 
-class Tracer:
-    """Traces one model. ``backend`` gets each graph; ``finished`` is told of each trace before it runs first."""
+class Listener(Protocol):
+    """Who a trace is made for."""
 
-    def __init__(
-        self, backend: Callable[..., Any], dynamic: bool | None, finished: Callable[[Trace], None]
-    ) -> None:
+    def lower(self, gm: torch.fx.GraphModule) -> Callable[..., Any]:
+        """Make something that runs of the traced graph."""
+
+    def traced(self, trace: Trace) -> None:
+        """Told of the trace when Dynamo has built its guards, before it runs first."""
+
+
+_listening: ContextVar[Listener] = ContextVar("passprint_compilation")
+
+
+class Tracer:
+    """Traces one model, for whoever calls; what it has traced serves later calls, as far as Dynamo's guards hold."""
+
+    def __init__(self, dynamic: bool | None) -> None:
         import torch._dynamo as dynamo
 
         namespace: dict[str, Any] = {"__name__": "passprint.compiler.entry"}
@@ -64,24 +76,28 @@ class Tracer:
         exec(compile(ENTRY, place, "exec"), namespace)
         self._entry = namespace["call"]
         self._globals = namespace
-        self._finished = finished
         self._bytecode: CodeType | None = None
         self._traced: list[CodeType] = []
         self._ordered: list[str] = []
         self._tensor_facts: dict[str, TensorFact] = {}
-        self._backend = backend
         _living()[id(self._entry.__code__)] = self
         optimize: Any = dynamo.optimize
         self._call = optimize(self._compile, nopython=True, dynamic=dynamic, guard_export_fn=self._export)(
             self._entry
         )
 
-    def __call__(self, model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def __call__(
+        self, listener: Listener, model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         """Run the model, tracing it where no trace of this process serves the call."""
-        return self._call(model, args, kwargs)
+        token = _listening.set(listener)
+        try:
+            return self._call(model, args, kwargs)
+        finally:
+            _listening.reset(token)
 
     def _compile(self, gm: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[..., Any]:
-        run: Callable[..., Any] = self._backend(gm, example_inputs)
+        run = _listening.get().lower(gm)
         self._ordered = _ordered()
         guards: Any = torch._guards
         context = guards.TracingContext.get()
@@ -97,7 +113,7 @@ class Tracer:
         facts = [_fact(guard) for guard in sorted(guards, key=_order)]
         facts += [GuardFact("ORDER", name) for name in dict.fromkeys(self._ordered)]
         traced = [code for code in self._traced if code is not self._entry.__code__]
-        self._finished(Trace(facts, bytecode, self._globals, traced, self._tensor_facts))
+        _listening.get().traced(Trace(facts, bytecode, self._globals, traced, self._tensor_facts))
 
 
 @cache

@@ -10,16 +10,17 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from passprint.compiler.artifacts.artifact import WRAPPER
 from passprint.compiler.dependencies.can_read import CanRead, Inlined, can_read
 from passprint.compiler.dependencies.environment import machine
+from passprint.compiler.dependencies.row import PLAIN
 from passprint.compiler.dependencies.state import State
 from passprint.compiler.guards.refs import CannotRecordError, Refs, find, unwrapped
-from passprint.compiler.guards.writer import GuardWriter
+from passprint.compiler.guards.writer import GuardCode, GuardWriter
 from passprint.compiler.record import PieceReport
 from passprint.compiler.start.key import ProgramKey
 from passprint.compiler.start.manifest import Manifest, StoredCall, StoredPiece
@@ -36,10 +37,27 @@ _LARGEST_CONSTANT = 1 << 20
 PieceFiles = Mapping[str, bytes | Path]
 
 
+class Relied(NamedTuple):
+    """What a trace relied on: the list of what its code can read, what is there, and the guards of each call."""
+
+    reads: CanRead
+    state: State
+    guards: GuardCode
+
+
+def relied_on(trace: Trace, scope: Mapping[str, Any], operators: Sequence[str]) -> Relied:
+    """Of a trace of ``scope`` (``model``, ``args``, ``kwargs``), whose graph calls these custom operators.
+
+    Raises :class:`CannotRecordError` for something that has no form that can be compared.
+    """
+    guards = GuardWriter(scope, trace.frame_globals, trace.tensor_facts).write(trace.guards)
+    return Relied(*_dependencies(trace.traced, operators, scope["model"], guards.objects), guards)
+
+
 def record(
-    trace: Trace, scope: Mapping[str, Any], made: Made, lookup: Lookup, passes: PassesFound
+    trace: Trace, relied: Relied, made: Made, lookup: Lookup, passes: PassesFound
 ) -> tuple[ProgramKey, Manifest, dict[str, bytes | Path]]:
-    """The key and the manifest of a trace of ``scope`` (``model``, ``args``, ``kwargs``), and the program's files.
+    """The key, the manifest and the files of the program that came of a trace.
 
     ``lookup`` is what was asked before the trace, ``passes`` what it was compiled with. Raises
     :class:`CannotRecordError` with the reason why a warm start must trace.
@@ -47,9 +65,7 @@ def record(
     for seen, held in (piece for row in made.rows for piece in row):
         if seen.bypass or not held:
             raise CannotRecordError(f"a piece is not stored: {seen.bypass or seen.label}")
-    writer = GuardWriter(scope, trace.frame_globals, trace.tensor_facts)
-    guards = writer.write(trace.guards)
-    key = lookup.key_for(*_dependencies(trace.traced, made, scope["model"], guards.objects))
+    guards, key = relied.guards, lookup.key_for(relied.reads, relied.state)
     refs = Refs(key.state.covers)
     stored, (calls, *others), files = _pieces(made.rows)
     bytecode, objects = _without_objects(trace.bytecode, refs)
@@ -204,11 +220,11 @@ def _global_names(code: CodeType) -> Iterator[str]:
 
 
 def _dependencies(
-    traced: Sequence[CodeType], made: Made, model: Any, guarded: Sequence[object]
+    traced: Sequence[CodeType], operators: Sequence[str], model: Any, guarded: Sequence[object]
 ) -> tuple[CanRead, State]:
     """The list of what the inlined code can read, and what is there. Code that nothing leads to is no record's."""
     inlined = _inlined(traced)
-    reads = can_read(inlined)._replace(operators=tuple(made.operators))
+    reads = can_read(inlined)._replace(operators=tuple(operators))
     state = State(reads, model)
     if {"getattr", "hasattr"} & reads.names:  # names may be computed from texts that lie in the state
         texts = frozenset(_texts_in(state))
@@ -237,7 +253,7 @@ def _dependencies(
 
 def _texts_in(state: State) -> Iterator[str]:
     for row in state.rows:
-        if row.kind == "value" and row.text[:1] in "'\"" and row.text[1:-1].isidentifier():
+        if row.kind in ("value", PLAIN) and row.text[:1] in "'\"" and row.text[1:-1].isidentifier():
             yield row.text[1:-1]
 
 

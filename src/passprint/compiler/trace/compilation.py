@@ -1,0 +1,326 @@
+"""A call that nothing loaded serves, from the trace to the program that later calls and processes load.
+
+A :class:`Compilation` is made for one call and goes through it from top to bottom: :meth:`Compilation.run` hands the
+call to Dynamo, which comes back with a graph (:meth:`Compilation.lower`) and with what it relied on
+(:meth:`Compilation.traced`). What outlives a call is the :class:`Session`'s.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import FunctionType
+from typing import Any, NoReturn
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+from passprint.cache import Miss, NoStore, Store
+from passprint.compiler import patches
+from passprint.compiler.dependencies.state import State
+from passprint.compiler.guards.overlap import overlapping
+from passprint.compiler.guards.refs import CannotRecordError
+from passprint.compiler.guards.watch import Watch
+from passprint.compiler.lowering import builds, inductor
+from passprint.compiler.pieces.sizes import SizePlan
+from passprint.compiler.record import CompileReport, GraphBreak
+from passprint.compiler.start.passes_found import PassesFound
+from passprint.compiler.start.program import Guards, Program, ProgramMismatch, TensorsOverlap, bind
+from passprint.compiler.start.warm import Lookup, WarmStart
+from passprint.compiler.start.why import STORED, model_miss
+from passprint.compiler.trace.backend import Backend, Made
+from passprint.compiler.trace.breaks import InParts, break_of, breaking_errors
+from passprint.compiler.trace.dynamo import Trace, Tracer
+from passprint.compiler.trace.hooks import Registered, RegisteredHooks
+from passprint.compiler.trace.recorder import record, relied_on
+from passprint.compiler.trace.regions import NotRepeatable
+from passprint.compiler.trace.repeat import RepeatedBlocks
+from passprint.errors import CompileError
+from passprint.pipeline import PassManager
+
+HOOKS_CHANGE = "a call ran eagerly: the model's hooks keep changing"
+STATE_CHANGES = "a call ran eagerly: what the model's code reads keeps changing"
+_MOST_HOOKS = 8
+_MOST_STATES = 16
+
+
+class Session:
+    """What the compilations of one model share: how it is compiled, and what was traced before."""
+
+    def __init__(
+        self,
+        repeats: RepeatedBlocks,
+        manager: PassManager,
+        store: Store,
+        split: str | Sequence[str],
+        sizes: SizePlan | None,
+        dynamic: bool | None,
+        report: CompileReport,
+        warm: WarmStart,
+        fullgraph: bool,
+    ) -> None:
+        self.backend = Backend(manager, store, split, sizes or SizePlan(), report)
+        self.report, self.warm, self.store, self.repeats = report, warm, store, repeats
+        self.dynamic, self.fullgraph = dynamic, fullgraph
+        self.stores = not isinstance(store, NoStore)
+        self._hooks: RegisteredHooks | None = None
+        self._variants: dict[Registered, Variant] = {}
+
+    def compile(
+        self,
+        lookup: Lookup | None,
+        since: float,
+        model: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Compilation:
+        """A compilation of one call. ``lookup`` is what was found for it, and ``since`` when that began."""
+        return Compilation(self, lookup, since, model, args, kwargs)
+
+    def variant(self, model: Callable[..., Any]) -> Variant | None:
+        """What was traced with the hooks that are registered now; None, with a note, where it is to run eagerly."""
+        if self._hooks is None:
+            self._hooks = RegisteredHooks(model)
+        now = self._hooks.now()
+        found = self._variants.get(now)
+        if found is None and len(self._variants) > _MOST_HOOKS:
+            self._note(HOOKS_CHANGE)
+            return None
+        if found is None:
+            found = self._variants[now] = Variant(self.dynamic)
+        if not found.fits_state() and not found.start_anew():
+            self._note(STATE_CHANGES)
+            return None
+        return found
+
+    def _note(self, text: str) -> None:
+        if text not in self.report.notes:
+            self.report.notes.append(text)
+
+
+class Variant:
+    """How a model runs with certain hooks: what was traced with them, whole or in parts."""
+
+    def __init__(self, dynamic: bool | None) -> None:
+        self._new_tracer = partial(Tracer, dynamic)
+        self._tracers: dict[bool, Tracer] = {}
+        self._renewed = 0
+        self.watch: Watch | None = None
+        """Whether what the latest trace could read is the same. Dynamo does not guard on all of it."""
+        self.in_parts: InParts | None = None
+
+    def fits_state(self) -> bool:
+        """Whether what Dynamo has traced may serve, as far as its guards hold."""
+        return self.watch is None or self.watch.unchanged() or self.watch.renewed()
+
+    def start_anew(self) -> bool:
+        """Forget what Dynamo has traced, since it would not notice; False where that was done too often."""
+        self._tracers.clear()
+        self.watch = None
+        self._renewed += 1
+        return self._renewed <= _MOST_STATES
+
+    def tracer_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tracer:
+        """A tracer of their own for arguments that overlap in memory: Dynamo would run for them what others traced."""
+        apart = overlapping(tree_leaves((args, kwargs))) is None
+        if apart not in self._tracers:
+            self._tracers[apart] = self._new_tracer()
+        return self._tracers[apart]
+
+
+class Compilation:
+    """One call through Dynamo.
+
+    Attributes:
+        program: what it recorded, if it traced and what came out has a form that can be loaded.
+        must_trace: whether something was met that no record can hold: from then on Dynamo is asked at every call.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        lookup: Lookup | None,
+        since: float,
+        model: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self._session, self._report, self._lookup = session, session.report, lookup
+        self._call = (model, args, kwargs)
+        self._began = time.perf_counter()
+        self._looked = self._began - since
+        self._label = getattr(model, "__qualname__", type(model).__qualname__)
+        self._variant: Variant | None = None
+        self._miss: Miss | None = None
+        if lookup is not None and lookup.request is not None and session.stores:
+            self._miss = model_miss(session.store, lookup)
+        self._made: Made | None = None
+        self.program: Program | None = None
+        self.must_trace = False
+
+    def run(self) -> Any:
+        """Call the model: as one graph if it is one, or else in parts, from then on while the hooks are the same."""
+        model, args, kwargs = self._call
+        if _on_cpu(args, kwargs):
+            builds.prepare()
+        variant = self._variant = self._session.variant(model)
+        if variant is None:
+            return model(*args, **kwargs)
+        try:
+            if variant.in_parts is None:
+                try:
+                    return self._run_whole(variant)
+                except breaking_errors() as error:
+                    if self._session.fullgraph or inductor.own_cause(error):
+                        _failed(error, whole=True)
+                    found = break_of(error)
+                except Exception as error:  # noqa: BLE001 - raised again
+                    _failed(error, whole=True)
+                variant.in_parts = self._take_apart(found)
+            try:
+                return variant.in_parts(self._broken, args, kwargs)
+            except Exception as error:  # noqa: BLE001 - raised again
+                _failed(error, whole=False)
+        except BaseException:
+            self._session.backend.give_up()
+            raise
+
+    # -- the trace
+
+    def _run_whole(self, variant: Variant) -> Any:
+        """Trace repeated blocks once, and where that fails, all of them."""
+        model, args, kwargs = self._call
+        repeats = self._session.repeats
+        tracer = variant.tracer_of(args, kwargs)
+        try:
+            with repeats:
+                result = tracer(self, model, args, kwargs)
+            self._report.notes.extend(repeats.take_notes())
+            return result
+        except Exception as error:
+            own = inductor.own_cause(error)
+            if (own and not isinstance(own, NotRepeatable)) or not repeats.give_up(error):
+                raise
+        result = tracer(self, model, args, kwargs)
+        self._report.notes.append(f"every block was traced: {repeats.refused}")
+        return result
+
+    def lower(self, gm: torch.fx.GraphModule) -> Callable[..., Any]:
+        """Compile the traced graph, piece by piece; why it was traced is told before why pieces are compiled."""
+        self._tell_miss()
+        self._made = self._session.backend.compile(gm, self._began)
+        return self._made.run
+
+    def traced(self, trace: Trace) -> None:
+        """Record a trace before it runs for the first time, while everything is as the trace saw it."""
+        made, variant = self._made, self._variant
+        assert made is not None
+        assert variant is not None
+        made.finish()  # kernels were being built while Dynamo built guards
+        self._report.seconds["total"] += self._looked
+        scope = dict(zip(("model", "args", "kwargs"), self._call, strict=True))
+        try:
+            with self._report.phase("record"):
+                relied = relied_on(trace, scope, made.operators)
+                variant.watch = Watch(relied.state, partial(State, relied.reads, self._call[0]))
+                lookup = self._lookup
+                if lookup is None or not self._session.stores:
+                    return
+                if lookup.unusable is not None:
+                    self._report.traced_because.append(lookup.unusable)
+                    raise CannotRecordError(lookup.unusable)
+                key, manifest, files = record(trace, relied, made, lookup, self._passes())
+                guards = Guards(manifest, key.state, **scope)
+                run = bind(manifest, key.state, made.run)
+        except CannotRecordError as error:
+            if self._session.stores:
+                self._cannot(str(error))
+        except (
+            TensorsOverlap
+        ):  # the back end runs this call as it was traced, and says so; others can be compiled
+            return
+        except ProgramMismatch as error:
+            self._cannot(f"its record does not hold for the call that was traced: {error}")
+        else:
+            self._session.warm.keep(lookup, key, manifest, files)
+            self.program = Program(manifest, guards, run, None)
+
+    def _passes(self) -> PassesFound:
+        """The passes as a record keeps them: as they stand now, after all of them have been imported."""
+        passes = self._session.warm.passes()
+        if passes.default and any(_is_patched(type(p)) for p in self._session.backend.manager.passes):
+            raise CannotRecordError("a pass of passprint's library was monkeypatched")
+        return passes
+
+    # -- in parts
+
+    def _take_apart(self, found: GraphBreak) -> InParts:
+        """Go on in the parts between graph breaks. What is between them is Python's, so no record can hold it all."""
+        self._miss = None  # there will never be a program of this model: that none is stored is not why
+        self._report.seconds["total"] += self._looked
+        in_parts = InParts(self._call[0], self._session.backend, self._session.dynamic)
+        in_parts.tell(self._broken, found)
+        return in_parts
+
+    def _broken(self, found: GraphBreak) -> None:
+        reason = f"a graph break at {found}" if found.place else f"a graph break: {found}"
+        self._report.graph_breaks.append(found)
+        self._report.traced_because.append(reason)
+        self._must_trace(reason)
+
+    # -- why
+
+    def _tell_miss(self) -> None:
+        """Say why the model is traced."""
+        miss, self._miss = self._miss, None
+        if miss is None:
+            return
+        self._missed(miss)
+        if miss.nearest and self._lookup is not None and self._lookup.keys:
+            self._report.traced_because.append(miss.reason.removeprefix(STORED))
+
+    def _cannot(self, reason: str) -> None:
+        self._report.notes.append(f"warm start must trace: {reason}")
+        self._must_trace(reason)
+
+    def _must_trace(self, reason: str) -> None:
+        self.must_trace = True
+        said = f"warm start must trace: {reason}"
+        self._session.store.bypass(said)
+        self._missed(Miss("bypass", "", self._label, said))
+
+    def _missed(self, miss: Miss) -> None:
+        self._report.misses.append(miss)
+        self._session.store.missed(miss)
+        for lost in patches.missing():
+            if lost not in self._report.notes:
+                self._report.notes.append(lost)
+
+
+def _on_cpu(args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    """Whether the first tensor among the arguments is on the CPU; then its kernels will be C++."""
+    tensors = (value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor))
+    return all(tensor.device.type == "cpu" for tensor in itertools.islice(tensors, 1))
+
+
+def _failed(error: Exception, *, whole: bool) -> NoReturn:
+    """Raise what torch wrapped, or say that the model does not trace."""
+    try:
+        raise error
+    except inductor.trace_errors() as error:
+        one_graph = " as one graph" if whole else ""
+        raise CompileError(f"The model does not trace{one_graph}. Torch says:\n{error}") from error
+    except inductor.backend_errors() as error:
+        reason = inductor.own_cause(error)
+        if reason is None:
+            raise
+        raise reason from error
+
+
+def _is_patched(cls: type) -> bool:
+    """Whether somebody's own functions stand in a class of the library (``dataclasses`` writes some of them)."""
+    functions = [value for value in vars(cls).values() if isinstance(value, FunctionType)]
+    homes = {str(function.__globals__.get("__name__")).partition(".")[0] for function in functions}
+    return not homes <= {"passprint", "dataclasses"}
