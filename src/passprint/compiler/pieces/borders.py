@@ -5,7 +5,8 @@ Tensors and symbols cross: they are inputs and outputs of pieces. The rest does 
 - the results of an operator with several results are taken out where the operator is,
 - arithmetic on sizes and nested graphs are copied into each piece that uses them, so that pieces that do the same stay
   the same, wherever a size was first computed,
-- any other value (a tuple as a whole, say) keeps its users in its own piece,
+- any other value keeps its users in its own piece (a tuple as a whole; a float from data, with which as an input torch
+  cannot always store a piece),
 - a tensor whose shape is changed in place stays in one piece until it is.
 
 A symbol comes in by itself where something before the piece has it as an integer, or with a tensor that has it as a
@@ -48,16 +49,13 @@ def _is_given_number(node: Node) -> bool:
 
     Only a piece that reads it serves other numbers: torch turns the arithmetic into that of tensors.
     """
+    value = value_of(node)
     return (
         node.target == "item"
         and node.all_input_nodes[0].op == "placeholder"
-        and isinstance(value_of(node), torch.SymFloat)
-        and not _is_float_from_data(value_of(node))
+        and isinstance(value, torch.SymFloat)
+        and not any(map(is_from_data, free_symbols(value)))
     )
-
-
-def _is_float_from_data(value: object) -> bool:
-    return isinstance(value, torch.SymFloat) and any(map(is_from_data, free_symbols(value)))
 
 
 def _is_arithmetic(node: Node) -> bool:
@@ -78,8 +76,7 @@ def value_of(node: Node) -> object:
 
 def crosses(node: Node) -> bool:
     """Whether a piece can take this value from outside."""
-    value = value_of(node)
-    return isinstance(value, (torch.Tensor, torch.SymInt)) or _is_float_from_data(value)
+    return isinstance(value_of(node), (torch.Tensor, torch.SymInt))
 
 
 # ---- what stays together ----------------------------------------------------------------------------------

@@ -27,6 +27,8 @@ from passprint.identity import default_memo
 # Their functions count by name: the key holds torch's version, and Python's through every fingerprint.
 _NAMED_BY_VERSION = ("torch", "_operator", "operator", "math", "builtins")
 
+_DYNAMOS_MESSAGE = "Runtime assertion failed for expression "
+
 _LITERALS = frozenset({type(None), bool, int, float, complex, str, bytes})
 
 
@@ -188,7 +190,10 @@ class _Writer:
         return None
 
     def call(self, node: Node) -> str:
-        args = ", ".join([self.value(a) for a in node.args])
+        if node.target is torch.ops.aten._assert_scalar.default:
+            args = self._assertion(*node.args)
+        else:
+            args = ", ".join([self.value(a) for a in node.args])
         given = sorted(node.kwargs.items()) if node.kwargs else ()
         kwargs = ", ".join([f"{name}={self.value(v)}" for name, v in given])
         if node.op == "get_attr":
@@ -196,6 +201,12 @@ class _Writer:
         if node.op == "call_module":
             self.opaque.append(f"a call of the module {node.target} that Dynamo did not inline")
         return f"{node.op} {self.target(node.target)}({args}; {kwargs})"
+
+    def _assertion(self, holds: object, message: object) -> str:
+        """What must hold; in Dynamo's own message, the names that it gave to nodes and symbols do not count."""
+        if isinstance(message, str) and message.startswith(_DYNAMOS_MESSAGE):
+            message = SYMBOL.sub(self._rename, message.partition(" on node ")[0])
+        return f"{self.value(holds)}, {self.value(message)}"
 
     def nested(self, name: str) -> str:
         module = self.owner.get_submodule(name)
