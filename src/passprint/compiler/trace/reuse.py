@@ -75,7 +75,10 @@ class BlockTrace:
 
         output = call.tx.output
         for lifted in self.kept.subgraph_input_mapping:
-            if isinstance(lifted, LiftedBoundSymbol) and lifted.expr not in output.current_tracer.bound_symbols:
+            if (
+                isinstance(lifted, LiftedBoundSymbol)
+                and lifted.expr not in output.current_tracer.bound_symbols
+            ):
                 return None  # the symbol has become a number since
         own = _parts(self.module) | _parts(call.module)
         changes = changes_of(call.tx)
@@ -134,7 +137,7 @@ class Met:
         for source in new:
             try:
                 value = source.get_value(names, {}, self._resolved)
-            except Exception:  # noqa: BLE001, S112 - made while tracing: no part of a model
+            except Exception:  # noqa: BLE001 - made while tracing: no part of a model
                 continue
             self._names.setdefault(id(value), set()).add(source.name)
 
