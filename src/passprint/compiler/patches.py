@@ -143,7 +143,7 @@ class Installer:
 
     def __init__(self, version: str) -> None:
         self._torch = f"torch {version.partition('+')[0]}"
-        self._version = _version(version)
+        self._version = version_of(version)
         self._lock = threading.RLock()
         self._installed: set[Patch] = set()
         self._lost: dict[Patch, str] = {}
@@ -206,7 +206,8 @@ def _check_signature(name: Name, function: Any) -> None:
         raise Unfit(f"has {name}({', '.join(found)}), not ({', '.join(name.parameters or ())})")
 
 
-def _version(text: str) -> Version:
+def version_of(text: str) -> Version:
+    """The first two numbers of a version; (0, 0) where it has none."""
     numbers = re.match(r"(\d+)\.(\d+)", text)
     return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
 

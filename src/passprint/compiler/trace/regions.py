@@ -28,8 +28,10 @@ from passprint.errors import PassprintError
 BLOCK = "passprint_block"
 """The entry of a node's ``meta`` that names the block that a subgraph call stands for."""
 
-MOVED = (AttributeError, TypeError, NameError, ImportError, LookupError, AssertionError, ValueError)
-MOVED = (*MOVED, NotImplementedError)
+MOVED = (
+    *(AttributeError, TypeError, NameError, ImportError, LookupError),
+    *(AssertionError, ValueError, NotImplementedError),
+)
 """What our code raises where torch is not as it was read. Dynamo's own errors are none of these."""
 
 
@@ -183,7 +185,8 @@ def _block_function() -> Any:
 
     class BlockFunction(UserFunctionVariable):
         def __init__(self, block_call: BlockCall) -> None:
-            super().__init__(_stand_in)
+            stand_in: Any = _stand_in
+            super().__init__(stand_in)
             self._block_call = block_call
 
         def call_function(self, tx: Any, args: Any, kwargs: Any) -> Any:
