@@ -17,7 +17,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx import GraphModule, Node
 
-from passprint.compiler.lowering.operators import identity, operator_of
+from passprint.compiler.lowering import user_code
 from passprint.compiler.pieces.partition import Piece, is_attribute
 from passprint.compiler.pieces.symbols import SymbolFacts
 from passprint.errors import OpaqueError
@@ -27,6 +27,8 @@ from passprint.identity import default_memo
 _NAMED_BY_VERSION = ("torch", "_operator", "operator", "math", "builtins")
 
 _LITERALS = frozenset({type(None), bool, int, float, complex, str, bytes})
+
+_OPAQUE = "<opaque>"
 
 _SYMBOL = re.compile(r"\b[suz]f?\d+\b")
 
@@ -143,7 +145,18 @@ class _Writer:
             words.append("inference")
         if getattr(tensor, "_dynamo_static_input_type", None):
             words.append("static")
+        own = self._users_of(lambda: user_code.of_tensor(tensor, self.tensor, self.value))
+        if own:
+            words.append(own)
         return " ".join(words)
+
+    def _users_of(self, write: Callable[[], str]) -> str:
+        """The text of what is the user's, given what writes it; where that has no identity, the piece is opaque."""
+        try:
+            return write()
+        except OpaqueError as error:
+            self.opaque.append(str(error))
+            return _OPAQUE
 
     def _name(self, kind: torch.dtype | torch.device) -> str:
         text = self.texts.kinds.get(kind)
@@ -166,14 +179,11 @@ class _Writer:
         text = self._named(target)
         if text is None:
             return self._identified(target)  # says what is opaque each time
-        operator = operator_of(target)
-        if operator is not None:
-            try:
-                text = f"{text} {identity(operator)}"
-            except OpaqueError as error:
-                self.opaque.append(str(error))
-                return text
-        self.texts.targets[target] = text
+        own = self._users_of(lambda: user_code.of_target(target))
+        if own:
+            text = f"{text} {own}"
+        if own != _OPAQUE:
+            self.texts.targets[target] = text
         return text
 
     @staticmethod
@@ -191,12 +201,21 @@ class _Writer:
     def call(self, node: Node) -> str:
         args = ", ".join([self.value(a) for a in node.args])
         given = sorted(node.kwargs.items()) if node.kwargs else ()
-        kwargs = ", ".join([f"{name}={self.value(v)}" for name, v in given])
+        indexed = self._indexed(node) if given and node.op == "call_function" else {}
+        kwargs = ", ".join([f"{name}={indexed.get(name) or self.value(v)}" for name, v in given])
         if node.op == "get_attr":
             return f"graph {{\n{self.nested(str(node.target))}\n}}"
         if node.op == "call_module":
             self.opaque.append(f"a call of the module {node.target} that Dynamo did not inline")
         return f"{node.op} {self.target(node.target)}({args}; {kwargs})"
+
+    def _indexed(self, node: Node) -> dict[str, str]:
+        """By keyword, the text of what a call names by an index."""
+        try:
+            return {name: f"<{digest}>" for name, digest in user_code.of_call(node).items()}
+        except OpaqueError as error:
+            self.opaque.append(str(error))
+            return {}
 
     def nested(self, name: str) -> str:
         module = self.owner.get_submodule(name)
