@@ -1,4 +1,4 @@
-"""The user's Python that runs while a graph is lowered counts: in the text of a piece and in the words for torch's caches.
+"""The user's Python that lowering runs counts: in the text of a piece and in the words for torch's caches.
 
 Keys come in pairs: what differs in meaning differs in both, and what only moved differs in neither.
 """
@@ -8,10 +8,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tests.compiler.processes import in_new_process
 from torch._higher_order_ops.triton_kernel_wrap import kernel_side_table, triton_kernel_wrapper_mutation
 from torch.fx import Graph, GraphModule
 from torch.utils import _pytree as pytree
@@ -221,6 +223,33 @@ def test_a_class_without_an_identity_is_named() -> None:
     assert "LIMIT" in reason
     value = gm.graph.find_nodes(op="placeholder")[0].meta["example_value"]
     assert user_code.words(gm, [value]) != user_code.words(gm, [value])
+
+
+WEIGHTS = """
+import sys; sys.path.insert(0, {folder!r})
+from of_a_user import Pair
+m = torch.nn.Linear(4, 4, bias=False).requires_grad_(False)
+m.weight = torch.nn.Parameter(Pair(torch.eye(4), torch.zeros(4, 4)), requires_grad=False)
+compiled, x = passprint.compile(m, cache={cache!r}, passes=""), torch.ones(2, 4)
+with torch.no_grad(): print(json.dumps([(compiled(x) - m(x)).abs().max().item(), compiled(x)[0, 0].item()]))
+"""
+
+
+def test_an_edited_class_is_never_served_by_torchs_caches(tmp_path: Path) -> None:
+    """Inductor's cache folder is the same in all processes; passprint's is another in each."""
+    text = "import torch\nfrom torch.utils import _pytree as pytree\n" + PAIR
+    text = text.replace("PAIR", "Pair").replace(
+        "        wide =",
+        "        if func in (torch.ops.aten.detach.default, torch.ops.aten.alias.default, torch.ops.aten.t.default):\n"
+        "            return return_and_correct_aliasing(\n"
+        "                func, args, kwargs or {}, cls(func(args[0].one), func(args[0].two), args[0].meta))\n"
+        "        wide =",
+    )
+    text = "from torch.utils._python_dispatch import return_and_correct_aliasing\n" + text
+    for number, limit in enumerate((1, 3, 1)):
+        (tmp_path / "of_a_user.py").write_text(text.replace("LIMIT = 1", f"LIMIT = {limit}"))
+        script = WEIGHTS.format(folder=str(tmp_path), cache=str(tmp_path / f"cache {number}"))
+        assert in_new_process(tmp_path, script) == [0.0, float(limit)]
 
 
 # ---- operators
