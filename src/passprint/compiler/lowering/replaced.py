@@ -43,7 +43,7 @@ def replaced() -> dict[str, str]:
     for owner, table, key, value in _tables():
         function = users(value)
         if function is not None:
-            name = f"{owner}.{table}[{key}]"  # only here: the tables are long
+            name = f"{owner}.{table}[{key}]" if table else f"{owner}.{key}"  # only here: the tables are long
             digest = default_memo().digest(function)
             if digest is None:
                 raise OpaqueError(f"the function that somebody put into {name}")
@@ -74,7 +74,7 @@ def users(value: object) -> object | None:
 def _tables() -> Iterator[tuple[object, str, object, object]]:
     for name, value in vars(torch.Tensor).items():
         if name not in _PRINTED:
-            yield "torch", "Tensor", name, value
+            yield "torch.Tensor", "", name, value
     for module, table in _TABLES:
         held: dict[Any, Any] = getattr(sys.modules.get(module), table, {})
         for key, value in held.items():
@@ -102,13 +102,16 @@ def _operators() -> Iterator[Any]:
 def _unexpected() -> Iterator[str]:
     """Registrations in Python for torch's operators and for keys that a trace goes through, as torch writes them.
 
-    Torch's own functions for fake tensors, which are most, stand with the operators as well and are left out.
+    Torch's own functions for fake tensors, which are most, stand with the operators as well and are left out, as are its
+    custom operators, which register for all keys themselves.
     """
+    from torch._library.custom_ops import OPDEFS
+
     library: Any = torch.library
     meta = torch._C.DispatchKey.Meta
     for entry in library._impls:
         namespace, name, key = entry.split("/")
-        if namespace not in OF_TORCH or key in RUN_LATER:
+        if namespace not in OF_TORCH or key in RUN_LATER or f"{namespace}::{name}" in OPDEFS:
             continue
         if key == "Meta":
             packet, _, overload = name.partition(".")
