@@ -8,6 +8,7 @@ settings at all: its own package counts by content, torch by version; there pass
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import hashlib
@@ -17,6 +18,8 @@ import json
 import linecache
 import math
 import os
+import pkgutil
+import random
 import signal
 import statistics
 import subprocess
@@ -45,6 +48,7 @@ GOALS = {
     "re-checked, median, microseconds": 1.0,
     "a pass with no settings: re-checked, median, microseconds": 1.0,
     "import, milliseconds": 20.0,
+    "without an identity, share of xDSL's classes and functions": 0.02,
 }
 CLASSES = {
     "torch._inductor.pattern_matcher": (
@@ -307,6 +311,24 @@ def _import_seconds(repeats: int) -> dict[str, float]:
     return found
 
 
+def without_identity(package: str = "xdsl", sample: int = 300) -> float:
+    """The share of a package's classes and functions that have no identity, of some drawn at random; NaN without it."""
+    try:
+        root = importlib.import_module(package)
+    except ImportError:
+        return math.nan
+    found: dict[int, Any] = {}
+    for module in pkgutil.walk_packages(root.__path__, f"{package}."):
+        with contextlib.suppress(Exception):  # some parts want packages of their own
+            loaded = importlib.import_module(module.name)
+            for value in list(vars(loaded).values()):
+                if isinstance(value, (type, FunctionType)) and value.__module__ == loaded.__name__:
+                    found[id(value)] = value
+    drawn = random.Random(0).sample(list(found.values()), min(sample, len(found)))
+    memo = Memo(first_party=[package])
+    return sum(memo.digest(value) is None for value in drawn) / len(drawn)
+
+
 def _geometric_mean(values: list[float]) -> float:
     return math.exp(statistics.fmean(math.log(value) for value in values))
 
@@ -375,6 +397,7 @@ def _summary(
         "manager of ten / ten unchecked": passes["manager of ten, checked"]
         / passes["ten cached source hashes and their JSON hash, unchecked"],
         "import, milliseconds": imports["import passprint.identity"] * 1e3,
+        "without an identity, share of xDSL's classes and functions": without_identity(),
     }
 
 

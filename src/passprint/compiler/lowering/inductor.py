@@ -25,8 +25,9 @@ from typing import Any
 import torch
 from torch.fx import GraphModule
 
-from passprint.compiler.lowering import operators, regions, triton
+from passprint.compiler.lowering import regions, triton, user_code
 from passprint.compiler.lowering.strides import plain_strides
+from passprint.compiler.lowering.subclasses import flat
 from passprint.compiler.lowering.unsupported import unsupported
 from passprint.errors import PassprintError
 
@@ -102,16 +103,16 @@ def compile_graph(
 
 
 def _tagged(gm: GraphModule, inputs: Sequence[object]) -> AbstractContextManager[Any]:
-    """Put into the keys of torch's own caches which inputs share a storage, and what custom operators are made of.
+    """Put into the keys of torch's own caches which inputs share a storage, and the user's code that lowering runs.
 
     They leave out both, and give what was compiled for two views of one storage to two tensors of their own, and what
     was compiled with a composite operator to one that was edited. So do they the data type of an autocast region.
     """
-    tensors = [value for value in inputs if isinstance(value, torch.Tensor) and value.layout is torch.strided]
-    storages = [tensor.untyped_storage()._cdata for tensor in tensors]
+    tensors = [part for value in inputs if isinstance(value, torch.Tensor) for part in flat(value)]
+    storages = [tensor.untyped_storage()._cdata for tensor in tensors if tensor.layout is torch.strided]
     shared = [storages.index(storage) for storage in storages]
     words = ["inputs", *map(str, shared)] if len(set(shared)) < len(shared) else ["inputs apart"]
-    words += map(operators.tag, operators.operators_in(gm))
+    words += user_code.words(gm, inputs)
     words += regions.words(gm)
     config: Any = torch.compiler.config
     patch: AbstractContextManager[Any] = config.patch(

@@ -9,12 +9,11 @@ named after, and has no identity elsewhere.
 Reached here, and why there is no public way: ``torch._C._dispatch_has_kernel_for_dispatch_key`` (for which keys there
 is any kernel), ``torch.library._impls`` (for which keys Python was registered),
 ``torch._library.custom_ops.OPDEFS`` and ``torch._library.simple_registry.singleton`` (the functions behind them). Read
-against torch 2.11 to 2.13.
+against torch 2.11 to 2.15.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,8 +22,9 @@ from torch.fx import GraphModule, Node
 
 from passprint.errors import OpaqueError
 from passprint.identity import default_memo
+from passprint.identity.torch_kinds import registered_with
 
-_OF_TORCH = frozenset(
+OF_TORCH = frozenset(
     {"_c10d_functional", "_c10d_functional_autograd", "_dtensor", "_inductor_test", "_native", "_quantized"}
     | {"aten", "c10d", "c10d_functional", "debug_mode_ops", "debugprims", "export", "flex_lib", "fsdp"}
     | {"higher_order", "inductor", "mkl", "mkldnn", "onednn", "onnx", "onnx_symbolic", "prim", "prims"}
@@ -32,14 +32,15 @@ _OF_TORCH = frozenset(
 )
 """Namespaces that count by torch's version."""
 
-# Python for these keys runs when the graph does; no trace goes through it.
-_RUN_LATER = frozenset(
+RUN_LATER = frozenset(
     {"CompositeExplicitAutograd", "CompositeExplicitAutogradNonFunctional", "BackendSelect"}
     | {"CPU", "CUDA", "HPU", "IPU", "Lazy", "MAIA", "MPS", "MTIA", "PrivateUse1", "Vulkan", "XLA", "XPU"}
 )
+"""Python for these keys runs when the graph does; no trace goes through it."""
 _COMPOSITE = "CompositeImplicitAutograd"
 _BACKWARD = ("Autograd", "AutogradCPU", "AutogradCUDA")
-_OF_DEFINITIONS = ("_abstract_fn", "_setup_context_fn", "_backward_fn", "_vmap_fn", "_autocast_dtype")
+_KERNELS = frozenset({"_backend_fns", "_disabled_kernel"})
+"""What a definition holds that is called when the graph runs."""
 
 
 def operator_of(target: object) -> str | None:
@@ -50,7 +51,7 @@ def operator_of(target: object) -> str | None:
         name = target._qualified_op_name
     else:
         return None
-    return None if name.partition("::")[0] in _OF_TORCH else name
+    return None if name.partition("::")[0] in OF_TORCH else name
 
 
 def operators_in(gm: GraphModule) -> list[str]:
@@ -82,20 +83,12 @@ def identity(name: str) -> str:
     return ", ".join(digests)
 
 
-def tag(name: str) -> str:
-    """The same for a key: of an operator without an identity one that nothing else has, now or later."""
-    try:
-        return f"{name} {identity(name)}"
-    except OpaqueError:
-        return f"{name} {uuid.uuid4()}"
-
-
 def _python_of(name: str) -> dict[str, object]:
     from torch._library.custom_ops import OPDEFS
     from torch._library.simple_registry import singleton
 
     found: dict[str, object] = {}
-    unknown = _registered(name) - _RUN_LATER
+    unknown = _registered(name) - RUN_LATER
     data: dict[str, Any] = singleton._data
     for overload, entry in data.items():
         if overload.partition(".")[0] != name:
@@ -107,9 +100,8 @@ def _python_of(name: str) -> dict[str, object]:
             found[f"implementation {overload} for {mode.__name__}"] = function
     definition: Any = OPDEFS.get(name)
     if definition is not None:  # it registers for all keys itself, and keeps the functions
-        for attribute in _OF_DEFINITIONS:
-            value = getattr(definition, attribute, None)
-            if value:
+        for attribute, value in registered_with(definition).items():
+            if attribute not in _KERNELS:
                 found[attribute.strip("_").removesuffix("_fn")] = value
         if definition._abstract_fn is not None:
             found.pop(f"fake implementation {name}", None)  # a function of torch's around it

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from passprint.compiler.lowering import host, inductor, toolchain
-from passprint.compiler.lowering.replaced import replaced
+from passprint.compiler.lowering import host, inductor, toolchain, user_code
 from passprint.compiler.pieces.structure import Structure
 from passprint.errors import OpaqueError, PipelineError
 from passprint.identity import Fingerprint, canonical, compose, default_memo
@@ -51,7 +50,7 @@ def environment(manager: PassManager, device_types: Sequence[str]) -> Environmen
         else:
             mounted[slot] = digest
     try:
-        others: dict[str, object] = dict(replaced())
+        others: dict[str, object] = dict(user_code.everywhere())
     except OpaqueError as error:
         others = {}
         opaque.append(str(error))

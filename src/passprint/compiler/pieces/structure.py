@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx import GraphModule, Node
 from torch.utils._pytree import keystr
 
-from passprint.compiler.lowering.operators import identity, operator_of
+from passprint.compiler.lowering import user_code
 from passprint.compiler.pieces.piece import Piece, is_attribute
 from passprint.compiler.pieces.symbols import SYMBOL, SymbolFacts
 from passprint.errors import OpaqueError
@@ -30,6 +30,8 @@ _NAMED_BY_VERSION = ("torch", "_operator", "operator", "math", "builtins")
 _DYNAMOS_MESSAGE = "Runtime assertion failed for expression "
 
 _LITERALS = frozenset({type(None), bool, int, float, complex, str, bytes})
+
+_OPAQUE = "<opaque>"
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,18 @@ class _Writer:
             words.append("inference")
         if getattr(tensor, "_dynamo_static_input_type", None):
             words.append("static")
+        own = self._users_of(lambda: user_code.of_tensor(tensor, self.tensor, self.value))
+        if own:
+            words.append(own)
         return " ".join(words)
+
+    def _users_of(self, write: Callable[[], str]) -> str:
+        """The text of what is the user's, given what writes it; where that has no identity, the piece is opaque."""
+        try:
+            return write()
+        except OpaqueError as error:
+            self.opaque.append(str(error))
+            return _OPAQUE
 
     def _name(self, kind: torch.dtype | torch.device) -> str:
         text = self.texts.kinds.get(kind)
@@ -167,14 +180,11 @@ class _Writer:
         text = self._named(target)
         if text is None:
             return self._identified(target)  # says what is opaque each time
-        operator = operator_of(target)
-        if operator is not None:
-            try:
-                text = f"{text} {identity(operator)}"
-            except OpaqueError as error:
-                self.opaque.append(str(error))
-                return text
-        self.texts.targets[target] = text
+        own = self._users_of(lambda: user_code.of_target(target))
+        if own:
+            text = f"{text} {own}"
+        if own != _OPAQUE:
+            self.texts.targets[target] = text
         return text
 
     @staticmethod
@@ -195,7 +205,8 @@ class _Writer:
         else:
             args = ", ".join([self.value(a) for a in node.args])
         given = sorted(node.kwargs.items()) if node.kwargs else ()
-        kwargs = ", ".join([f"{name}={self.value(v)}" for name, v in given])
+        indexed = self._indexed(node) if given and node.op == "call_function" else {}
+        kwargs = ", ".join([f"{name}={indexed.get(name) or self.value(v)}" for name, v in given])
         if node.op == "get_attr":
             return f"graph {{\n{self.nested(str(node.target))}\n}}"
         if node.op == "call_module":
@@ -207,6 +218,14 @@ class _Writer:
         if isinstance(message, str) and message.startswith(_DYNAMOS_MESSAGE):
             message = SYMBOL.sub(self._rename, message.partition(" on node ")[0])
         return f"{self.value(holds)}, {self.value(message)}"
+
+    def _indexed(self, node: Node) -> dict[str, str]:
+        """By keyword, the text of what a call names by an index."""
+        try:
+            return {name: f"<{digest}>" for name, digest in user_code.of_call(node).items()}
+        except OpaqueError as error:
+            self.opaque.append(str(error))
+            return {}
 
     def nested(self, name: str) -> str:
         module = self.owner.get_submodule(name)
