@@ -1,6 +1,6 @@
 """``python -m tests.oracle --pairs N --seed S --jobs J --kinds attribute dict``: exit code 1 where something is wrong.
 
-``--pair 12.3`` runs that pair only (with those of its model before it), tells all, and keeps its files with ``--keep FOLDER``.
+``--pair 12.3`` runs that pair (with those of its model before it) and tells all; ``--keep FOLDER`` keeps its files.
 """
 
 from __future__ import annotations
@@ -15,12 +15,22 @@ import time
 from pathlib import Path
 
 from tests.oracle import kinds  # noqa: F401
-from tests.oracle.run import Model, Pair, Servers, models
-from tests.oracle.tally import Tally
+from tests.oracle.run import ENGINE, Model, Pair, Servers, model
+from tests.oracle.tally import COLUMNS, Tally
 
 
-def run(seed: str, pairs: int, jobs: int, wanted: list[str], folder: Path, progress: bool = True) -> Tally:
-    """Models until there are enough pairs."""
+def run(
+    seed: str,
+    pairs: int,
+    jobs: int,
+    wanted: list[str],
+    folder: Path,
+    *,
+    engine: str = ENGINE,
+    progress: bool = True,
+    verbose: bool = False,
+) -> Tally:
+    """Models until there are enough pairs; ``engine`` is what compiles them."""
     tally = Tally(seed, wanted)
     numbers = iter(range(10**9))
     lock = threading.Lock()
@@ -29,22 +39,24 @@ def run(seed: str, pairs: int, jobs: int, wanted: list[str], folder: Path, progr
 
     def work(job: int) -> None:
         try:
-            servers = Servers.start(str(kernels))
+            servers = Servers(str(kernels), bare=engine != ENGINE)
             while True:
                 with lock:
                     if len(tally.pairs) >= pairs or not failures.empty():
                         break
                     number = next(numbers)
-                (model,) = models(seed, wanted, folder, folder / "cache", range(number, number + 1))
-                found = model.run(servers)
+                one = model(seed, number, wanted, folder, engine)
+                found = one.run(servers)
                 with lock:
                     tally.add(found)
+                    if verbose:
+                        print("\n".join(tally.failures(found, COLUMNS)), file=sys.stderr, flush=True)
                     if progress and number % 25 == 0:
                         spent = time.monotonic() - since
                         print(f"{len(tally.pairs)} pairs, {spent:.0f} s: {tally.in_short()}", file=sys.stderr)
-                shutil.rmtree(model.folder, ignore_errors=True)
+                shutil.rmtree(one.folder, ignore_errors=True)
             servers.close()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
             failures.put(error)
 
     kernels = folder / "inductor"
@@ -62,23 +74,23 @@ def run(seed: str, pairs: int, jobs: int, wanted: list[str], folder: Path, progr
 def replay(seed: str, label: str, wanted: list[str], folder: Path) -> list[Pair]:
     """The pairs of one model up to this one."""
     number, _, pair = label.partition(".")
-    (model,) = models(seed, wanted, folder, folder / "cache", range(int(number), int(number) + 1))
+    one = model(seed, int(number), wanted, folder)
     kernels = folder / "inductor"
     kernels.mkdir(parents=True, exist_ok=True)
-    servers = Servers.start(str(kernels))
+    servers = Servers(str(kernels))
     upto = 0 if pair == "base" else int(pair)
-    found = model.run(servers, upto)
+    found = one.run(servers, upto)
     if pair != "base":
-        _tell(model, upto)
+        _tell(one, upto)
     servers.close()
     return found
 
 
-def _tell(model: Model, number: int) -> None:
-    mutation = model.mutations[number]
-    job = model.job(mutation)
-    model.program.write(model.folder / "base", {})
-    print(f"base:     {model.folder / 'base'}\nmutated:  {job.root}\n{mutation}\n{job}")
+def _tell(one: Model, number: int) -> None:
+    mutation = one.mutations[number]
+    job = one.job(mutation)
+    one.program.write(one.folder / "base", {})
+    print(f"base:     {one.folder / 'base'}\nmutated:  {job.root}\n{mutation}\n{job}")
 
 
 def main() -> int:
@@ -90,7 +102,7 @@ def main() -> int:
     parser.add_argument("--kinds", nargs="*", default=[], help="names, or how they start")
     parser.add_argument("--pair", help="one pair only, as 12.3")
     parser.add_argument("--keep", type=Path, help="a folder for the files, which stays")
-    parser.add_argument("--verbose", action="store_true", help="show each pair that is not right")
+    parser.add_argument("--verbose", action="store_true", help="tell at once of each pair that is not right")
     given = parser.parse_args()
     folder = (given.keep or Path(tempfile.mkdtemp(prefix="oracle-"))).resolve()
     try:
@@ -99,8 +111,8 @@ def main() -> int:
             for pair in found:
                 print(pair.label, pair.verdict, pair.mutation.kind, pair.mutation.name, pair.told, sep=" | ")
             return int(found[-1].verdict != "right")
-        tally = run(given.seed, given.pairs, given.jobs, given.kinds, folder)
-        print(tally.text(everything=given.verbose))
+        tally = run(given.seed, given.pairs, given.jobs, given.kinds, folder, verbose=given.verbose)
+        print(tally.text())
         return int(not tally.passes)
     finally:
         if not given.keep:

@@ -14,13 +14,15 @@ from typing import Any
 import torch
 
 TOLERANCE = 1e-5
+TORCH = "torch"
+"""The engine that says whether torch runs a model at all: ``torch.compile(backend="eager")``."""
 
 
 @dataclass
 class Job:
     """What a process shall do. ``steps``: statements before each call; the first are run before the model is compiled.
 
-    ``engine``: "passprint", or "eager" for ``torch.compile(backend="eager")``, which says whether torch runs it at all.
+    ``engine``: what compiles, as "module:function".
     """
 
     root: str
@@ -30,7 +32,7 @@ class Job:
     steps: list[str]
     environment: dict[str, str] = field(default_factory=dict)
     weights: int = 0
-    engine: str = "passprint"
+    engine: str = "passprint:compile"
 
 
 @dataclass
@@ -56,9 +58,12 @@ def perform(job: Job) -> list[Step]:
         else:
             os.environ.pop(name, None)
     sys.path.insert(0, job.root)
+    torch.manual_seed(job.weights)
     names = {place: importlib.import_module(f"{job.package}.{place}") for place in ("main", "a", "b", "c")}
     torch.manual_seed(job.weights)
-    model = names["main"].Model().eval()
+    model = names["main"].Model()
+    if isinstance(model, torch.nn.Module):
+        model.eval()
     space: dict[str, Any] = {**names, "m": model, "os": os, "torch": torch}
     space["o"] = eval(job.owner, space)
     x = torch.randn(4, 8, generator=torch.Generator().manual_seed(1))
@@ -69,17 +74,17 @@ def perform(job: Job) -> list[Step]:
             exec(code, space)
             if compiled is None:
                 compiled = _compiled(job, model)
-            before = compiled.report.traced if job.engine == "passprint" else 0
+            before = compiled.report.traced if job.engine != TORCH else 0
             step = Step()
             steps.append(step)
             for _ in range(2 if len(steps) == 1 else 1):  # the guards of what was just stored or loaded, too
                 try:
                     result = compiled(x)
-                except Exception:
+                except Exception:  # noqa: BLE001
                     step.crash = traceback.format_exc()
                 try:
                     expected = model(x)
-                except Exception:
+                except Exception:  # noqa: BLE001
                     step.eager_crash = traceback.format_exc()
                 if step.crash or step.eager_crash:
                     break
@@ -88,7 +93,7 @@ def perform(job: Job) -> list[Step]:
                     step.wrong, off if off > TOLERANCE * (1 + expected.abs().max().item()) else 0.0
                 )
                 step.output = hashlib.sha256(expected.numpy().tobytes()).hexdigest()[:12]
-            if job.engine == "passprint":
+            if job.engine != TORCH:
                 report = compiled.report
                 step.traced = report.traced - before
                 if step.traced:
@@ -99,9 +104,8 @@ def perform(job: Job) -> list[Step]:
     return steps
 
 
-def _compiled(job: Job, model: torch.nn.Module) -> Any:
-    if job.engine == "eager":
+def _compiled(job: Job, model: Any) -> Any:
+    if job.engine == TORCH:
         return torch.compile(model, backend="eager")
-    import passprint
-
-    return passprint.compile(model, cache=job.cache, passes="")
+    module, _, function = job.engine.partition(":")
+    return getattr(importlib.import_module(module), function)(model, cache=job.cache, passes="")

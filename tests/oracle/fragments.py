@@ -1,12 +1,13 @@
 """A fragment: one piece of state, one way to read it, and the mutations of it.
 
-A kind is a function that fills a fragment in. Its texts have slots: ``<k>`` is the present choice of slot ``k``, ``<n>`` the
-fragment's own name, ``<own>`` the module that owns the state, as live code writes it.
+A kind is a function that fills a fragment in. Its texts have slots: ``<k>`` is the present choice of slot ``k``,
+``<n>`` the fragment's own name. In live code ``o`` is the object that owns the state.
 """
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -65,15 +66,15 @@ class Fragment:
 
     def top(self, place: str, text: str) -> None:
         """Statements of a module."""
-        self.tops[place].append(text)
+        self.tops[place].append(_plain(text))
 
     def init(self, text: str) -> None:
         """Statements of the owner's ``__init__``."""
-        self.inits.append(text)
+        self.inits.append(_plain(text))
 
     def member(self, text: str, *, inherited: bool = False) -> None:
         """A method or an attribute of the owner's class, or of its base class."""
-        (self.inherited if inherited else self.members).append(text)
+        (self.inherited if inherited else self.members).append(_plain(text))
 
     def value(self, expression: str, *before: str) -> None:
         """The small number that forward reads, and the statements before it."""
@@ -106,6 +107,11 @@ class Fragment:
         for _ in range(3):  # choices have slots too
             text = re.sub(r"<(\w+)>", of, text)
         return text
+
+
+def _plain(text: str) -> str:
+    """A text without the indentation that it has in a kind's source."""
+    return textwrap.dedent(text).strip()
 
 
 Kind = Callable[[Fragment], None]

@@ -57,6 +57,25 @@ class Model(torch.nn.Module):
 """,
         "m.blocks[{index}]",
     ),
+    "function": (
+        """\
+OBJECT = Owner()
+
+def call(x):
+    return OBJECT(x)
+
+def Model():
+    return call
+""",
+        "main.OBJECT",
+    ),
+    "method": (
+        """\
+def Model():
+    return Owner().forward
+""",
+        "m.__self__",
+    ),
 }
 
 BASE = """\
@@ -147,7 +166,7 @@ class Program:
             own = chosen.get(fragment.name, {})
             body.extend(fragment.fill(line, own) for line in fragment.body)
             body.append(f"v{number} = {fragment.fill(fragment.expression, own)}")
-            terms.append(f"v{number} * {2 * number + 1}" if number else f"v{number}")
+            terms.append(f"v{number}")
         if self.joined:
             result = f"torch.addmm(x, x, self.weight, beta=1, alpha={' + '.join(terms) or '1'})"
         else:
@@ -199,12 +218,12 @@ def program(seed: str, number: int, kinds: list[str]) -> Program:
         fragment = Fragment(name, f"f{index}", random)
         KINDS[name](fragment)
         fragments.append(fragment)
-    form = random.choice(["flat", "flat", "nested", "repeated"])
+    form = random.choice(["flat"] * 5 + ["nested"] * 3 + ["repeated"] * 3 + ["function", "method"])
     environment = {
         name: slot.choices[0] for f in fragments for name, slot in f.variables.items() if slot.choices[0]
     }
     owner = FORMS[form][1].format(index=random.randrange(3))
-    return Program(f"model_{number}", form, fragments, owner, random.random() < 0.8, environment)
+    return Program(f"model_{number}", form, fragments, owner, random.random() < 0.9, environment)
 
 
 __all__ = ["NEUTRAL", "SHOWN_BY", "Chosen", "Program", "Slot", "program"]

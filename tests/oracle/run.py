@@ -7,17 +7,23 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from tests.oracle.child import Job, Step
+from tests.oracle.child import TORCH, Job, Step
 from tests.oracle.fragments import named
 from tests.oracle.mutations import Mutation, mutations
 from tests.oracle.program import Program, program
 from tests.oracle.server import Server
 
 READING, NEUTRAL = 4, 4
+ENGINE = "passprint:compile"
 
 
 class Pair(NamedTuple):
-    """One mutation and its result. ``verdict``: "right", "stale", "crashed", "needless", "no record", "breaks", "invalid"."""
+    """One mutation and its result.
+
+    ``verdict``: "right", "stale", "crashed", "needless" (traced, though nothing that can be read has changed), "no
+    record" (the same in a model that every process traces), "breaks" (the same where torch has graph breaks), or
+    "invalid" (eager or torch.compile fails too). ``changed``: eager's result is another one.
+    """
 
     label: str
     mutation: Mutation
@@ -29,28 +35,26 @@ class Pair(NamedTuple):
 
 @dataclass
 class Servers:
-    """The processes that fork: torch's compiler imported, the same with another hash seed, and without it."""
+    """The processes that fork: torch's compiler imported, the same with another hash seed, and without it.
 
-    full: Server
-    other: Server
-    bare: Server
+    ``kernels`` is where Inductor keeps its own. Each starts when it is first needed. ``bare``: never with the compiler.
+    """
 
-    @classmethod
-    def start(cls, kernels: str) -> Servers:
-        """Start the three; ``kernels`` is where Inductor keeps its own."""
-        return cls(
-            Server(0, bare=False, kernels=kernels),
-            Server(7, bare=False, kernels=kernels),
-            Server(11, bare=True, kernels=kernels),
-        )
+    kernels: str
+    bare: bool = False
+    _started: dict[str, Server] = field(default_factory=dict)
 
-    def of(self, mutation: Mutation) -> Server:
-        """The process for a mutation."""
-        return {"other": self.other, "bare": self.bare}.get(mutation.where, self.full)
+    def of(self, where: str) -> Server:
+        """The process for a mutation there."""
+        name = where if where in ("other", "bare") else "full"
+        if name not in self._started:
+            seed = {"full": 0, "other": 7, "bare": 11}[name]
+            self._started[name] = Server(seed, bare=self.bare or name == "bare", kernels=self.kernels)
+        return self._started[name]
 
     def close(self) -> None:
         """End them."""
-        for server in (self.full, self.other, self.bare):
+        for server in self._started.values():
             server.close()
 
 
@@ -63,6 +67,7 @@ class Model:
     kinds: list[str]
     folder: Path
     cache: Path
+    engine: str = ENGINE
     program: Program = field(init=False)
     mutations: list[Mutation] = field(init=False)
 
@@ -71,7 +76,7 @@ class Model:
         random = Random(f"{self.seed}.{self.number}.mutations")
         self.mutations = mutations(self.program, random, READING, NEUTRAL)
 
-    def job(self, mutation: Mutation | None, engine: str = "passprint") -> Job:
+    def job(self, mutation: Mutation | None, engine: str = "") -> Job:
         """What a process must do for a mutation; writes the files."""
         root = self.folder / ("here" if mutation is None else mutation.folder)
         self.program.write(root, {} if mutation is None else mutation.chosen)
@@ -88,12 +93,12 @@ class Model:
             steps,
             environment,
             weights,
-            engine,
+            engine or self.engine,
         )
 
     def run(self, servers: Servers, upto: int | None = None) -> list[Pair]:
         """Compile the base, then each mutation; ``upto``: the number of the last pair."""
-        base = servers.full(self.job(None))[-1]
+        base = servers.of("")(self.job(None))[-1]
         pairs: list[Pair] = []
         no_record = False
         for number, mutation in enumerate(self.mutations[: None if upto is None else upto + 1]):
@@ -101,9 +106,9 @@ class Model:
                 pairs.append(Pair(f"{self.number}.{number}", mutation, "invalid", 0, False, base.eager_crash))
                 continue
             if base.crash:
-                server, job = servers.full, self.job(None, "eager")
-                verdict, told = _crashed(base, server(job)[-1])
-                pairs.append(Pair(f"{self.number}.base", Mutation(self.program.fragments[0].kind, "base", True), verdict, 0, False, told))  # fmt: skip
+                verdict, told = _crashed(base, servers.of("")(self.job(None, TORCH))[-1])
+                first = Mutation(self.program.fragments[0].kind, "base", True)
+                pairs.append(Pair(f"{self.number}.base", first, verdict, 0, False, told))
                 break
             pair = self._pair(servers, number, mutation, base, no_record)
             if number == 0 and pair.verdict == "needless":
@@ -113,13 +118,13 @@ class Model:
         return pairs
 
     def _pair(self, servers: Servers, number: int, mutation: Mutation, base: Step, no_record: bool) -> Pair:
-        server = servers.of(mutation)
+        server = servers.of(mutation.where)
         steps = server(self.job(mutation))
         step = steps[-1]
         label = f"{self.number}.{number}"
         changed = step.output != base.output
         if step.crash:
-            verdict, told = _crashed(step, server(self.job(mutation, "eager"))[-1])
+            verdict, told = _crashed(step, server(self.job(mutation, TORCH))[-1])
             return Pair(label, mutation, verdict, step.traced, changed, told)
         if step.eager_crash:
             return Pair(label, mutation, "invalid", 0, False, step.eager_crash)
@@ -143,6 +148,6 @@ def _crashed(step: Step, torch_alone: Step) -> tuple[str, str]:
     return "crashed", step.crash
 
 
-def models(seed: str, kinds: list[str], folder: Path, cache: Path, numbers: range) -> list[Model]:
-    """The models of these numbers."""
-    return [Model(seed, n, named(kinds), folder / str(n), cache) for n in numbers]
+def model(seed: str, number: int, kinds: list[str], folder: Path, engine: str = ENGINE) -> Model:
+    """The model of this number. All of a run share a cache: equal pieces of different models are found there."""
+    return Model(seed, number, named(kinds), folder / str(number), folder / "cache", engine)

@@ -1,7 +1,7 @@
 """A process that forks a fresh one for every job: torch is imported, nothing has been traced, no model imported.
 
-``python -m tests.oracle.server bare|full`` reads jobs as lines of JSON and answers each with a line. In a "full" one torch's
-compiler is imported as well, so that a trace does not wait for it.
+``python -m tests.oracle.server bare|full`` reads jobs as lines of JSON and answers each with a line. In a "full" one
+torch's compiler is imported as well, so that a trace does not wait for it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _forked(job: Job) -> list[dict[str, Any]]:
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
             try:
                 steps = perform(job)
-            except BaseException:
+            except BaseException:  # noqa: BLE001
                 steps = [Step(eager_crash=traceback.format_exc())]
             with os.fdopen(write, "w") as pipe:
                 json.dump([asdict(step) for step in steps], pipe)

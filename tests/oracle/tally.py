@@ -68,12 +68,13 @@ class Tally:
             if reasons:
                 lines.append(f"\n{verdict}:")
                 lines.extend(f"{count:>6}  {reason}" for reason, count in reasons.most_common(40))
-        shown = COLUMNS if everything else ("stale", "crashed")
-        for pair in self.pairs:
-            if pair.verdict in shown:
-                lines.append("\n" + self._failure(pair))
+        lines.extend(self.failures(self.pairs, COLUMNS if everything else ("stale", "crashed")))
         lines.append("\n" + self.in_short())
         return "\n".join(lines)
+
+    def failures(self, pairs: list[Pair], verdicts: tuple[str, ...]) -> list[str]:
+        """How to see each again that came to one of these."""
+        return ["\n" + self._failure(pair) for pair in pairs if pair.verdict in verdicts]
 
     def _failure(self, pair: Pair) -> str:
         told = "\n    ".join(pair.told.strip().splitlines()[-4:])

@@ -1,5 +1,5 @@
 """The kinds of state, by subject. Importing them registers them."""
 
-from tests.oracle.kinds import attributes, containers, data, functions, modules, tensors
+from tests.oracle.kinds import attributes, containers, data, flow, functions, modules, objects, tensors
 
-__all__ = ["attributes", "containers", "data", "functions", "modules", "tensors"]
+__all__ = ["attributes", "containers", "data", "flow", "functions", "modules", "objects", "tensors"]

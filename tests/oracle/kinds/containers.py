@@ -31,7 +31,13 @@ def dict_missing(f: Fragment) -> None:
     f.slot("more", "", "'absent': 4")
     f.init("self.<n> = {<more>}")
     f.member(
-        "def <n>_read(self):\n    try:\n        return self.<n>['absent']\n    except KeyError:\n        return 2"
+        """
+            def <n>_read(self):
+                try:
+                    return self.<n>['absent']
+                except KeyError:
+                    return 2
+            """
     )
     f.value(
         f.pick(
@@ -122,7 +128,13 @@ def ordered_dict(f: Fragment) -> None:
 def default_dict(f: Fragment) -> None:
     f.slot("default", "2", "3")
     f.slot("more", "", "'absent': 7")
-    f.top("a", "def <n>_factory():\n    return <default>")
+    f.top(
+        "a",
+        """
+            def <n>_factory():
+                return <default>
+            """,
+    )
     f.init("self.<n> = collections.defaultdict(a.<n>_factory, {<more>})")
     f.value(f.pick("self.<n>['absent']", "self.<n>.get('absent', 1)", "(3 if 'absent' in self.<n> else 2)"))
     f.live("set", "o.<n>['absent'] = 9")
@@ -146,7 +158,14 @@ def dict_relatives(f: Fragment) -> None:
 def dict_subclass(f: Fragment) -> None:
     f.slot("k")
     f.slot("add", "0", "1")
-    f.top("a", "class <n>Dict(dict):\n    def __getattr__(self, name):\n        return self[name] + <add>")
+    f.top(
+        "a",
+        """
+            class <n>Dict(dict):
+                def __getattr__(self, name):
+                    return self[name] + <add>
+            """,
+    )
     f.init("self.<n> = a.<n>Dict(k=<k>, l=2)")
     f.value(f.pick("self.<n>.k", "self.<n>['k'] + self.<n>.l", "self.<n>.k + len(self.<n>)"))
     f.live("set", "o.<n>['k'] = 9")
@@ -169,7 +188,7 @@ def list_read(f: Fragment) -> None:
             "sum(self.<n>[1:])",
             "list(reversed(self.<n>))[0] + self.<n>[1]",
             "sum(a * b for a, b in zip(self.<n>, self.<n>[1:]))",
-            "(1 if self.<n> == [1, 2, 4, 3] else 2)",
+            "(1 if self.<n>[:3] == [1, 2, 4] else 2)",
             "self.<n>.index(4) + self.<n>.count(4) * 2",
             "len([v for v in self.<n> if v > 2]) + (any(v == 5 for v in self.<n>)) * 3",
             "functools.reduce(operator.add, self.<n>)",
@@ -192,7 +211,7 @@ def tuple_read(f: Fragment) -> None:
             "self.<n>[0] + self.<n>[-1][0] * 2",
             "len(self.<n>) + self.<n>[-1][0]",
             "sum(i * v for i, v in enumerate(self.<n>[:-1])) + self.<n>[-1][0]",
-            "(1 if self.<n> == (1, 2, (4, 3)) else 2)",
+            "(1 if self.<n>[:2] == (1, 2) else 2) + (self.<n>[-1] == (4, 3))",
         ),
         *f.pick(("pass",), ("*first, (<n>_p, <n>_q) = self.<n>",)),
     )
@@ -220,7 +239,7 @@ def set_asked(f: Fragment) -> None:
             "(2 if 'c' not in self.<n> else 1)",
         )
     )
-    if make.startswith("{") or make.startswith("set"):
+    if not make.startswith("frozenset"):
         f.live("add", "o.<n>.add('d')")
         f.live("discard", "o.<n>.discard('c')")
     f.live("another set", "o.<n> = {'a', 'x'}")

@@ -31,7 +31,16 @@ def data_class(f: Fragment) -> None:
 def data_class_listed(f: Fragment) -> None:
     f.slot("k")
     f.slot("more", "pass", "z: int = 4")
-    f.top("b", "@dataclasses.dataclass\nclass <n>Config:\n    k: int = <k>\n    l: int = 2\n    <more>")
+    f.top(
+        "b",
+        """
+            @dataclasses.dataclass
+            class <n>Config:
+                k: int = <k>
+                l: int = 2
+                <more>
+            """,
+    )
     f.init("self.<n> = b.<n>Config()")
     f.value(
         f.pick(
@@ -49,8 +58,15 @@ def data_class_nested(f: Fragment) -> None:
     f.slot("names", "'up', 'down'", "'up'", "'down', 'gate'")
     f.top(
         "a",
-        "@dataclasses.dataclass\nclass <n>Inner:\n    names: frozenset = frozenset({<names>})\n    sizes: list = dataclasses.field(default_factory=lambda: [<k>, 2])\n"
-        "@dataclasses.dataclass\nclass <n>Config:\n    inner: <n>Inner = dataclasses.field(default_factory=<n>Inner)",
+        """
+            @dataclasses.dataclass
+            class <n>Inner:
+                names: frozenset = frozenset({<names>})
+                sizes: list = dataclasses.field(default_factory=lambda: [<k>, 2])
+            @dataclasses.dataclass
+            class <n>Config:
+                inner: <n>Inner = dataclasses.field(default_factory=<n>Inner)
+            """,
     )
     f.init("self.<n> = a.<n>Config()")
     f.value(
@@ -68,7 +84,15 @@ def enum_member(f: Fragment) -> None:
     base = f.pick("enum.Enum", "enum.Enum", "enum.IntEnum")
     f.top(
         "b",
-        f"class <n>Part({base}):\n    MLP = <k>\n    GATE = 9\n    SKIP = 10 + <unused>\n    @property\n    def twice(self):\n        return self.value * <factor>",
+        f"class <n>Part({base}):"
+        """
+    MLP = <k>
+    GATE = 9
+    SKIP = 10 + <unused>
+    @property
+    def twice(self):
+        return self.value * <factor>
+""",
     )
     f.slot("factor", "2", "3")
     f.init("self.<n> = b.<n>Part.<which>")
@@ -98,9 +122,21 @@ def enum_containers(f: Fragment) -> None:
     f.slot("k")
     f.top(
         "b",
-        "class <n>Part(enum.Enum):\n    MLP = 'mlp'\n    NORM = 'norm'\n    GATE = 'gate'\n    SKIP = 'skip'\n\n<n>PARTS = frozenset({<members>})\n<n>TABLE = {<n>Part.MLP: <k>, <n>Part.GATE: 2}",
+        """
+            class <n>Part(enum.Enum):
+                MLP = 'mlp'
+                NORM = 'norm'
+                GATE = 'gate'
+                SKIP = 'skip'
+
+            <n>PARTS = frozenset({<members>})
+            <n>TABLE = {<n>Part.MLP: <k>, <n>Part.GATE: 2}
+            """,
     )
-    f.init("self.<n> = set(b.<n>PARTS)\nself.<n>_table = dict(b.<n>TABLE)")
+    f.init("""
+            self.<n> = set(b.<n>PARTS)
+            self.<n>_table = dict(b.<n>TABLE)
+            """)
     f.value(
         f.pick(
             "(2 if b.<n>Part.MLP in self.<n> else 3)",
@@ -121,7 +157,15 @@ def enum_containers(f: Fragment) -> None:
 def enum_listed(f: Fragment) -> None:
     f.slot("k")
     f.slot("more", "pass", "D = 9")
-    f.top("a", "class <n>Part(enum.Enum):\n    A = <k>\n    B = 8\n    <more>")
+    f.top(
+        "a",
+        """
+            class <n>Part(enum.Enum):
+                A = <k>
+                B = 8
+                <more>
+            """,
+    )
     f.value(
         f.pick(
             "sum(p.value for p in a.<n>Part)",
@@ -135,7 +179,16 @@ def enum_listed(f: Fragment) -> None:
 @kind
 def enum_flag(f: Fragment) -> None:
     f.slot("which", "<n>F.R | <n>F.W", "<n>F.R", "<n>F.W")
-    f.top("a", "class <n>F(enum.Flag):\n    R = 1\n    W = 2\n\n<n>USED = <which>")
+    f.top(
+        "a",
+        """
+            class <n>F(enum.Flag):
+                R = 1
+                W = 2
+
+            <n>USED = <which>
+            """,
+    )
     f.init("self.<n> = a.<n>USED")
     f.value(f.pick("self.<n>.value", "(2 if self.<n> == a.<n>F.R else 3)", "a.<n>USED.value"))
     f.live("another", "o.<n> = a.<n>F(0); a.<n>USED = a.<n>F(0)")
@@ -148,7 +201,13 @@ def named_tuple(f: Fragment) -> None:
     if f.pick(True, False):
         f.top(
             "c",
-            "class <n>Pair(NamedTuple):\n    k: int\n    l: int = <default>\n    def both(self):\n        return self.k + self.l",
+            """
+            class <n>Pair(NamedTuple):
+                k: int
+                l: int = <default>
+                def both(self):
+                    return self.k + self.l
+            """,
         )
         both = "self.<n>.both()"
     else:
@@ -173,7 +232,13 @@ def slots_object(f: Fragment) -> None:
     f.idle("unused", "1", "2")
     f.top(
         "a",
-        "class <n>Slots:\n    __slots__ = ('k', 'unused', 'empty')\n    def __init__(self):\n        self.k = <k>\n        self.unused = <unused>",
+        """
+            class <n>Slots:
+                __slots__ = ('k', 'unused', 'empty')
+                def __init__(self):
+                    self.k = <k>
+                    self.unused = <unused>
+            """,
     )
     f.init("self.<n> = a.<n>Slots()")
     f.value(

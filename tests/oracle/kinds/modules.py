@@ -10,7 +10,15 @@ def global_number(f: Fragment) -> None:
     place = f.pick("main", "a", "b", "c")
     f.slot("k")
     f.idle("unused", "1", "2")
-    f.top(place, "<n>_K = <k>\n<n>_UNUSED = <unused>\ndef <n>_read():\n    return <n>_K")
+    f.top(
+        place,
+        """
+            <n>_K = <k>
+            <n>_UNUSED = <unused>
+            def <n>_read():
+                return <n>_K
+            """,
+    )
     prefix = "" if place == "main" else f"{place}."
     f.value(f.pick(f"{prefix}<n>_K", f"{prefix}<n>_read()"))
     f.live("set", f"{place}.<n>_K = 9")
@@ -24,7 +32,13 @@ def global_container(f: Fragment) -> None:
     f.slot("more", "", ", 'absent': 4")
     f.slot("order", "1, 2", "2, 1")
     f.idle("unused", "1", "2")
-    f.top(place, "<n>_TABLE = {'k': <k>, 'unused': <unused><more>}\n<n>_LIST = [<order>, <k>]")
+    f.top(
+        place,
+        """
+            <n>_TABLE = {'k': <k>, 'unused': <unused><more>}
+            <n>_LIST = [<order>, <k>]
+            """,
+    )
     f.value(
         f.pick(
             f"{place}.<n>_TABLE['k'] + {place}.<n>_LIST[0]",
@@ -40,8 +54,21 @@ def global_container(f: Fragment) -> None:
 def global_chain(f: Fragment) -> None:
     f.slot("k")
     f.top("c", "<n>_K = <k>")
-    f.top("b", "from .c import <n>_K as <n>_B\ndef <n>_b():\n    return <n>_B")
-    f.top("a", "def <n>_a():\n    return b.<n>_b() + c.<n>_K")
+    f.top(
+        "b",
+        """
+            from .c import <n>_K as <n>_B
+            def <n>_b():
+                return <n>_B
+            """,
+    )
+    f.top(
+        "a",
+        """
+            def <n>_a():
+                return b.<n>_b() + c.<n>_K
+            """,
+    )
     f.value(f.pick("a.<n>_a()", "a.b.c.<n>_K", "b.<n>_b()", "a.b.<n>_B"))
     f.live("set", "c.<n>_K = 9; b.<n>_B = 8")
 
@@ -49,12 +76,32 @@ def global_chain(f: Fragment) -> None:
 @kind
 def import_in_function(f: Fragment) -> None:
     f.slot("k")
-    f.top("c", "<n>_K = <k>\ndef <n>_f():\n    return <n>_K + 1")
+    f.top(
+        "c",
+        """
+            <n>_K = <k>
+            def <n>_f():
+                return <n>_K + 1
+            """,
+    )
     f.member(
         f.pick(
-            "def <n>(self):\n    from .c import <n>_K, <n>_f\n    return <n>_K + <n>_f()",
-            "def <n>(self):\n    from . import c as other\n    return other.<n>_K",
-            "def <n>(self):\n    import math\n    from .c import <n>_f\n    return <n>_f() + math.floor(1.5)",
+            """
+            def <n>(self):
+                from .c import <n>_K, <n>_f
+                return <n>_K + <n>_f()
+            """,
+            """
+            def <n>(self):
+                from . import c as other
+                return other.<n>_K
+            """,
+            """
+            def <n>(self):
+                import math
+                from .c import <n>_f
+                return <n>_f() + math.floor(1.5)
+            """,
         )
     )
     f.value("self.<n>()")
@@ -76,13 +123,20 @@ def module_missing(f: Fragment) -> None:
         )
     )
     f.live("add", "a.<n>_X = 7")
+    f.whole |= {"a"}
 
 
 @kind
 def module_missing_try(f: Fragment) -> None:
     f.slot("line", "", "<n>_X = 4")
     f.top("b", "<line>")
-    f.member("def <n>(self):\n    try:\n        return b.<n>_X\n    except AttributeError:\n        return 1")
+    f.member("""
+            def <n>(self):
+                try:
+                    return b.<n>_X
+                except AttributeError:
+                    return 1
+            """)
     f.value("self.<n>()")
     f.live("add", "b.<n>_X = 7")
 
@@ -91,7 +145,14 @@ def module_missing_try(f: Fragment) -> None:
 def module_computed(f: Fragment) -> None:
     f.slot("k")
     f.slot("which", "'one'", "'two'")
-    f.top("b", "<n>_one = <k>\n<n>_two = 8\n<n>_which = <which>")
+    f.top(
+        "b",
+        """
+            <n>_one = <k>
+            <n>_two = 8
+            <n>_which = <which>
+            """,
+    )
     f.value(
         f.pick(
             "getattr(b, '<n>_' + b.<n>_which)",
@@ -104,6 +165,7 @@ def module_computed(f: Fragment) -> None:
     )
     f.live("set", "b.<n>_one = 9; b.<n>_three = 3")
     f.live("use another", "b.<n>_which = 'two' if b.<n>_which == 'one' else 'one'")
+    f.whole |= {"b"}
 
 
 @kind
@@ -111,7 +173,13 @@ def globals_listed(f: Fragment) -> None:
     f.slot("k")
     f.slot("more", "", "<n>_z = 4")
     f.top(
-        "c", "<n>_k = <k>\n<more>\ndef <n>_read():\n    return globals()['<n>_k'] + globals().get('<n>_z', 0)"
+        "c",
+        """
+            <n>_k = <k>
+            <more>
+            def <n>_read():
+                return globals()['<n>_k'] + globals().get('<n>_z', 0)
+            """,
     )
     f.value(
         f.pick(
@@ -138,6 +206,7 @@ def module_found(f: Fragment) -> None:
         )
     )
     f.live("set", "a.<n>_K = 9")
+    f.whole |= {"a"}
 
 
 @kind
@@ -169,7 +238,13 @@ def environment_try(f: Fragment) -> None:
     f.variable("ORACLE_<n>", *f.pick(("2", "3", None), (None, "4")))
     f.top(
         "b",
-        "def <n>():\n    try:\n        return int(os.environ['ORACLE_<n>'])\n    except KeyError:\n        return 1",
+        """
+            def <n>():
+                try:
+                    return int(os.environ['ORACLE_<n>'])
+                except KeyError:
+                    return 1
+            """,
     )
     f.value("b.<n>()")
 
@@ -186,6 +261,7 @@ def environment_computed(f: Fragment) -> None:
         )
     )
     f.live("use another", "o.<n> = 'two' if o.<n> == 'one' else 'one'")
+    f.whole |= {"env"}
 
 
 @kind

@@ -50,7 +50,10 @@ def parameters_listed(f: Fragment) -> None:
         "self.register_buffer('<n>_y', torch.ones(2))",
         "self.<n>_z = torch.nn.Parameter(torch.ones(1))",
     )
-    f.init("self.<n>_x = torch.nn.Parameter(torch.ones(2))\n<more>")
+    f.init("""
+            self.<n>_x = torch.nn.Parameter(torch.ones(2))
+            <more>
+            """)
     f.value(
         f.pick(
             "len(list(self.parameters())) + 2 * len(list(self.buffers()))",
@@ -67,7 +70,11 @@ def module_listed(f: Fragment) -> None:
     f.slot("count", "2", "3")
     f.slot("kind", "torch.nn.Identity()", "torch.nn.Dropout(0.5)")
     f.init(
-        "self.<n> = torch.nn.ModuleList([<kind> for _ in range(<count>)])\nfor i, s in enumerate(self.<n>):\n    s.scale = i + 1"
+        """
+            self.<n> = torch.nn.ModuleList([<kind> for _ in range(<count>)])
+            for i, s in enumerate(self.<n>):
+                s.scale = i + 1
+            """
     )
     f.value(
         f.pick(
@@ -87,7 +94,12 @@ def module_dict(f: Fragment) -> None:
     f.slot("names", "'p', 'q'", "'q', 'p'", "'p', 'q', 'r'")
     f.slot("use", "'p'", "'q'")
     f.init(
-        "self.<n> = torch.nn.ModuleDict({k: torch.nn.Identity() for k in (<names>,)})\nfor i, s in enumerate(self.<n>.values()):\n    s.scale = i + 1\nself.<n>_use = <use>"
+        """
+            self.<n> = torch.nn.ModuleDict({k: torch.nn.Identity() for k in (<names>,)})
+            for i, s in enumerate(self.<n>.values()):
+                s.scale = i + 1
+            self.<n>_use = <use>
+            """
     )
     f.value(
         f.pick(
@@ -106,7 +118,12 @@ def training_mode(f: Fragment) -> None:
     f.init("self.<n> = b.<n>Mode()")
     f.top(
         "b",
-        "class <n>Mode(torch.nn.Module):\n    always = <always>\n    def train(self, mode=True):\n        return super().train(mode or self.always)",
+        """
+            class <n>Mode(torch.nn.Module):
+                always = <always>
+                def train(self, mode=True):
+                    return super().train(mode or self.always)
+            """,
     )
     f.slot("always", "False", "True")
     f.value(f.pick("(2 if self.<n>.training else 3)", "2 + self.<n>.training - self.training"))
@@ -125,9 +142,23 @@ def hooked(f: Fragment) -> None:
         ),
         "pass",
     )
-    f.top("a", "<n>_K = <k>\ndef <n>_post(module, args, output):\n    return torch.addmm(output, output, module.w, alpha=0 <op> <n>_K)\ndef <n>_pre(module, args):\n    return (torch.addmm(args[0], args[0], module.w, alpha=0 <op> <n>_K),)\n"
-          "class <n>Sub(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.register_buffer('w', torch.randn(8, 8) / 8)\n    def forward(self, x):\n        return torch.mm(x, self.w)")  # fmt: skip
-    f.init("self.<n>_sub = a.<n>Sub()\n<register>")
+    f.top("a", """
+            <n>_K = <k>
+            def <n>_post(module, args, output):
+                return torch.addmm(output, output, module.w, alpha=0 <op> <n>_K)
+            def <n>_pre(module, args):
+                return (torch.addmm(args[0], args[0], module.w, alpha=0 <op> <n>_K),)
+            class <n>Sub(torch.nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.register_buffer('w', torch.randn(8, 8) / 8)
+                def forward(self, x):
+                    return torch.mm(x, self.w)
+            """)  # fmt: skip
+    f.init("""
+            self.<n>_sub = a.<n>Sub()
+            <register>
+            """)
     f.value("1", "x = self.<n>_sub(x)")
     f.live("a global", "a.<n>_K = 3.0")
     f.live(
