@@ -110,8 +110,8 @@ def equal_containers(f: Fragment) -> None:
     )
     f.init("self.<n> = <made>")
     f.value(
-        "isinstance(self.<n>, tuple) + isinstance(self.<n>, collections.OrderedDict) * 2 + isinstance(self.<n>, set) * 3"
-        " + isinstance(self.<n>, range) * 4 + (type(self.<n>) is dict) * 5 + 1"
+        "isinstance(self.<n>, tuple) + isinstance(self.<n>, collections.OrderedDict) * 2"
+        " + isinstance(self.<n>, set) * 3 + isinstance(self.<n>, range) * 4 + (type(self.<n>) is dict) * 5 + 1"
     )
 
 

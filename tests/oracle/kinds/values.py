@@ -51,7 +51,7 @@ def tensor_in_function(f: Fragment) -> None:
             f"def <n>(x, t={TENSOR}):\n    return torch.mm(x, t)",
             f"def <n>_make(t):\n    return lambda x: torch.mm(x, t)\n\n<n> = <n>_make({TENSOR})",
             f"<n> = functools.partial(torch.mm, mat2={TENSOR})",
-            f"class <n>C:\n    t = {TENSOR}\n    def __call__(self, x):\n        return torch.mm(x, self.t)\n\n<n> = <n>C()",
+            f"class C:\n    t = {TENSOR}\n    def __call__(self, x):\n        return torch.mm(x, self.t)\n\n<n> = C()",
         ),
     )
     f.value("1", "x = b.<n>(x)")
