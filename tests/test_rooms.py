@@ -27,10 +27,11 @@ ROOMS = {
 COMPILER = {
     "lowering": set(),
     "artifacts": {"lowering"},
-    "pieces": {"lowering", "artifacts"},
     "guards": set(),
-    "start": {"lowering", "artifacts", "guards"},
-    "trace": {"lowering", "artifacts", "pieces", "guards", "start"},
+    "dependencies": {"lowering", "guards"},
+    "pieces": {"lowering", "artifacts", "guards", "dependencies"},
+    "start": {"lowering", "artifacts", "guards", "dependencies"},
+    "trace": {"lowering", "artifacts", "guards", "dependencies", "pieces", "start"},
 }
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from passprint.compiler.guards.snapshot import Check, Snapshots
 from tests.compiler.models import WIDTH, inputs
 from torch import nn
 
 import passprint
 from passprint.compiler.guards.facts import GuardFact
 from passprint.compiler.guards.pins import Pins
-from passprint.compiler.guards.snapshot import Check, Snapshots
 from passprint.compiler.guards.source import Sources
 
 needs_c = pytest.mark.skipif(Check is None, reason="the C check of the identity room was not built")

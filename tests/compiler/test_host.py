@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from passprint.compiler.start.surroundings import differences, surroundings
 from tests.compiler.models import inputs
 
 import passprint
 from passprint.cache import LocalStore
 from passprint.cache.miss import change_text
 from passprint.compiler.lowering import host
-from passprint.compiler.start.surroundings import differences, surroundings
 from passprint.identity import Change
 
 

@@ -32,8 +32,8 @@ LOWERING: Final = ("torch._functorch.config", "torch._inductor.config")
 
 _OF_TORCH: Final = ("TORCHINDUCTOR_", "TORCH_", "TORCHDYNAMO_", "PYTORCH_", "TRITON_")
 _OF_LIBRARIES: Final = ("OMP_", "KMP_", "GOMP_", "MKL_", "ATEN_", "DNNL_", "ONEDNN_")
-_OF_COMPILERS: Final = ("CPPFLAGS", "CXXFLAGS", "LDFLAGS", "CUDA_HOME", "CUDA_PATH")
-_COUNTED: Final = _OF_TORCH + _OF_LIBRARIES + _OF_COMPILERS
+OF_COMPILERS: Final = ("CPPFLAGS", "CXXFLAGS", "LDFLAGS", "CUDA_HOME", "CUDA_PATH")
+_COUNTED: Final = _OF_TORCH + _OF_LIBRARIES + OF_COMPILERS
 _OWN: Final = frozenset({"PASSPRINT_PASSES", "PASSPRINT_LIMIT", "PASSPRINT_INSTRUMENTS"})
 """Of passprint's variables those that choose which passes run, and what watches them."""
 # Where things lie, how many processes build them and what is printed does not change what is compiled. Of CXX, the

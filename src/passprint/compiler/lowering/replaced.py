@@ -102,8 +102,8 @@ def _operators() -> Iterator[Any]:
 def _unexpected() -> Iterator[str]:
     """Registrations in Python for torch's operators and for keys that a trace goes through, as torch writes them.
 
-    Torch's own functions for fake tensors, which are most, stand with the operators as well and are left out, as are its
-    custom operators, which register for all keys themselves.
+    Torch's own functions for fake tensors, which are most, stand with the operators as well and are left out, as are
+    its custom operators, which register for all keys themselves.
     """
     from torch._library.custom_ops import OPDEFS
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
+from passprint.compiler.dependencies import environment as ledger
+from passprint.compiler.dependencies.environment import own_code
+from passprint.compiler.guards.refs import CannotRecordError
 from passprint.compiler.lowering import host, inductor, toolchain, user_code
 from passprint.compiler.pieces.structure import Structure
 from passprint.errors import OpaqueError, PipelineError
-from passprint.identity import Fingerprint, canonical, compose, default_memo
+from passprint.identity import Fingerprint, compose, default_memo
 from passprint.pipeline import PassManager
 
-FORMAT = 3
+FORMAT = 4
 """Raised when what is stored for a piece, or how it runs, changes in a way that old entries do not follow."""
 
 
@@ -54,14 +54,22 @@ def environment(manager: PassManager, device_types: Sequence[str]) -> Environmen
     except OpaqueError as error:
         others = {}
         opaque.append(str(error))
+    try:
+        own = own_code()
+    except CannotRecordError as error:
+        own = {}
+        opaque.append(str(error))
+    variables = {row.name: row.text for row in ledger.variables()}
+    flags = {name: variables.pop(name) for name in list(variables) if name.startswith(ledger.OF_COMPILERS)}
+    compiler = {"version": toolchain.compiler_version(), "environment": flags}
     parts = {
         "passes": passes,
         "passes of others": compose("passes of others", mounted),
         "torch": compose("torch", inductor.torch_settings() | ({"replaced": others} if others else {})),
-        "host": compose("host", toolchain.host_capabilities(device_types)),
+        "host": compose("host", toolchain.host_capabilities(device_types) | {"environment": variables}),
         CPU: compose(CPU, _cpu() if "cpu" in device_types else {}),
-        COMPILER: compose(COMPILER, toolchain.cpp_compiler() if "cpu" in device_types else {}),
-        "passprint": compose("passprint", {"format": FORMAT, "code": _own_code()}),
+        COMPILER: compose(COMPILER, compiler if "cpu" in device_types else {}),
+        "passprint": compose("passprint", {"format": FORMAT, "code": own}),
     }
     return Environment(parts, tuple(opaque))
 
@@ -85,25 +93,3 @@ def piece_key(structure: Structure, shared: Environment, sizes: str | None = Non
             **shared.parts,
         },
     )
-
-
-@cache
-def _own_code() -> str:
-    """Passprint's version; for an editable install, where the version stands still, its files' content too."""
-    import passprint
-
-    version = passprint.__version__
-    root = Path(passprint.__file__).parent
-    try:
-        files = importlib.metadata.files("passprint") or []
-        installed = any(f.name == "errors.py" for f in files)
-    except importlib.metadata.PackageNotFoundError:
-        installed = False
-    if installed:
-        return version
-    rooms = ("identity", "passes", "pipeline", "compiler")
-    sources = [p for room in rooms for p in sorted((root / room).rglob("*.py"))]
-    digest = default_memo().digest(
-        canonical([(p.relative_to(root).as_posix(), p.read_bytes()) for p in sources])
-    )
-    return f"{version}+{digest}"
