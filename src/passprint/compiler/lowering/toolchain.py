@@ -34,6 +34,6 @@ _NO_COMPILER = "no compiler"
 
 
 def compiler_version() -> str:
-    """What the C++ compiler is (:mod:`compilers`); a machine without one is a fact as well, and may load what any built."""
+    """What the C++ compiler is (:mod:`compilers`). A machine without one may load what any built."""
     found = compilers.find(configured_compilers())
     return found.identity() if found else _NO_COMPILER
