@@ -60,7 +60,7 @@ Case = tuple[Callable[[Project], object], str]
 MISSES: dict[str, Case] = {
     "forward": (
         lambda p: p.edit("project/net.py", "return self.act(x)", "return self.act(x) + 1"),
-        "Net has changed",
+        "net.Net.forward has changed",
     ),
     "a method of a base class": (
         lambda p: p.edit("project/net.py", "x + y * FACTOR", "x - y * FACTOR"),
@@ -302,7 +302,7 @@ def test_of_several_programs_the_one_with_fewest_changes_is_told_of(
     project.edit("project/net.py", "return self.act(x)", "return self.act(x) + 1")
     why = project.run(cache, ask=True)["why"]
     assert why is not None
-    assert "Net has changed" in why
+    assert "net.Net.forward has changed" in why
     project.run(cache)
     told = [change.path for noted in LocalStore(cache).journal.read() for change in noted.miss.changes]
     assert [path for path in told if path.startswith("model → code")][-1] == "model → code → net.Net.forward"

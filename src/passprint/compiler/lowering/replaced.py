@@ -64,11 +64,30 @@ def users(value: object) -> object | None:
     """What is not torch's, without what torch put around it; None where all is torch's, or no function."""
     if isinstance(value, partial):
         return None if users(value.func) is None else value
-    if type(value) is not FunctionType:
-        return None
-    if str(value.__globals__.get("__name__")).partition(".")[0] == "torch":
-        return users(vars(value).get("__wrapped__"))
-    return value
+    function = value
+    while type(function) is FunctionType:
+        if not _TORCHS.has(function.__globals__):
+            return function
+        function = getattr(function, "__wrapped__", None)
+    return None if function is value else users(function)
+
+
+class _Namespaces:
+    """Which globals are those of torch's modules: thousands of functions are asked for at a start, of few modules."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[dict[str, Any], bool]] = {}
+
+    def has(self, namespace: dict[str, Any]) -> bool:
+        """Whether a module of torch's has these globals."""
+        known = self._known.get(id(namespace))
+        if known is None:
+            is_torchs = str(namespace.get("__name__")).partition(".")[0] == "torch"
+            known = self._known[id(namespace)] = (namespace, is_torchs)
+        return known[1]
+
+
+_TORCHS = _Namespaces()
 
 
 def _tables() -> Iterator[tuple[object, str, object, object]]:

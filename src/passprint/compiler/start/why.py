@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from passprint.cache import Entry, Miss, Store
 from passprint.cache.miss import and_more
-from passprint.compiler.dependencies.row import differences
+from passprint.compiler.dependencies.environment import compiler_difference, machine
+from passprint.compiler.dependencies.row import differences, host_differences
 from passprint.compiler.start.key import CODE, ProgramKey, code_of
 from passprint.compiler.start.manifest import FILE, LEDGER, Manifest, decode_rows
 from passprint.compiler.start.warm import Lookup
@@ -66,13 +67,14 @@ def _nearest(store: Store, lookup: Lookup) -> tuple[ProgramKey, Entry, list[Chan
 def _differences(key: ProgramKey, entry: Entry) -> str | None:
     """What differs between a stored ledger and the present one, in words."""
     try:
-        recorded, passes = decode_rows(entry.read(LEDGER)), Manifest.decode(entry.read(FILE)).passes
+        recorded, manifest = decode_rows(entry.read(LEDGER)), Manifest.decode(entry.read(FILE))
     except CacheError as error:
         return str(error)
     present = key.rows
     told = [and_more(rows)] if (rows := differences(recorded, present)) else []
-    other = key.passes.difference(passes)
-    return "; ".join([*told, *([other] if other else [])]) or None
+    told += host_differences(manifest.machine, machine())
+    other = [key.passes.difference(manifest.passes), compiler_difference(manifest.machine)]
+    return "; ".join([*told, *[reason for reason in other if reason is not None]]) or None
 
 
 def _miss_of_request(store: Store, lookup: Lookup) -> Miss:

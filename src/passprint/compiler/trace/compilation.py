@@ -247,6 +247,11 @@ class Compilation:
             self._session.warm.keep(lookup, key, manifest, files)
             self.program = Program(manifest, guards, run, None)
 
+    def unreadable(self, reason: str) -> None:
+        """The trace runs, and cannot be recorded."""
+        if self._session.stores and not self.must_trace:
+            self._cannot(reason)
+
     def _passes(self) -> PassesFound:
         """The passes as a record keeps them: as they stand now, after all of them have been imported."""
         passes = self._session.warm.passes()

@@ -57,6 +57,18 @@ class Listener(Protocol):
     def traced(self, trace: Trace) -> None:
         """Told of the trace when Dynamo has built its guards, before it runs first."""
 
+    def unreadable(self, reason: str) -> None:
+        """Told instead where this torch is not as it was read: the graph runs, and nothing can be recorded."""
+
+
+_MOVED = (AttributeError, ImportError, TypeError, NameError, LookupError)
+"""What a private name of torch's raises that is gone, or is not what it was."""
+
+
+def _not_as_read(error: BaseException) -> str:
+    version = torch.__version__.partition("+")[0]
+    return f"torch {version} does not tell what a trace relied on as torch 2.11 to 2.15 do ({error})"
+
 
 _listening: ContextVar[Listener] = ContextVar("passprint_compilation")
 
@@ -80,11 +92,16 @@ class Tracer:
         self._traced: list[CodeType] = []
         self._ordered: list[str] = []
         self._tensor_facts: dict[str, TensorFact] = {}
-        _living()[id(self._entry.__code__)] = self
+        self._problem: str | None = None
         optimize: Any = dynamo.optimize
-        self._call = optimize(self._compile, nopython=True, dynamic=dynamic, guard_export_fn=self._export)(
-            self._entry
-        )
+        how: dict[str, Any] = {"nopython": True, "dynamic": dynamic}
+        try:
+            _living()[id(self._entry.__code__)] = self
+            entered = optimize(self._compile, guard_export_fn=self._export, **how)
+        except _MOVED as error:
+            self._problem = _not_as_read(error)
+            entered = optimize(self._compile, **how)
+        self._call = entered(self._entry)
 
     def __call__(
         self, listener: Listener, model: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -97,20 +114,31 @@ class Tracer:
             _listening.reset(token)
 
     def _compile(self, gm: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[..., Any]:
-        run = _listening.get().lower(gm)
-        self._ordered = _ordered()
-        guards: Any = torch._guards
-        context = guards.TracingContext.get()
-        self._traced = list(dict.fromkeys(context.traced_code))
-        self._tensor_facts = _tensor_facts(context.fake_mode.shape_env)
+        listener = _listening.get()
+        run = listener.lower(gm)
+        problem = self._problem
+        try:
+            self._ordered = _ordered()
+            guards: Any = torch._guards
+            context = guards.TracingContext.get()
+            self._traced = list(dict.fromkeys(context.traced_code))
+            self._tensor_facts = _tensor_facts(context.fake_mode.shape_env)
+        except _MOVED as error:
+            problem = self._problem = _not_as_read(error)
+        if problem is not None:
+            listener.unreadable(problem)
         return run
 
     def _export(self, guards: Any) -> None:
         """Called by Dynamo when guards are built; the new code has been made by then, and has not run."""
         bytecode, self._bytecode = self._bytecode, None
-        if bytecode is None:
+        if bytecode is None or self._problem is not None:
             return
-        facts = [_fact(guard) for guard in sorted(guards, key=_order)]
+        try:
+            facts = [_fact(guard) for guard in sorted(guards, key=_order)]
+        except _MOVED as error:
+            _listening.get().unreadable(_not_as_read(error))
+            return
         facts += [GuardFact("ORDER", name) for name in dict.fromkeys(self._ordered)]
         traced = [code for code in self._traced if code is not self._entry.__code__]
         _listening.get().traced(Trace(facts, bytecode, self._globals, traced, self._tensor_facts))
