@@ -20,7 +20,8 @@ ENGINE = "passprint:compile"
 class Pair(NamedTuple):
     """One mutation and its result.
 
-    ``verdict``: "right", "stale", "crashed", "needless" (traced, though nothing that can be read has changed), "no
+    ``verdict``: "right", "stale", "torch too" (stale within one process, where torch.compile's own guards
+    miss it as well), "crashed", "needless" (traced, though nothing that can be read has changed), "no
     record" (the same in a model that every process traces), "breaks" (the same where torch has graph breaks), or
     "invalid" (eager or torch.compile fails too). ``changed``: eager's result is another one.
     """
@@ -130,7 +131,10 @@ class Model:
             return Pair(label, mutation, "invalid", 0, False, step.eager_crash)
         wrong = max(s.wrong for s in steps)
         if wrong:
-            return Pair(label, mutation, "stale", step.traced, changed, f"wrong by {wrong:.3g} {step.why}")
+            asks = mutation.where == "live" and self.engine == ENGINE
+            in_torch = asks and server(self.job(mutation, TORCH))[-1].wrong
+            verdict = "torch too" if in_torch else "stale"
+            return Pair(label, mutation, verdict, step.traced, changed, f"wrong by {wrong:.3g} {step.why}")
         if not mutation.reads and changed and not mutation.weights and "weight" not in mutation.live:
             return Pair(
                 label, mutation, "invalid", 0, True, "a mutation that nothing reads changed eager's result"
