@@ -36,22 +36,21 @@ class Pair(NamedTuple):
 
 @dataclass
 class Servers:
-    """The processes that fork: torch's compiler imported, the same with another hash seed, and without it.
+    """The processes that fork: with torch's compiler imported, and without it and with another hash seed.
 
     ``kernels`` is where Inductor keeps its own. Each starts when it is first needed. ``bare``: never with the compiler.
     """
 
     kernels: str
     bare: bool = False
-    _started: dict[str, Server] = field(default_factory=dict)
+    _started: dict[bool, Server] = field(default_factory=dict)
 
     def of(self, where: str) -> Server:
         """The process for a mutation there."""
-        name = where if where in ("other", "bare") else "full"
-        if name not in self._started:
-            seed = {"full": 0, "other": 7, "bare": 11}[name]
-            self._started[name] = Server(seed, bare=self.bare or name == "bare", kernels=self.kernels)
-        return self._started[name]
+        other = where == "other"
+        if other not in self._started:
+            self._started[other] = Server(7 * other, bare=self.bare or other, kernels=self.kernels)
+        return self._started[other]
 
     def close(self) -> None:
         """End them."""
