@@ -24,7 +24,7 @@ class Mutation:
     """One change of a model that was compiled before.
 
     ``reads``: forward can see it. ``where``: "process" (another one), "live" (the same), "other" (another process with
-    another hash seed), "bare" (the same, in which torch's compiler has not been imported).
+    another hash seed, in which torch's compiler has not been imported).
     """
 
     kind: str
@@ -96,8 +96,7 @@ def _surroundings(program: Program) -> list[Mutation]:
     again = "order" in whole
     found += [
         Mutation("neutral", "another folder", False, folder="elsewhere"),
-        Mutation("neutral", "another hash seed", again, where="other"),
-        Mutation("neutral", "another process without the compiler", again, where="bare"),
+        Mutation("neutral", "another hash seed, torch's compiler not imported", again, where="other"),
         Mutation("neutral", "other parameter values", False, weights=1),
         Mutation(
             "neutral", "a variable that nobody reads", "env" in whole, environment={"ORACLE_NOBODY": "1"}

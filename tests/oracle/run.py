@@ -20,7 +20,8 @@ ENGINE = "passprint:compile"
 class Pair(NamedTuple):
     """One mutation and its result.
 
-    ``verdict``: "right", "stale", "crashed", "needless" (traced, though nothing that can be read has changed), "no
+    ``verdict``: "right", "stale", "torch too" (stale within one process, where torch.compile's own guards
+    miss it as well), "crashed", "needless" (traced, though nothing that can be read has changed), "no
     record" (the same in a model that every process traces), "breaks" (the same where torch has graph breaks), or
     "invalid" (eager or torch.compile fails too). ``changed``: eager's result is another one.
     """
@@ -35,22 +36,21 @@ class Pair(NamedTuple):
 
 @dataclass
 class Servers:
-    """The processes that fork: torch's compiler imported, the same with another hash seed, and without it.
+    """The processes that fork: with torch's compiler imported, and without it and with another hash seed.
 
     ``kernels`` is where Inductor keeps its own. Each starts when it is first needed. ``bare``: never with the compiler.
     """
 
     kernels: str
     bare: bool = False
-    _started: dict[str, Server] = field(default_factory=dict)
+    _started: dict[bool, Server] = field(default_factory=dict)
 
     def of(self, where: str) -> Server:
         """The process for a mutation there."""
-        name = where if where in ("other", "bare") else "full"
-        if name not in self._started:
-            seed = {"full": 0, "other": 7, "bare": 11}[name]
-            self._started[name] = Server(seed, bare=self.bare or name == "bare", kernels=self.kernels)
-        return self._started[name]
+        other = where == "other"
+        if other not in self._started:
+            self._started[other] = Server(7 * other, bare=self.bare or other, kernels=self.kernels)
+        return self._started[other]
 
     def close(self) -> None:
         """End them."""
@@ -130,7 +130,10 @@ class Model:
             return Pair(label, mutation, "invalid", 0, False, step.eager_crash)
         wrong = max(s.wrong for s in steps)
         if wrong:
-            return Pair(label, mutation, "stale", step.traced, changed, f"wrong by {wrong:.3g} {step.why}")
+            asks = mutation.where == "live" and self.engine == ENGINE
+            in_torch = asks and server(self.job(mutation, TORCH))[-1].wrong
+            verdict = "torch too" if in_torch else "stale"
+            return Pair(label, mutation, verdict, step.traced, changed, f"wrong by {wrong:.3g} {step.why}")
         if not mutation.reads and changed and not mutation.weights and "weight" not in mutation.live:
             return Pair(
                 label, mutation, "invalid", 0, True, "a mutation that nothing reads changed eager's result"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tests.oracle.run import Pair
 
-COLUMNS = ("stale", "crashed", "needless", "no record", "breaks", "invalid")
+COLUMNS = ("stale", "torch too", "crashed", "needless", "no record", "breaks", "invalid")
 MOST_NEEDLESS = 0.02
 
 
@@ -68,7 +68,7 @@ class Tally:
             if reasons:
                 lines.append(f"\n{verdict}:")
                 lines.extend(f"{count:>6}  {reason}" for reason, count in reasons.most_common(40))
-        lines.extend(self.failures(self.pairs, COLUMNS if everything else ("stale", "crashed")))
+        lines.extend(self.failures(self.pairs, COLUMNS if everything else ("stale", "torch too", "crashed")))
         lines.append("\n" + self.in_short())
         return "\n".join(lines)
 

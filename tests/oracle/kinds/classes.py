@@ -154,7 +154,7 @@ def said_of_itself(f: Fragment) -> None:
     )
     f.value(
         f.pick(
-            "len(a.<n>_F.__doc__)",
+            "len(a.<n>_F.__doc__ or '')",
             "len(a.<n>_F.__name__)",
             "a.<n>_F.__code__.co_argcount",
             "len(a.<n>_F.__defaults__ or ())",
