@@ -127,6 +127,8 @@ def _import_the_compiler(kernels: str) -> None:
         if name.partition(".")[0] in ("torch", "sympy", "numpy", "passprint") or "." not in name:
             with suppress(Exception):
                 importlib.import_module(name)
+    with suppress(Exception):  # a hash of torch's own files, which each compile would make anew
+        importlib.import_module("torch._inductor.codecache").torch_key()
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from tests.oracle.tally import Tally
 
 @pytest.mark.slow
 def test_a_sample_is_right(tmp_path: Path) -> None:
-    tally = run("sample", 100, 1, [], tmp_path, progress=False)
+    tally = run("sample", 100, 2, [], tmp_path, progress=False)
     assert not tally.count("stale") + tally.count("crashed"), tally.text()
     assert tally.passes, tally.text()
     assert tally.count("invalid") <= 5, tally.text(everything=True)
