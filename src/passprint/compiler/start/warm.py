@@ -172,9 +172,10 @@ class WarmStart:
         """Why nothing that is stored serves the call that was looked up."""
         if lookup.unusable is not None:
             return lookup.unusable
-        from passprint.compiler.start.why import model_miss
+        from passprint.compiler.start.why import STORED, model_miss
 
-        return model_miss(self.store, lookup).in_short()
+        said = model_miss(self.store, lookup).in_short()
+        return said.removeprefix(STORED) if lookup.keys else said
 
     # -- store
 
