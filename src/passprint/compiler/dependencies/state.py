@@ -394,6 +394,8 @@ def _instance(state: State, value: Any, path: str, name: str) -> None:
         if not isinstance(value, threading.local):
             state.watch(MAPPING, held, dict(held))
         state.attributes(held, path, name, cls)
+        if "__wrapped__" in held:  # functools.lru_cache: a call of it is one of what it wraps
+            state.visit(held["__wrapped__"], f"{path}.__wrapped__", name)
     filled = {n: item for n in _slots(cls) if (item := _slot(value, n)) is not ABSENT}
     if filled:
         state.watch(SAME, value, functools.partial(_read_slots, tuple(filled)), tuple(filled.values()))

@@ -331,7 +331,9 @@ class GuardWriter:
         elif isinstance(fact.detail, Enum) and _is_named(fact.detail):
             cls = type(fact.detail)
             key = f"{self._module(sys.modules[cls.__module__])}.{cls.__qualname__}[{fact.detail.name!r}]"
-        elif type(fact.detail) in _EASY:
+        elif type(fact.detail) in _EASY or (
+            type(fact.detail) is tuple and all(type(part) in _EASY for part in fact.detail)
+        ):
             key = repr(fact.detail)
         else:
             kind = type(fact.detail).__qualname__

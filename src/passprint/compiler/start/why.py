@@ -20,6 +20,9 @@ _NOT_COMPARED = ("candidate", CODE, "environment", "passes", "functions", "value
 
 def why_none(store: Store, lookup: Lookup) -> str:
     """Why a look-up is a miss, in one sentence: what differs from the nearest program, or that there is none."""
+    if not lookup.keys:
+        assert lookup.request is not None
+        return store.why_not(lookup.request.list_digest(0)) or lookup.unreadable or "no entry"
     miss = model_miss(store, lookup)
     if not miss.nearest:
         return miss.reason

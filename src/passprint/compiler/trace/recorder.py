@@ -29,6 +29,7 @@ from passprint.compiler.start.warm import Lookup
 from passprint.compiler.trace.backend import Made
 from passprint.compiler.trace.dynamo import Trace
 from passprint.identity import default_memo
+from passprint.identity.origin import PYTHON
 
 _COMPILED = "__compiled_fn"
 _BUILTINS = "__builtins_dict__"
@@ -300,7 +301,10 @@ def _inlined(codes: Sequence[CodeType]) -> list[Inlined]:
         module = function.__globals__.get("__name__") if function is not None else None
         if module is None:
             module = files.get(code.co_filename) or _frozen(code.co_filename)
-        found.append(Inlined(code, function, module, origins.of_module(module).label if module else None))
+        label = origins.of_module(module).label if module else None
+        if str(module).startswith("namedtuple_") and code.co_filename == "<string>":
+            label = PYTHON  # the __new__ that collections.namedtuple makes: the same for all
+        found.append(Inlined(code, function, module, label))
     return found
 
 
