@@ -13,11 +13,11 @@ import torch
 import torch._inductor.config as inductor_config
 from torch._inductor import cpp_builder
 
+from passprint.compiler.dependencies.environment import compiler_difference, machine
+from passprint.compiler.dependencies.row import Row
 from passprint.compiler.lowering.compilers import taken_for
 from passprint.compiler.lowering.toolchain import has_compiler
 from passprint.compiler.pieces.key import COMPILER, environment
-from passprint.compiler.start import surroundings
-from passprint.compiler.start.warm import compiler_known
 from passprint.pipeline import PassManager
 
 pytestmark = pytest.mark.skipif(
@@ -71,11 +71,12 @@ def test_another_spelling_is_the_same_compiler(
 ) -> None:
     cxx = SAME[spelled](tmp_path)
     assert of_key(monkeypatch, cxx) == of_key(monkeypatch, "g++")
-    before = compiler_known()
+    before = machine()
+    elsewhere = [Row("compiler", "mark", "from another machine") if r.name == "mark" else r for r in before]
     with inductor_config.patch({"cpp.cxx": (None, cxx)}):
-        assert compiler_known()[1] == before[1]
-        assert surroundings.compiler_difference(*before) is None
-        assert surroundings.compiler_difference("from another machine", before[1]) is None
+        assert machine()[-1] == before[-1], "the version"
+        assert compiler_difference(before) is None
+        assert compiler_difference(elsewhere) is None
 
 
 @pytest.mark.parametrize("what", ANOTHER)
@@ -84,12 +85,12 @@ def test_what_changes_code_changes_the_key(
 ) -> None:
     cxx = ANOTHER[what](tmp_path)
     assert of_key(monkeypatch, cxx) != of_key(monkeypatch, "g++")
-    before = compiler_known()
+    before = machine()
     with inductor_config.patch({"cpp.cxx": (None, cxx)}):
         if not has_compiler():  # nothing has to be built for a whole program
-            assert surroundings.compiler_difference(*before) is None
+            assert compiler_difference(before) is None
         else:
-            assert "the C++ compiler was g++ (" in (surroundings.compiler_difference(*before) or "")
+            assert "the C++ compiler was g++ (" in (compiler_difference(before) or "")
 
 
 def test_a_script_counts_by_its_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 import torch
-from passprint.compiler.guards.snapshot import Check, Snapshots
 from tests.compiler.models import WIDTH, inputs
 from torch import nn
 
 import passprint
+from passprint.compiler.dependencies.can_read import CanRead, Inlined, can_read
+from passprint.compiler.dependencies.state import State
 from passprint.compiler.guards.facts import GuardFact
 from passprint.compiler.guards.pins import Pins
 from passprint.compiler.guards.source import Sources
-
-needs_c = pytest.mark.skipif(Check is None, reason="the C check of the identity room was not built")
+from passprint.compiler.guards.watch import Watch
 
 
 class Part(nn.Module):
@@ -83,46 +83,66 @@ CHANGES: dict[str, Callable[[Any], object]] = {
 }
 
 
-@needs_c
-@pytest.mark.parametrize("change", CHANGES)
+def reads() -> CanRead:
+    """What the code of the models above can read."""
+    functions: list[Any] = [Part.forward, Whole.forward]
+    return can_read([Inlined(function.__code__, function, __name__, None) for function in functions])
+
+
+def watched(model: Whole) -> Watch:
+    return Watch(State(reads(), model), lambda: State(reads(), model))
+
+
+# What the walk does not count: Dynamo's guards, the request and the check of hooks do.
+OF_OTHERS = ("a hook",)
+GUARDED = (
+    "a new attribute",  # forward, which only torch's code names
+    "an attribute",  # plain values are Dynamo's to guard at a call
+    "an attribute that is equal and another object",
+    "a submodule replaced",
+    "a parameter replaced",
+    "a parameter that is gone",
+    "a buffer replaced",
+    "the mode",
+    "the dictionary",
+)
+
+
+@pytest.mark.parametrize("change", [name for name in CHANGES if name not in OF_OTHERS])
 def test_a_change_is_noticed(change: str) -> None:
-    model, snapshots = whole(), Snapshots()
-    assert snapshots.due(model)
-    snapshots.take(model, lambda: True)
-    assert snapshots.of(model) is not None
+    model = whole()
+    watch = watched(model)
+    assert watch.unchanged()
     CHANGES[change](model)
-    assert snapshots.of(model) is None
+    assert not watch.unchanged()
+    assert watch.renewed() is (change in GUARDED)
 
 
-@needs_c
 def test_a_change_of_the_class_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, snapshots = whole(), Snapshots()
-    snapshots.take(model, lambda: True)
+    watch = watched(whole())
+    assert watch.unchanged()
     monkeypatch.setattr(Part, "limit", 9.0)
-    assert snapshots.of(model) is None
+    assert not watch.unchanged()
 
 
-@needs_c
-def test_what_is_no_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, snapshots = whole(), Snapshots()
-    snapshots.take(model, lambda: True)
+def test_what_is_no_change() -> None:
+    model = whole()
+    watch = watched(model)
+    assert watch.unchanged()
     with torch.no_grad():
         model.parts[0].linear.weight.fill_(2.0)
     model(inputs())
-    assert snapshots.of(model) is not None
-    assert snapshots.of(whole()) is None, "another model"
+    assert watch.unchanged()
 
 
-@needs_c
-def test_a_model_that_always_changes_is_looked_at_ever_more_rarely() -> None:
-    model, snapshots = whole(), Snapshots()
-    taken = 0
-    for call in range(100):
-        if snapshots.of(model) is None and snapshots.due(model):
-            snapshots.take(model, lambda: True)
-            taken += 1
-        model.parts[0].factor = call
-    assert 2 < taken < 8
+def test_what_code_does_not_name_is_looked_at_and_does_not_count() -> None:
+    model = whole()
+    watch = watched(model)
+    assert watch.unchanged()
+    model.parts[0].unread = 5
+    assert not watch.unchanged()
+    assert watch.renewed()
+    assert watch.unchanged()
 
 
 @pytest.mark.parametrize(

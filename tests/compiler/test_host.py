@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from passprint.compiler.start.surroundings import differences, surroundings
 from tests.compiler.models import inputs
 
 import passprint
 from passprint.cache import LocalStore
 from passprint.cache.miss import change_text
+from passprint.compiler.dependencies.environment import environment
+from passprint.compiler.dependencies.row import Row, differences, host_differences
 from passprint.compiler.lowering import host
 from passprint.identity import Change
 
@@ -70,15 +71,15 @@ def cpu(capability: str, features: str) -> dict[str, str]:
 def test_who_runs_what(built: tuple[str, str], here: tuple[str, str], said: str | None) -> None:
     reason = host.lacks(cpu(*built), cpu(*here))
     assert (reason is None) if said is None else (reason is not None and said in reason)
-    same = surroundings()
     told = [] if reason is None else [reason]
-    assert differences({**same, **cpu(*built)}, {**same, **cpu(*here)}) == told
+    rows = [[Row("host", *pair) for pair in cpu(*of).items()] for of in (built, here)]
+    assert host_differences(*rows) == told
 
 
 def test_a_miss_for_passprints_own_code_shows_a_few_digits() -> None:
     """Of a checkout, files count by content; a person needs to know that they differ, not both digests in full."""
-    before, now = ({"passprint": f"checkout {digits * 32}"} for digits in ("ab", "cd"))
-    assert surroundings().keys() >= before.keys()
+    before, now = ([Row("environment", "passprint", f"checkout {digits * 32}")] for digits in ("ab", "cd"))
+    assert any((row.kind, row.name) == ("environment", "passprint") for row in environment())
     said = differences(before, now)
     assert said == ["passprint was checkout abababababab and is checkout cdcdcdcdcdcd"]
     change = Change("piece → passprint → code → value", "changed", f"0.1.0+{'ab' * 32}", f"0.1.0+{'cd' * 32}")

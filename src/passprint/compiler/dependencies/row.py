@@ -92,6 +92,9 @@ def _differs(kind: str, name: str, was: str | None, has: str | None) -> str:
 def _short(text: str | None) -> str:
     if text is None:
         return "not set"
+    from passprint.cache.miss import short_digests  # only a miss needs it
+
+    text = short_digests(text)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
