@@ -441,9 +441,8 @@ def _read_slots(names: tuple[str, ...], value: Any) -> tuple[Any, ...]:
 
 
 def _array(state: State, value: Any, path: str, name: str) -> None:
-    state.add(
-        "value", path, f"numpy {value.dtype} {value.ndim}d" + (f" {value!r}" if value.ndim == 0 else "")
-    )
+    """It becomes a tensor in a trace, and is guarded as that."""
+    state.add("value", path, f"numpy {value.dtype} {value.ndim}d")
 
 
 _HANDLERS: dict[type, Handler] = {
