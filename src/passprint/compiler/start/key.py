@@ -91,7 +91,7 @@ def code_of(rows: Sequence[Row]) -> Fingerprint | None:
 
 
 def _functions(rows: Sequence[Row]) -> Iterator[tuple[str, object]]:
-    from passprint.compiler.dependencies.code_state import find_dotted
+    from passprint.compiler.dependencies.code import find_dotted
 
     for row in rows:
         if row.kind == "function":

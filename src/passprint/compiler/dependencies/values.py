@@ -1,0 +1,345 @@
+"""How values are read in a walk: containers, modules, tensors, instances of any class.
+
+Containers count whole, a dict of texts by the keys that code names where it computes none. Tensors count by kind.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import gc
+import re
+import threading
+import weakref
+from collections import OrderedDict, defaultdict, deque
+from contextvars import ContextVar
+from types import (
+    BuiltinFunctionType,
+    MappingProxyType,
+    MethodDescriptorType,
+    MethodType,
+    ModuleType,
+    WrapperDescriptorType,
+)
+from typing import Any, Final
+
+import torch
+
+from passprint.compiler.dependencies.code import visit_class, visit_operator, visit_tensor_class
+from passprint.compiler.dependencies.walk import FINDERS, HANDLERS, ITEM, PLAIN_TYPES, Handler, Walk
+from passprint.compiler.lowering import operators
+from passprint.identity.slots import ABSENT, ITEMS, MAPPING, REFERS, SAME
+
+_OF_TORCH: Final = (torch.dtype, torch.device, torch.layout, torch.memory_format, torch.Size)
+_BUILTINS: Final = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType)
+_VALUES: Final = (bool, int, float, complex, str, bytes)
+
+# What a module keeps for itself; its children and tensors are in the request (request.py), its hooks apart.
+_TABLES: Final = frozenset({"_parameters", "_buffers", "_modules", "training"})
+_HOOKS: Final = re.compile(r"_.*_hooks(_\w+)?|_is_full_backward_hook|_non_persistent_buffers_set")
+
+
+def _text(walk: Walk, value: Any, path: str, name: str) -> None:
+    walk.add("value", path, str(value))
+
+
+def _mapping(walk: Walk, value: Any, path: str, name: str) -> None:
+    mapping = dict(value)
+    if type(value) is MappingProxyType:
+        inner = gc.get_referents(value)
+        value = inner[0] if len(inner) == 1 and type(inner[0]) is dict else value
+    if isinstance(value, dict):
+        if type(value) in (dict, defaultdict):
+            walk.watch(MAPPING, value, mapping)
+        else:
+            walk.watch(SAME, value, _in_order, _in_order(value))
+    if isinstance(value, OrderedDict):
+        mapping = {key: value[key] for key in OrderedDict.__iter__(value)}
+    if name != ITEM and name not in walk.reads.keyed and all(type(key) is str for key in mapping):
+        names = walk.reads.names
+        mapping = {key: item for key, item in mapping.items() if key in names}
+        walk.add("value", path, _name_of(type(value)))
+    else:
+        walk.add("value", path, f"{_name_of(type(value))} of {len(mapping)}")
+    for place, (key, item) in enumerate(mapping.items()):
+        shown = plain_text(key)
+        if shown is None:
+            shown = f"key {place}"
+            walk.visit(key, f"{path}.keys()[{place}]", ITEM)
+        walk.visit(item, f"{path}[{shown}]", key if type(key) is str else ITEM)
+        if type(item) in PLAIN_TYPES or shown.startswith("key "):
+            continue
+        walk.add("value", f"{path}[{shown}]", "")  # the key itself, where its value is no plain one
+    if isinstance(value, defaultdict):
+        walk.visit(value.default_factory, f"{path}.default_factory", "default_factory")
+
+
+def _in_order(mapping: Any) -> tuple[Any, ...]:
+    keys = list(OrderedDict.__iter__(mapping)) if isinstance(mapping, OrderedDict) else list(mapping)
+    return (*keys, *[dict.__getitem__(mapping, key) for key in keys])
+
+
+def _sequence(walk: Walk, value: Any, path: str, name: str) -> None:
+    items = tuple(value)
+    if type(value) is list:
+        walk.watch(ITEMS, value, items)
+    elif type(value) is deque:
+        walk.watch(SAME, value, tuple, items)
+    walk.add("value", path, f"{_name_of(type(value))} of {len(items)}")
+    for place, item in enumerate(items):
+        walk.visit(item, f"{path}[{place}]", ITEM)
+
+
+def _set(walk: Walk, value: Any, path: str, name: str) -> None:
+    items = tuple(value)
+    if not isinstance(value, frozenset):
+        walk.watch(SAME, value, tuple, items)
+    texts = [plain_text(item) for item in items]
+    known = [text for text in texts if text is not None]
+    walk.add("value", path, f"{_name_of(type(value))} {{{', '.join(sorted(known))}}}")
+    if len(known) < len(items):
+        for place, item in enumerate(items):
+            walk.visit(item, f"{path}[{place}]", ITEM)
+    elif (name == ITEM or name in walk.reads.ordered) and not _is_fixed(items):
+        walk.add("value", f"{path} in this order", ", ".join(known))
+    for item in items:
+        if isinstance(item, enum.Enum):
+            walk.visit(type(item), _name_of(type(item)), ITEM)
+
+
+def _is_fixed(items: tuple[Any, ...]) -> bool:
+    """Whether a set of these has the same order everywhere: numbers that do not get in each other's way."""
+    if len(items) < 2:
+        return True
+    backwards = items[::-1]
+    return all(type(item) in (int, bool) for item in items) and list(set(items)) == list(set(backwards))
+
+
+def plain_text(value: Any) -> str | None:
+    """A text for a value that says all of it and is the same in every process; None for anything else."""
+    if type(value) in PLAIN_TYPES:
+        return repr(value)
+    if isinstance(value, enum.Enum):
+        inner = plain_text(value.value)
+        return f"{_name_of(type(value))}.{value.name}" + ("" if inner is None else f" ({inner})")
+    if isinstance(value, _OF_TORCH):
+        return str(value)
+    if type(value) is tuple:
+        parts = [plain_text(item) for item in value]
+        return None if None in parts else f"({', '.join(map(str, parts))})"
+    if isinstance(value, type):
+        return f"class {_name_of(value)}"
+    return None
+
+
+def _name_of(cls: type) -> str:
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _member(walk: Walk, value: Any, path: str, name: str) -> None:
+    walk.add("value", path, f"{_name_of(type(value))}.{value.name}")
+    walk.visit(type(value), _name_of(type(value)), ITEM)
+    walk.visit(value.value, f"{path}.value", ITEM)
+
+
+def _tensor(walk: Walk, value: Any, path: str, name: str) -> None:
+    about = f"{_name_of(type(value))} {value.dtype} {value.dim()}d {value.device}"
+    walk.add("value", path, about + (" grad" if value.requires_grad else ""))
+    if type(value) not in (torch.Tensor, torch.nn.Parameter):
+        visit_tensor_class(walk, type(value))
+        names = getattr(value, "__tensor_flatten__", None)
+        inner, context = names() if names is not None else ((), None)
+        walk.add("value", f"{path}.__tensor_flatten__()", repr(list(inner)))
+        walk.visit(context, f"{path}.__tensor_flatten__()[1]", ITEM)
+        for attribute in inner:
+            walk.visit(getattr(value, attribute), f"{path}.{attribute}", attribute)
+    _marks(walk, value, path, name)
+
+
+def _marks(walk: Walk, tensor: torch.Tensor, path: str, name: str) -> None:
+    """The attributes that somebody gave a tensor; Dynamo has its own there."""
+    held = {mark: value for mark, value in vars(tensor).items() if not mark.startswith("_dynamo")}
+    if held:
+        walk.attributes(held, path, name, type(tensor))
+
+
+def _module(walk: Walk, value: torch.nn.Module, path: str, name: str) -> None:
+    held = vars(value)
+    for table in (held, value._modules, value._parameters, value._buffers):
+        if type(table) is dict:
+            walk.watch(MAPPING, table, dict(table))
+    walk.watch(REFERS, value, gc.get_referents(value))
+    visit_class(walk, type(value))
+    kept = {n: item for n, item in held.items() if n not in _TABLES and not _HOOKS.fullmatch(n)}
+    walk.attributes(kept, path, name, type(value))
+    for table in (value._parameters, value._buffers):
+        for attribute, tensor in table.items():
+            if tensor is None:
+                continue
+            if type(tensor) in _TENSORS:  # the request has what kind it is
+                _marks(walk, tensor, f"{path}.{attribute}", attribute)
+            else:
+                walk.visit(tensor, f"{path}.{attribute}", attribute)
+    for attribute, child in value._modules.items():
+        if child is not None:
+            walk.visit(child, f"{path}.{attribute}", attribute)
+
+
+_TENSORS = (torch.Tensor, torch.nn.Parameter)
+
+
+def _bound(walk: Walk, value: Any, path: str, name: str) -> None:
+    walk.visit(value.__func__, f"{path}.__func__", name)
+    walk.visit(value.__self__, f"{path}.__self__", name)
+
+
+def _partial(walk: Walk, value: Any, path: str, name: str) -> None:
+    walk.watch(REFERS, value, gc.get_referents(value))
+    with walk.exact():
+        walk.visit(value.func, f"{path}.func", name)
+        walk.visit(value.args, f"{path}.args", ITEM)
+        walk.visit(value.keywords, f"{path}.keywords", ITEM)
+
+
+def _descriptor(walk: Walk, value: Any, path: str, name: str) -> None:
+    for attribute in ("fget", "fset", "__func__", "func"):
+        function = getattr(value, attribute, None)
+        if function is not None:
+            walk.visit(function, f"{path}.{attribute}", name)
+
+
+def _reference(walk: Walk, value: Any, path: str, name: str) -> None:
+    walk.visit(value(), f"{path}()", name)
+
+
+def _context(walk: Walk, value: ContextVar[Any], path: str, name: str) -> None:
+    present = value.get(ABSENT)
+    walk.watch(SAME, value, _current, (present,))
+    if present is ABSENT:
+        walk.add("value", f"{path}.get()", "not set")
+    else:
+        with walk.exact():
+            walk.visit(present, f"{path}.get()", name)
+
+
+def _current(variable: ContextVar[Any]) -> tuple[Any, ...]:
+    return (variable.get(ABSENT),)
+
+
+def _builtin(walk: Walk, value: Any, path: str, name: str) -> None:
+    owner = getattr(value, "__objclass__", None) or getattr(value, "__self__", None)
+    if owner is not None and not isinstance(owner, (type, ModuleType)):
+        walk.visit(owner, f"{path}.__self__", name)
+    walk.add("value", path, f"{value.__module__ or getattr(owner, '__name__', '')}.{value.__qualname__}")
+
+
+def _operator(walk: Walk, value: Any, path: str, name: str) -> None:
+    operator = operators.operator_of(value)
+    walk.add("value", path, str(value))
+    if operator is not None:
+        visit_operator(walk, operator)
+
+
+def _instance(walk: Walk, value: Any, path: str, name: str) -> None:
+    cls = type(value)
+    walk.add("value", path, _name_of(cls))
+    visit_class(walk, cls)
+    base = next((base for base in _VALUES if isinstance(value, base)), None)
+    if base is not None:
+        walk.add("value", f"{path} as {base.__name__}", base.__repr__(value))
+    elif isinstance(value, dict):
+        _mapping(walk, value, f"{path} as dict", ITEM)
+    elif isinstance(value, (list, tuple, deque)):
+        _sequence(walk, value, f"{path} as {'list' if isinstance(value, list) else 'tuple'}", ITEM)
+    elif isinstance(value, (set, frozenset)):
+        _set(walk, value, f"{path} as set", name)
+    held = _own_dict(value)
+    if held is not None:
+        if not isinstance(value, threading.local):
+            walk.watch(MAPPING, held, dict(held))
+        walk.attributes(held, path, name, cls)
+        if "__wrapped__" in held:  # functools.lru_cache: a call of it is one of what it wraps
+            walk.visit(held["__wrapped__"], f"{path}.__wrapped__", name)
+    filled = {n: item for n in _slots(cls) if (item := _slot(value, n)) is not ABSENT}
+    if filled:
+        walk.watch(SAME, value, functools.partial(_read_slots, tuple(filled)), tuple(filled.values()))
+        walk.attributes(filled, path, name, cls)
+    if cls.__flags__ & _HEAP_TYPE:
+        walk.watch(SAME, value, _class_of, (cls,))
+
+
+_HEAP_TYPE = 1 << 9
+
+
+def _class_of(value: Any) -> tuple[Any, ...]:
+    return (type(value),)
+
+
+def _own_dict(value: Any) -> dict[str, Any] | None:
+    try:
+        held = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return None
+    return held if type(held) is dict else None
+
+
+def _slots(cls: type) -> list[str]:
+    found: list[str] = []
+    for base in cls.__mro__:
+        declared = vars(base).get("__slots__", ())
+        for name in (declared,) if isinstance(declared, str) else tuple(declared):
+            hidden = name.startswith("__") and not name.endswith("__")
+            found.append(f"_{base.__name__.lstrip('_')}{name}" if hidden else name)
+    return [name for name in found if name not in ("__dict__", "__weakref__")]
+
+
+def _slot(value: Any, name: str) -> Any:
+    try:
+        return object.__getattribute__(value, name)
+    except AttributeError:
+        return ABSENT
+
+
+def _read_slots(names: tuple[str, ...], value: Any) -> tuple[Any, ...]:
+    return tuple([_slot(value, name) for name in names])
+
+
+def _array(walk: Walk, value: Any, path: str, name: str) -> None:
+    """It becomes a tensor in a trace, and is guarded as that."""
+    walk.add("value", path, f"numpy {value.dtype} {value.ndim}d")
+
+
+for _kinds, _read in (
+    ((list, tuple, deque), _sequence),
+    ((set, frozenset), _set),
+    ((dict, OrderedDict, defaultdict, MappingProxyType), _mapping),
+    ((range, slice, re.Pattern), _text),
+    ((property, staticmethod, classmethod, functools.cached_property), _descriptor),
+    (_BUILTINS, _builtin),
+    ((MethodType,), _bound),
+    ((functools.partial,), _partial),
+    ((weakref.ref,), _reference),
+    ((ContextVar,), _context),
+):
+    HANDLERS.update(dict.fromkeys(_kinds, _read))
+
+
+def _find(kind: type) -> Handler:
+    if issubclass(kind, torch.Tensor):
+        return _tensor
+    if issubclass(kind, torch.nn.Module):
+        return _module
+    if issubclass(kind, enum.Enum):
+        return _member
+    if issubclass(kind, _OF_TORCH):
+        return _text
+    if kind.__module__ == "torch._ops":
+        return _operator
+    if kind.__module__.partition(".")[0] == "numpy" and hasattr(kind, "ndim") and hasattr(kind, "dtype"):
+        return _array
+    if issubclass(kind, (staticmethod, classmethod, property)):
+        return _descriptor
+    return _instance
+
+
+FINDERS.append(_find)
