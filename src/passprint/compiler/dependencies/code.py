@@ -17,9 +17,10 @@ from typing import Any, Final
 import torch
 
 from passprint.compiler.dependencies.walk import FINDERS, ITEM, Handler, Walk
-from passprint.compiler.guards.refs import CannotRecordError, code_stamp, find, unwrapped
+from passprint.compiler.guards.refs import CannotRecordError, find, unwrapped
 from passprint.compiler.lowering import operators
 from passprint.errors import OpaqueError
+from passprint.identity import code_digest
 from passprint.identity.bytecode import code_facts
 from passprint.identity.slots import ABSENT, EQUAL, MAPPING, NAME, REFERS
 
@@ -80,14 +81,14 @@ def visit_function(walk: Walk, function: FunctionType, path: str, name: str) -> 
     walk.watch(REFERS, function, gc.get_referents(function))
     called = f"{home}.{code.co_qualname}"
     if label is not None and inlined:
-        walk.once("stamp", called, code_stamp(code))
+        walk.once("stamp", called, code_digest(code))
     if label is None:
         digest = None if inlined else walk.memo.digest(function)
         if digest is not None:
             walk.watch(EQUAL, function, walk.memo.digest, digest)
             walk.once("function", f"{home}.{function.__qualname__}", digest)
             return
-        walk.once("function", called, code_stamp(code))
+        walk.once("function", called, code_digest(code))
     if label is None or inlined:
         _reach(walk, function, home, called)
 

@@ -11,7 +11,6 @@ import enum
 import importlib
 import sys
 from collections.abc import Callable
-from hashlib import blake2b
 from types import (
     BuiltinFunctionType,
     CodeType,
@@ -26,8 +25,7 @@ from typing import Any
 import torch
 
 from passprint.errors import OpaqueError, PassprintError
-from passprint.identity import canonical, default_memo
-from passprint.identity.bytecode import code_facts
+from passprint.identity import canonical, code_digest, default_memo
 
 Ref = tuple[Any, ...]
 
@@ -84,7 +82,7 @@ class Refs:
         elif isinstance(obj, enum.Enum):
             return ("member", self(type(obj)), obj.name)
         elif isinstance(obj, CodeType):
-            return ("code", obj.co_qualname, code_stamp(obj))
+            return ("code", obj.co_qualname, code_digest(obj))
         elif isinstance(obj, MethodType):
             if isinstance(obj.__self__, (type, ModuleType)):
                 return ("method", self(obj.__func__), self(obj.__self__))
@@ -111,7 +109,7 @@ class Refs:
         if label is None:
             content = () if self._covers(function) else (self._digest(function),)
             return ("function", str(module), function.__qualname__, *content)
-        return ("function", str(module), function.__qualname__, label, code_stamp(function.__code__))
+        return ("function", str(module), function.__qualname__, label, code_digest(function.__code__))
 
     def _class(self, cls: type) -> Ref:
         label = self.label(cls.__module__)
@@ -119,11 +117,6 @@ class Refs:
             content = () if self._covers(cls) else (self._digest(cls),)
             return ("class", cls.__module__, cls.__qualname__, *content)
         return ("class", cls.__module__, cls.__qualname__, label)
-
-
-def code_stamp(code: CodeType) -> str:
-    """A short digest of what a code object does, without where it stands."""
-    return blake2b(code_facts(code).payload, digest_size=12).hexdigest()
 
 
 def find(module: str, path: str) -> object:
