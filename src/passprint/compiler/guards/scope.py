@@ -77,6 +77,8 @@ class Scope:
             if node.id in _CALLABLE or node.id in ("True", "False", "None"):
                 return node.id
             raise CannotRecordError(f"a guard uses {node.id}")
+        if isinstance(node, ast.Tuple):  # a key
+            return f"({''.join(f'{self.value(part)}, ' for part in node.elts)})"
         return self._known.of(node, self._named)
 
     def _named(self, node: ast.expr) -> str:
