@@ -7,18 +7,14 @@ Beside the rows, the walk collects what it went through, for a check by pointer 
 
 from __future__ import annotations
 
-import os
-from typing import Any, Final
+from typing import Any
 
-from passprint.compiler.dependencies import values  # noqa: F401 - registers how values are read
 from passprint.compiler.dependencies.can_read import CanRead
 from passprint.compiler.dependencies.code import visit_operator
+from passprint.compiler.dependencies.values import add_variables
 from passprint.compiler.dependencies.walk import Walk
 from passprint.compiler.guards.refs import CannotRecordError, find, text_hash, unwrapped
 from passprint.identity import canonical
-from passprint.identity.slots import ABSENT, MAPPING, NAME
-
-_RAW: Final[dict[Any, Any]] = vars(os.environ)["_data"]
 
 
 class State(Walk):
@@ -33,7 +29,7 @@ class State(Walk):
                 _visit_root(self, module, path)
         except RecursionError:
             raise CannotRecordError("what the model reaches is nested too deeply to be compared") from None
-        _add_environment(self)
+        add_variables(self, reads.variables)
         _add_questions(self)
         _add_packages(self)
 
@@ -57,21 +53,6 @@ def _add_packages(walk: Walk) -> None:
         visit_operator(walk, name)
     for key in walk.reads.hashing:
         walk.once("hash", key.replace(":", "."), text_hash())
-
-
-def _add_environment(walk: Walk) -> None:
-    """The variables of the environment that inlined code can ask for."""
-    names = walk.reads.variables
-    if names is None:
-        names = tuple(sorted(os.environ))
-        walk.watch(MAPPING, _RAW, dict(_RAW))
-    for name in names:
-        key = os.fsencode(name)
-        if name in os.environ:
-            walk.watch(NAME, _RAW, key, _RAW[key])
-            walk.once("variable", name, os.environ[name])
-        else:
-            walk.watch(NAME, _RAW, key, ABSENT)
 
 
 def _add_questions(walk: Walk) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import enum
 import functools
 import gc
+import os
 import re
 import threading
 import weakref
 from collections import OrderedDict, defaultdict, deque
+from collections.abc import Iterable
 from contextvars import ContextVar
 from types import (
     BuiltinFunctionType,
@@ -28,10 +30,13 @@ import torch
 from passprint.compiler.dependencies.code import visit_class, visit_operator, visit_tensor_class
 from passprint.compiler.dependencies.walk import FINDERS, HANDLERS, ITEM, PLAIN_TYPES, Handler, Walk
 from passprint.compiler.lowering import operators
-from passprint.identity.slots import ABSENT, ITEMS, MAPPING, REFERS, SAME
+from passprint.identity.slots import ABSENT, ITEMS, MAPPING, NAME, REFERS, SAME
 
 _OF_TORCH: Final = (torch.dtype, torch.device, torch.layout, torch.memory_format, torch.Size)
 _BUILTINS: Final = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType)
+_RAW: Final[dict[Any, Any]] = vars(os.environ)["_data"]
+_OF_PROCESS: Final = frozenset({"_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR"})
+"""Variables that Inductor sets, to an address of this process."""
 _VALUES: Final = (bool, int, float, complex, str, bytes)
 
 # What a module keeps for itself; its children and tensors are in the request (request.py), its hooks apart.
@@ -44,23 +49,22 @@ def _text(walk: Walk, value: Any, path: str, name: str) -> None:
 
 
 def _mapping(walk: Walk, value: Any, path: str, name: str) -> None:
-    mapping = dict(value)
     if type(value) is MappingProxyType:
         inner = gc.get_referents(value)
         value = inner[0] if len(inner) == 1 and type(inner[0]) is dict else value
-    if isinstance(value, dict):
-        if type(value) in (dict, defaultdict):
-            walk.watch(MAPPING, value, mapping)
-        else:
-            walk.watch(SAME, value, _in_order, _in_order(value))
+    mapping = dict(value)
+    if type(value) in (dict, defaultdict):
+        walk.watch(MAPPING, value, mapping)
+    elif isinstance(value, dict):
+        walk.watch(SAME, value, _in_order, _in_order(value))
     if isinstance(value, OrderedDict):
         mapping = {key: value[key] for key in OrderedDict.__iter__(value)}
     if name != ITEM and name not in walk.reads.keyed and all(type(key) is str for key in mapping):
-        names = walk.reads.names
-        mapping = {key: item for key, item in mapping.items() if key in names}
+        mapping = {key: mapping[key] for key in sorted(walk.reads.names & mapping.keys())}
         walk.add("value", path, _name_of(type(value)))
     else:
-        walk.add("value", path, f"{_name_of(type(value))} of {len(mapping)}")
+        keys = ", ".join([plain_text(key) or f"a {_name_of(type(key))}" for key in mapping])
+        walk.add("value", path, f"{_name_of(type(value))} of {len(mapping)}: {keys}")
     for place, (key, item) in enumerate(mapping.items()):
         shown = plain_text(key)
         if shown is None:
@@ -304,6 +308,27 @@ def _read_slots(names: tuple[str, ...], value: Any) -> tuple[Any, ...]:
     return tuple([_slot(value, name) for name in names])
 
 
+def _environ(walk: Walk, value: Any, path: str, name: str) -> None:
+    """``os.environ`` that was reached as a value: by the names that code holds, if it holds the name of it."""
+    reads = walk.reads
+    if "os:_Environ.__getitem__" in reads.inlined and reads.variables == ():
+        add_variables(walk, None)
+
+
+def add_variables(walk: Walk, names: Iterable[str] | None) -> None:
+    """The variables of the environment that inlined code can ask for; all of them for None."""
+    if names is None:
+        names = sorted(os.environ.keys() - _OF_PROCESS)
+        walk.watch(MAPPING, _RAW, dict(_RAW))
+    for name in names:
+        key = os.fsencode(name)
+        if name in os.environ:
+            walk.watch(NAME, _RAW, key, _RAW[key])
+            walk.once("variable", name, os.environ[name])
+        else:
+            walk.watch(NAME, _RAW, key, ABSENT)
+
+
 def _array(walk: Walk, value: Any, path: str, name: str) -> None:
     """It becomes a tensor in a trace, and is guarded as that."""
     walk.add("value", path, f"numpy {value.dtype} {value.ndim}d")
@@ -320,6 +345,7 @@ for _kinds, _read in (
     ((functools.partial,), _partial),
     ((weakref.ref,), _reference),
     ((ContextVar,), _context),
+    ((type(os.environ),), _environ),
 ):
     HANDLERS.update(dict.fromkeys(_kinds, _read))
 
