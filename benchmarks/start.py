@@ -30,7 +30,7 @@ from rich.table import Table
 from benchmarks import compile_bytecode
 
 REPEATS = 1
-MODELS = ("smollm2", "minilm", "resnet18", "llama10", "llama20", "llama40", "llama80")
+MODELS = ("smollm2", "minilm", "resnet18", "llama10", "llama20", "llama40", "llama80", "qwen24", "gpt12")
 PEERS = (
     "eager",
     "plain",
@@ -215,6 +215,9 @@ def expectations(figures: dict[str, Any]) -> list[dict[str, Any]]:
     expect("SmolLM2, cold against plain's", ratio(cold, plain), 0.2)
     deep = [_value(figures.get(name, {}), "passprint", "cold", "start") for name in ("llama80", "llama10")]
     expect("cold for 80 layers against 10", ratio(deep[0], deep[1]), 1.5)
+    for name, model in figures.items():
+        passprint, regional = (_value(model, peer, "cold", "start") for peer in ("passprint", "regional"))
+        expect(f"{name}, cold against each block compiled by itself", ratio(passprint, regional), 1.0)
     return found
 
 
@@ -280,7 +283,9 @@ def _times(one: float, plain: float | None) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Measures the models and peers that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.start", description=__doc__)
-    parser.add_argument("--models", nargs="+", default=MODELS, help="smollm2, minilm, resnet18, llamaN")
+    parser.add_argument(
+        "--models", nargs="+", default=MODELS, help="smollm2, minilm, resnet18, llamaN, qwenN, gptN"
+    )
     parser.add_argument("--peers", nargs="+", default=PEERS, choices=PEERS)
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--out", type=Path, help="file for the figures as JSON")

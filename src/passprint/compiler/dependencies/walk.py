@@ -43,6 +43,7 @@ class Walk:
         # What was reached by a name by which more of it counts is gone through again.
         self._whole_names = reads.ordered | reads.keyed | reads.whole
         self._whole: set[int] = set()
+        self._whole_classes: dict[type, bool] = {}
         self._exact = 0
         self._alive: list[object] = []
         self._spoken: set[tuple[str, str]] = set()
@@ -121,7 +122,11 @@ class Walk:
             return False
         if ANY in whole or name in whole:
             return True
-        return any(f"{base.__module__}:{base.__qualname__}" in whole for base in cls.__mro__)
+        known = self._whole_classes.get(cls)
+        if known is None:
+            known = any(f"{base.__module__}:{base.__qualname__}" in whole for base in cls.__mro__)
+            self._whole_classes[cls] = known
+        return known
 
     def attributes(self, held: dict[str, Any], path: str, name: str, cls: type) -> None:
         """Add those of an object's attributes that count."""
