@@ -14,7 +14,9 @@ from torch.fx import Graph, GraphModule
 import passprint
 from passprint.compiler.lowering import inductor
 from passprint.compiler.pieces import borders
-from passprint.compiler.pieces.uncut import in_pieces_or_whole
+from passprint.compiler.pieces.find import PieceCompiler
+from passprint.compiler.pieces.job import Job
+from passprint.compiler.pieces.uncut import Cut
 from passprint.compiler.record import CompileReport
 
 NODES_OF_ALL = 12
@@ -78,6 +80,38 @@ def test_uncut_is_warm_in_the_next_process(tmp_path: Path) -> None:
     assert again.report.status == "warm"
 
 
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("door", ["passprint", "torch"])
+def test_a_graph_whose_pieces_cannot_be_built_is_built_uncut(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, door: str, dynamic: bool
+) -> None:
+    finish = PieceCompiler._finish
+
+    def only_whole(self: PieceCompiler, job: Job, *args: Any) -> None:
+        if job.piece.label != "graph":
+            raise RuntimeError("the C++ compiler does not like a piece")
+        finish(self, job, *args)
+
+    monkeypatch.setattr(PieceCompiler, "_finish", only_whole)
+    model, x = stack(3), inputs()
+    if door == "torch":
+        options = {"cache": tmp_path}
+        compiled = torch.compile(model, backend="passprint", options=options, dynamic=dynamic)
+    else:
+        compiled = passprint.compile(model, cache=tmp_path, dynamic=dynamic)
+    with torch.no_grad():
+        for sizes in (x, torch.cat([x, x])):
+            torch.testing.assert_close(compiled(sizes), model(sizes))
+    if door == "passprint":
+        assert compiled.report.pieces == (1 if dynamic else 2)
+        assert "the C++ compiler does not like a piece" in str(compiled.report.why)
+        assert compiled.report.graphs == (1 if dynamic else 2)
+        again = passprint.compile(model, cache=tmp_path, dynamic=dynamic)
+        with torch.no_grad():
+            torch.testing.assert_close(again(x), model(x))
+        assert again.report.status == "warm"
+
+
 def test_a_cut_that_raises_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     joined = borders.joined
 
@@ -129,6 +163,6 @@ def test_a_pass_that_fails_is_not_tried_again() -> None:
     graph.output((x,))
     report = CompileReport()
     with pytest.raises(passprint.PassError):
-        in_pieces_or_whole(GraphModule({}, graph), ["cos"], report, make)
+        Cut(GraphModule({}, graph), ["cos"], report).attempt(make)
     assert tried == [2]
     assert not report.notes

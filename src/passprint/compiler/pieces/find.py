@@ -65,6 +65,8 @@ class PieceCompiler:
         ):  # nobody called what was made of the last graph
             self._pending.finish()
         # What the last graph did not finish is made anew when it is asked for.
+        for left in (self._made, self._elsewhere, self._told):
+            left.clear()
         self._ready = {digest: ready for digest, ready in self._ready.items() if ready.run is not None}
         graph = TracedGraph(gm)
         with self.report.phase("identity"), inductor.timed("identity"):

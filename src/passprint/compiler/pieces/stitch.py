@@ -6,12 +6,11 @@ code frees its inputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from torch.fx import Graph, GraphModule, Node
 
-from passprint.compiler.artifacts.stitched import Runnable, Stitched
+from passprint.compiler.artifacts.stitched import Stitched
 from passprint.compiler.pieces.piece import Piece, is_attribute
 
 
@@ -23,31 +22,6 @@ def stitch(gm: GraphModule, pieces: Sequence[Piece]) -> Stitched:
     writer.finish()
     constants = {name: _attribute(gm, str(node.target)) for node, name in writer.attributes.items()}
     return Stitched(compile(writer.source(), "<passprint stitched graph>", "exec"), constants)
-
-
-class Waiting:
-    """A graph's code before its pieces are there: the first call of any piece calls ``finish``, which gives them.
-
-    Attributes:
-        run: the graph as a function; from :meth:`put` on a call of it costs what it costs without waiting.
-    """
-
-    def __init__(self, stitched: Stitched, count: int, finish: Callable[[], None]) -> None:
-        self._finish = finish
-        self._calls: Sequence[Runnable] = ()
-        self.run = stitched.assemble([self._later(index) for index in range(count)])
-
-    def put(self, calls: Sequence[Runnable]) -> None:
-        """From here on piece ``i`` is ``calls[i]``."""
-        self._calls = calls
-        self.run.__globals__.update({f"piece{index}": call for index, call in enumerate(calls)})
-
-    def _later(self, index: int) -> Runnable:
-        def piece(inputs: list[Any]) -> Sequence[Any]:
-            self._finish()
-            return self._calls[index](inputs)
-
-        return piece
 
 
 class _Writer:

@@ -15,31 +15,43 @@ from passprint.compiler.record import CompileReport
 Made = TypeVar("Made")
 
 
-def in_pieces_or_whole(
-    gm: GraphModule,
-    split: str | Sequence[str],
-    report: CompileReport,
-    make: Callable[[Sequence[Piece]], Made],
-) -> Made:
-    """What ``make`` makes of the pieces of a graph; of the whole graph as one piece, where that fails in pieces.
+class Cut:
+    """A graph in pieces; the whole graph as one piece from the step on that fails with more."""
 
-    Raises what fails for the whole graph, and at once what is no failure of torch's: an error of this package (a pass
-    that fails is one), or Dynamo's wish to trace again.
-    """
-    notes, misses = len(report.notes), len(report.misses)
-    pieces: Sequence[Piece] | None = None
-    try:
-        pieces = _partition(gm, split, report)
-        return make(pieces)
-    except Exception as error:
-        is_whole = pieces is not None and len(pieces) < 2
-        if is_whole or inductor.own_cause(error) is not None or inductor.asks_for_another_trace(error):
-            raise
-        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-    del report.notes[notes:], report.misses[misses:]  # they tell of pieces that there will not be
-    made = make(_partition(gm, "whole", report))
-    report.notes.insert(notes, f"compiled uncut, because cutting the graph failed ({reason})")
-    return made
+    def __init__(self, gm: GraphModule, split: str | Sequence[str], report: CompileReport) -> None:
+        self._gm, self._split, self._report = gm, split, report
+        self._pieces: Sequence[Piece] | None = None
+        self._told: tuple[slice, slice] | None = None
+
+    def attempt(self, make: Callable[[Sequence[Piece]], Made]) -> Made:
+        """What ``make``, one step of the way, makes of the pieces; where it fails, what it makes of the whole graph.
+
+        Raises what fails for the whole graph, and at once what is no failure of torch's: an error of this package (a
+        pass that fails is one), or Dynamo's wish to trace again.
+        """
+        report = self._report
+        first = len(report.notes), len(report.misses)
+        try:
+            if self._pieces is None:
+                self._pieces = _partition(self._gm, self._split, report)
+            made = make(self._pieces)
+            if self._told is None:
+                self._told = slice(first[0], len(report.notes)), slice(first[1], len(report.misses))
+            return made
+        except Exception as error:
+            del report.notes[first[0] :], report.misses[first[1] :]  # of pieces that there will not be
+            is_whole = self._pieces is not None and len(self._pieces) < 2
+            if is_whole or inductor.own_cause(error) is not None or inductor.asks_for_another_trace(error):
+                raise
+            reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        place = first[0]
+        if self._told is not None:
+            place = self._told[0].start
+            del report.notes[self._told[0]], report.misses[self._told[1]]
+        self._pieces = _partition(self._gm, "whole", report)
+        made = make(self._pieces)
+        report.notes.insert(place, f"compiled uncut, because cutting the graph failed ({reason})")
+        return made
 
 
 def _partition(gm: GraphModule, split: str | Sequence[str], report: CompileReport) -> list[Piece]:

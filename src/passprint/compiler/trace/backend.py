@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from torch.fx import GraphModule
 
 from passprint.cache import open_store
 from passprint.cache.store import StoreSpec
-from passprint.compiler.artifacts.stitched import Stitched, choose
+from passprint.compiler.artifacts.stitched import Runnable, Stitched, choose
 from passprint.compiler.given_passes import as_manager
 from passprint.compiler.guards.overlap import overlapping
 from passprint.compiler.lowering import inductor
@@ -21,11 +22,11 @@ from passprint.compiler.lowering.operators import operators_in
 from passprint.compiler.pieces import symbols
 from passprint.compiler.pieces.find import PieceCompiler
 from passprint.compiler.pieces.job import Variant
-from passprint.compiler.pieces.pending import PieceFiles
+from passprint.compiler.pieces.pending import PendingPieces, PieceFiles
 from passprint.compiler.pieces.piece import Piece
 from passprint.compiler.pieces.sizes import SizeOf, SizePlan, varying_size
-from passprint.compiler.pieces.stitch import Waiting, stitch
-from passprint.compiler.pieces.uncut import in_pieces_or_whole
+from passprint.compiler.pieces.stitch import stitch
+from passprint.compiler.pieces.uncut import Cut
 from passprint.compiler.record import CompileReport, PieceReport
 from passprint.compiler.trace.inlining import inline_blocks
 from passprint.errors import CompileError
@@ -43,29 +44,38 @@ class Made:
         run: the graph as a function of its placeholders.
         stitched: the code that calls the pieces in order.
         size: what chooses among ``ranges``, the sizes of its variants; None where there are none.
-        writes: whether the graph may write to an input.
         operators: the custom operators that it calls.
     """
 
-    def __init__(self, backend: Backend, gm: GraphModule, pieces: Sequence[Piece]) -> None:
+    def __init__(self, backend: Backend, gm: GraphModule) -> None:
         """Find or lower the pieces, and start to build them."""
-        report = self._report = backend.report
+        self._backend, self._gm, self._report = backend, gm, backend.report
         self.size: SizeOf | None = varying_size(gm.graph) if backend.sizes else None
         self.ranges = [] if self.size is None else backend.sizes.within(symbols.size_range([self.size.value]))
-        variants = [Variant(self.size.symbol, r) for r in self.ranges] if self.size is not None else []
-        self._pending = backend.pieces.start(gm, pieces, variants)
-        with report.phase("stitch"), inductor.timed("stitch"):
-            self.stitched: Stitched = stitch(gm, pieces)
-            self._waiting = [Waiting(self.stitched, len(pieces), self.finish) for _ in (None, *variants)]
-            run, *others = [row.run for row in self._waiting]
-            if self.size is not None and others:
-                bounds = [(r.start, r.end) for r in self.ranges]
-                by_size = [(*pair, other) for pair, other in zip(bounds, others, strict=True)]
-                run = choose(self.size.argument, self.size.dimension, run, by_size)
-        self.writes = self._pending.writes
+        self._variants = [Variant(self.size.symbol, r) for r in self.ranges] if self.size is not None else []
+        self._cut = Cut(gm, backend.split, self._report)
+        self._pending = self._cut.attempt(self._start)
+        self._first, *others = self._running = [_Running(self.finish) for _ in (None, *self._variants)]
+        run: Callable[..., Any] = self._first
+        if self.size is not None and others:
+            by_size = [(r.start, r.end, other) for r, other in zip(self.ranges, others, strict=True)]
+            run = choose(self.size.argument, self.size.dimension, run, by_size)
         self.operators: Sequence[str] = operators_in(gm)
-        self.run: Callable[..., Any] = _UnlessOverlapping(run, gm, self) if self.writes else run
+        self.run = _UnlessOverlapping(run, gm, self) if self.writes else run
         self._told = False
+        self._lock = threading.RLock()
+
+    def _start(self, pieces: Sequence[Piece]) -> PendingPieces:
+        self._pieces = pieces
+        pending = self._backend.pieces.start(self._gm, pieces, self._variants)
+        with self._report.phase("stitch"), inductor.timed("stitch"):
+            self.stitched: Stitched = stitch(self._gm, pieces)
+        return pending
+
+    @property
+    def writes(self) -> bool:
+        """Whether the graph may write to an input."""
+        return self._pending.writes
 
     @property
     def rows(self) -> Sequence[Sequence[tuple[PieceReport, PieceFiles]]]:
@@ -73,22 +83,51 @@ class Made:
         return self._pending.rows
 
     def finish(self) -> None:
-        """Wait for the kernels and store the pieces."""
-        start = time.perf_counter()
-        for row, calls in zip(self._waiting, self._pending.finish(), strict=True):
-            row.put(calls)
-        if not self._told:
+        """Wait for the kernels and store the pieces; where a build fails, build the graph uncut."""
+        with self._lock:
+            if self._told:
+                return
+            start = time.perf_counter()
+            for running, calls in zip(self._running, self._cut.attempt(self._finish), strict=True):
+                running.run = self.stitched.assemble(calls)
             self._told = True
             self._report.graphs += 1
             self._report.traced += 1
             self._report.seconds["total"] += time.perf_counter() - start
             logger.info("%s", self._report)
 
+    def _finish(self, pieces: Sequence[Piece]) -> list[list[Runnable]]:
+        if pieces is not self._pieces:
+            shape_env = symbols.shape_env_of(
+                [node.meta.get("example_value") for node in self._gm.graph.nodes]
+            )
+            known = symbols.guard_count(shape_env)
+            self._pending = self._start(pieces)
+            if symbols.guard_count(shape_env) != known:  # Dynamo's guards are built already
+                raise CompileError(
+                    "Its pieces cannot be built, and uncut the graph does not hold for all sizes."
+                )
+        return self._pending.finish()
+
     def ran_as_traced(self) -> None:
         """A call was not run as compiled, because its tensors overlap in memory."""
         self.finish()  # nobody else does where a graph is not run, and others wait for its pieces
         if OVERLAP not in self._report.notes:
             self._report.notes.append(OVERLAP)
+
+
+class _Running:
+    """A graph for all sizes or for some: its first call waits for its kernels, if nobody did."""
+
+    def __init__(self, finish: Callable[[], None]) -> None:
+        self._finish = finish
+        self.run: Callable[..., Any] | None = None
+
+    def __call__(self, *inputs: Any) -> Any:
+        if self.run is None:
+            self._finish()
+            assert self.run is not None
+        return self.run(*inputs)
 
 
 class _UnlessOverlapping:
@@ -143,7 +182,7 @@ class Backend:
         with inductor.timed("backend"):
             with self.report.phase("partition"), inductor.timed("partition"):
                 inline_blocks(gm)
-            made = in_pieces_or_whole(gm, self.split, self.report, lambda pieces: Made(self, gm, pieces))
+            made = Made(self, gm)
         self.report.seconds["total"] += time.perf_counter() - (traced_since or start)
         return made
 

@@ -201,7 +201,7 @@ class Compilation:
             return result
         except Exception as error:
             own = inductor.own_cause(error)
-            if (own and not isinstance(own, NotRepeatable)) or not repeats.give_up(error):
+            if (own and not isinstance(own, NotRepeatable)) or not repeats.give_up(own or error):
                 raise
         result = tracer(self, model, args, kwargs)
         self._report.notes.append(f"every block was traced: {repeats.refused}")
