@@ -1,6 +1,7 @@
-"""A process in which torch is not as passprint's patches expect it: ``python -m …patched_child CASE CACHE``.
+"""A process in which torch is not as passprint's patches expect it: ``python -m …patched_child CASE CACHE [ALL]``.
 
-Prints as JSON how far each model's result is from eager's, what its compile was, and what the report says is lost.
+CASE is one of `CASES`, for all patches or for one (``gone:BLOCKS``). Prints as JSON how far each model's result is from
+eager's, what its compile was, and what the report says is lost. The models are three, or ten with ALL.
 """
 
 from __future__ import annotations
@@ -8,11 +9,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch._dynamo.variables.invoke_subgraph as subgraphs
+from tests.compiler import cut_models
+from tests.compiler.cut_models import Model
 from tests.compiler.models import WIDTH, inputs, stack
 from torch import nn
 
@@ -20,17 +23,19 @@ import passprint
 from passprint.compiler import patches
 from passprint.compiler.lowering import joint, strides
 
+ROWS = ("BLOCKS", "KERNELS", "STRIDES")
 
-def _gone() -> None:
-    for row in ("BLOCKS", "KERNELS", "STRIDES"):
+
+def _gone(rows: Sequence[str]) -> None:
+    for row in rows:
         patch = getattr(patches, row)
         name = dataclasses.replace(patch.name, path=f"{patch.name.path}_renamed")
         setattr(patches, row, dataclasses.replace(patch, name=name))
 
 
-def _signature() -> None:
-    for patch in patches.TABLE:
-        owner, last, original = patch.name.look_up()
+def _signature(rows: Sequence[str]) -> None:
+    for row in rows:
+        owner, last, original = getattr(patches, row).name.look_up()
         setattr(owner, last, _with_one_more(original))
 
 
@@ -41,16 +46,19 @@ def _with_one_more(original: Callable[..., Any]) -> Callable[..., Any]:
     return changed
 
 
-def _fails_before() -> None:
+def _fails_before(rows: Sequence[str]) -> None:
     def fails(*args: Any, **kwargs: Any) -> Any:
         raise TypeError("not as it was read")
 
-    vars(subgraphs)["is_reusable"] = _like(subgraphs.is_reusable, fails)
-    vars(strides)["plain_stride"] = fails
-    vars(joint)["join"] = fails
+    if "BLOCKS" in rows:
+        vars(subgraphs)["is_reusable"] = _like(subgraphs.is_reusable, fails)
+    if "STRIDES" in rows:
+        vars(strides)["plain_stride"] = fails
+    if "KERNELS" in rows:
+        vars(joint)["join"] = fails
 
 
-def _fails_halfway() -> None:
+def _fails_halfway(rows: Sequence[str]) -> None:
     original = subgraphs.stamp_out_subgraph
 
     def fails(*args: Any, **kwargs: Any) -> Any:
@@ -66,7 +74,7 @@ def _like(original: Any, function: Any) -> Any:
 
 
 CASES = {
-    "as it is": lambda: None,
+    "as it is": lambda rows: None,
     "gone": _gone,
     "signature": _signature,
     "fails before": _fails_before,
@@ -101,22 +109,46 @@ def plain(x: torch.Tensor) -> torch.Tensor:
     return (torch.relu(x @ x.t()) @ x).softmax(-1).transpose(0, 1) * 2
 
 
-def models() -> dict[str, Any]:
-    """The models, each to be called with ``inputs()``."""
+def models(count: int) -> dict[str, tuple[Any, tuple[Any, ...]]]:
+    """The models with the arguments of a call; from the fourth on they are random."""
     torch.manual_seed(0)
-    return {"stack": stack(3), "named": Named().eval(), "plain": plain}
+    given = (inputs(),)
+    known: list[tuple[str, Any, tuple[Any, ...]]] = [
+        ("stack", stack(3), given),
+        ("named", Named().eval(), given),
+        ("plain", plain, given),
+    ]
+    for seed in range(count - len(known)):
+        known.append((f"cut {seed}", Model(seed).eval(), (torch.randn(4, cut_models.WIDTH), 1.5)))
+    return {name: (model, args) for name, model, args in known}
 
 
-def main(case: str, cache: str) -> None:
+def main(case: str, cache: str, more: str = "") -> None:
     """Compile every model in a torch that is changed as ``case`` says."""
-    CASES[case]()
+    how, _, row = case.partition(":")
+    CASES[how]([row] if row else ROWS)
     found: dict[str, Any] = {}
-    for name, model in models().items():
+    for name, (model, args) in models(10 if more else 3).items():
         compiled = passprint.compile(model, cache=cache)
         with torch.no_grad():
-            difference = (compiled(inputs()) - model(inputs())).abs().max().item()
-        found[name] = {"difference": difference, "status": compiled.report.status}
+            pairs = zip(_flat(compiled(*_copied(args))), _flat(model(*_copied(args))), strict=True)
+            difference = max(abs(torch.as_tensor(a) - torch.as_tensor(b)).max().item() for a, b in pairs)
+        found[name] = {
+            "difference": difference,
+            "status": compiled.report.status,
+            "why": compiled.report.why,
+            "notes": compiled.report.notes,
+        }
     print(json.dumps({"models": found, "missing": patches.missing()}))
+
+
+def _copied(args: tuple[Any, ...]) -> list[Any]:
+    """A model may write to what it is given."""
+    return [arg.clone() if isinstance(arg, torch.Tensor) else arg for arg in args]
+
+
+def _flat(result: Any) -> list[Any]:
+    return list(result) if isinstance(result, (list, tuple)) else [result]
 
 
 if __name__ == "__main__":

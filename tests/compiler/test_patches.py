@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
-import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.compiler.patched_proof import Printed, run
 
 from passprint.compiler import patches
 from passprint.compiler.patches import Installer, Name, Patch
@@ -131,9 +130,6 @@ def test_what_fails_is_given_up(place: Any) -> None:
 
 # ---- whole models, in processes in which torch is another one ------------------------------------------
 
-
-Printed = dict[str, Any]
-
 CASES = {
     "as it is": set[str](),
     "gone": WITHOUT,
@@ -146,19 +142,6 @@ CASES = {
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Printed, Printed]]:
     """What two processes in a row print for each case, the second with the first one's cache."""
-
-    def run(case: str, folder: Path) -> Printed:
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.compiler.patched_child", case, str(folder / "cache")],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor")},
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        found: Printed = json.loads(done.stdout.splitlines()[-1])
-        return found
 
     def twice(case: str) -> tuple[Printed, Printed]:
         folder = tmp_path_factory.mktemp("case")
