@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import ast
+from contextlib import nullcontext
 
+import pytest
+import torch
+
+from passprint.compiler.artifacts.kernels import assert_tensor_metadata
 from passprint.compiler.artifacts.wrapper import Kernel, kernel_names, make_portable
 
 GENERATED = '''
@@ -82,3 +87,34 @@ def test_a_kernel_of_another_kind_keeps_the_builder() -> None:
 def test_a_helper_that_is_used_keeps_its_import() -> None:
     _, imports = portable(extra="run_intermediate_hooks('buf', buf)")
     assert imports == ("torch._inductor.hooks",)
+
+
+def test_a_helper_that_passprint_has_as_well_is_its_own() -> None:
+    runtime = "torch._inductor.runtime.runtime_utils"
+    source = GENERATED.replace("EXTERN", "mm").replace(
+        "    return (buf,)",
+        "    assert_tensor_metadata(buf, (2, 2), (2, 1), torch.float32, 'mine')\n    return (buf,)",
+    )
+    source = f"from {runtime} import assert_tensor_metadata, other\n{source}"
+    for helpers, own in (({"assert_tensor_metadata": runtime}, True), ({}, False)):
+        done = make_portable(source, {"cpp_fused_add_0": Kernel("k.so")}, frozenset({"mm"}), helpers)
+        assert done.self_contained is own
+        assert (
+            "from passprint.compiler.artifacts.kernels import assert_tensor_metadata" in done.source
+        ) is own
+
+
+@pytest.mark.parametrize(
+    ("size", "dtype", "error"),
+    [
+        ((2, 3), torch.int32, RuntimeError),
+        ((3, 2), torch.float32, AssertionError),
+        ((2, 3), torch.float32, None),
+    ],
+)
+def test_what_an_operator_gives_is_checked(
+    size: tuple[int, int], dtype: torch.dtype, error: type[Exception] | None
+) -> None:
+    with pytest.raises(error, match="mine") if error else nullcontext():
+        assert_tensor_metadata(torch.zeros(2, 3), size, (3, 1), dtype, "mine")
+    assert_tensor_metadata(None, size, (3, 1), dtype)

@@ -29,7 +29,11 @@ class Block(nn.Module):
         self.norm, self.up, self.down = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 32), nn.Linear(32, WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.up(self.norm(x))
+        heads = self.norm(x).view(1, -1, 2, WIDTH // 2).transpose(1, 2)
+        x = x + nn.functional.scaled_dot_product_attention(heads, heads, heads).transpose(1, 2).reshape(
+            x.shape
+        )
+        y = self.up(x)
         return x + self.down(torch.relu(y) * torch.sigmoid(y) + 0.5)
 
 
@@ -95,7 +99,8 @@ def _difference(one: Tensor, other: Tensor) -> float:
 
 
 def module() -> dict[str, Any]:
-    return _compiled(Stack().eval(), (x(),))
+    """The first door: ``compiler`` says whether it imported the compiler."""
+    return _compiled(Stack().eval(), (x(),)) | {"compiler": "torch._dynamo" in sys.modules}
 
 
 def a_function() -> dict[str, Any]:
@@ -168,13 +173,13 @@ def main() -> None:
     """All doors."""
     for door in DOORS:
         torch.manual_seed(0)
-        torch._dynamo.reset()
         try:
             with torch.no_grad():
                 found = door()
         except Exception as error:  # noqa: BLE001 - told: each door is judged by itself
             found = {"error": f"{type(error).__name__}: {error}"[:2000]}
         print(json.dumps({"door": door.__name__, **found}), flush=True)
+        torch._dynamo.reset()
 
 
 if __name__ == "__main__":

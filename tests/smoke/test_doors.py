@@ -57,6 +57,12 @@ def test_warm(processes: Any, door: str) -> None:
         assert found["status"] in ("warm", "cold", "bypass")
 
 
+def test_a_warm_start_imports_no_compiler(processes: Any) -> None:
+    if not is_read():
+        pytest.skip("what nobody has read runs with torch's own runtime")
+    assert [found["module"]["compiler"] for found in processes] == [True, False]
+
+
 def test_the_versions_agree() -> None:
     """The torch that is asked for is the one that runs."""
     wanted = os.environ.get("PASSPRINT_TEST_TORCH")

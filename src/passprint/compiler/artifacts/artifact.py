@@ -21,7 +21,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from passprint.compiler.artifacts.elf import portable_library
-from passprint.compiler.artifacts.kernels import KERNEL_LOADER, load_kernel, run_wrapper
+from passprint.compiler.artifacts.kernels import (
+    KERNEL_LOADER,
+    assert_tensor_metadata,
+    load_kernel,
+    run_wrapper,
+)
 from passprint.compiler.artifacts.stitched import Runnable
 from passprint.compiler.artifacts.wrapper import (
     Kernel,
@@ -107,7 +112,8 @@ def _portable(graph: Any, kernels: dict[str, bytes | Path]) -> Wrapper:
         file = f"{built.stem.partition('.')[0]}.so"
         kernels[file] = built
         files[name] = Kernel(file, kernel.__name__)
-    return make_portable(graph.source_code, files, inductor.plain_extern_kernels())
+    helpers = inductor.known_helpers(frozenset({assert_tensor_metadata.__name__}))
+    return make_portable(graph.source_code, files, inductor.plain_extern_kernels(), helpers)
 
 
 # ---- unpack ---------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Run what is stored of a plain inference piece: a portable wrapper and its kernels as shared libraries.
 
 Nothing of ``torch._dynamo`` or ``torch._inductor`` is imported here. ``torch._C._dynamo.guards`` is a part of torch's
-binary (read against torch 2.11 to 2.13); kernels ask it for the address of a tensor's data.
+binary (read against torch 2.11 to 2.15); kernels ask it for the address of a tensor's data.
 """
 
 from __future__ import annotations
@@ -50,6 +50,31 @@ def load_kernel(path: Path) -> Callable[..., None]:
     loader.exec_module(module)
     kernel: Callable[..., None] = module.kernel
     return kernel
+
+
+def assert_tensor_metadata(
+    tensor: torch.Tensor | None,
+    expected_size: tuple[int, ...],
+    expected_stride: tuple[int, ...],
+    expected_dtype: torch.dtype,
+    op_name: str | None = None,
+) -> None:
+    """What a wrapper asks of the result of an operator that Inductor does not lower.
+
+    As ``torch._inductor.runtime.runtime_utils`` of torch 2.14 has it, which imports all of the compiler. Raises
+    ``RuntimeError`` for another dtype, ``AssertionError`` for other sizes or strides.
+    """
+    if tensor is None:
+        return
+    if tensor.dtype != expected_dtype:
+        raise RuntimeError(
+            f"{op_name or 'An operator'} gave a tensor of {tensor.dtype}, and its fake implementation said "
+            f"{expected_dtype}. torch.library.opcheck tells what else differs."
+        )
+    _check_sizes(tensor, expected_size, expected_stride, op_name)
+
+
+_check_sizes: Any = torch._C._dynamo.guards.assert_size_stride
 
 
 # Inductor's bindings read the address of torch's "data pointer of a tensor" from here when they are loaded.

@@ -4,7 +4,7 @@ Inductor's generated module holds C++ sources and asks ``AsyncCompile`` to build
 portable form asks for the built objects by name instead. Where nothing of ``torch._inductor`` is left that is
 really used, the module runs without importing it (the ``self_contained`` form).
 
-Read against the output of torch 2.11 to 2.13 (``torch/_inductor/codegen/wrapper.py``).
+Read against the output of torch 2.11 to 2.15 (``torch/_inductor/codegen/wrapper.py``).
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
+from passprint.compiler.artifacts import kernels as at_run_time
 from passprint.compiler.artifacts.kernels import KERNEL_LOADER
 from passprint.compiler.lowering.joint import FIRST
 
@@ -52,10 +54,16 @@ def kernel_names(source: str) -> list[str]:
     return [name for stmt in ast.parse(source).body if (name := _binding(stmt))]
 
 
-def make_portable(source: str, kernels: Mapping[str, Kernel], extern: frozenset[str]) -> Wrapper:
+def make_portable(
+    source: str,
+    kernels: Mapping[str, Kernel],
+    extern: frozenset[str],
+    helpers: Mapping[str, str] = MappingProxyType({}),
+) -> Wrapper:
     """Rewrite generated ``source``: each kernel of ``kernels`` (by name) is loaded from its library.
 
-    ``extern`` names the ``extern_kernels`` that are plain functions of ``torch``, by the same name.
+    ``extern`` names the ``extern_kernels`` that are plain functions of ``torch``, by the same name; ``helpers``
+    functions of the compiler, each with its module, for which one of that name in ``artifacts/kernels.py`` stands in.
     """
     tree = ast.parse(source)
     body: list[ast.stmt] = []
@@ -64,11 +72,12 @@ def make_portable(source: str, kernels: Mapping[str, Kernel], extern: frozenset[
         if name is not None:
             body.append(_statement(f"{name} = {kernels[name].loaded}"))
         elif not _dead(stmt):
-            body.append(stmt)
+            body.extend(_own(stmt, helpers))
     tree.body = _without_async_compile(body)
     if _attributes_of(tree, "extern_kernels") <= extern:
         tree = ast.fix_missing_locations(_Extern().visit(tree))
     tree.body = _without_unused_imports(tree)
+    ast.fix_missing_locations(tree)
     return Wrapper(ast.unparse(tree), tuple(_compiler_imports(tree)))
 
 
@@ -113,6 +122,16 @@ def _dead(stmt: ast.stmt) -> bool:
     if isinstance(stmt, ast.If) and ast.unparse(stmt.test) == "__name__ == '__main__'":
         return True
     return isinstance(stmt, ast.FunctionDef) and stmt.name in _DEAD_FUNCTIONS
+
+
+def _own(stmt: ast.stmt, helpers: Mapping[str, str]) -> list[ast.stmt]:
+    """An import without helpers that stand in passprint as well, and theirs."""
+    if not isinstance(stmt, ast.ImportFrom):
+        return [stmt]
+    own = [alias for alias in stmt.names if helpers.get(alias.name) == stmt.module]
+    stmt.names = [alias for alias in stmt.names if alias not in own]
+    made: list[ast.stmt] = [stmt] if stmt.names else []
+    return [*made, ast.ImportFrom(at_run_time.__name__, own, 0)] if own else made
 
 
 def _without_async_compile(body: list[ast.stmt]) -> list[ast.stmt]:

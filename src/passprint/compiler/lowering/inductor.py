@@ -309,6 +309,20 @@ def plain_extern_kernels() -> frozenset[str]:
     return frozenset(name for name, value in named.items() if getattr(torch, name, None) is value)
 
 
+@cache
+def known_helpers(names: frozenset[str]) -> dict[str, str]:
+    """Of these helpers of generated wrappers those that this torch has as they were read, each with its module."""
+    from torch._inductor.runtime import runtime_utils
+
+    parameters = ["tensor", "expected_size", "expected_stride", "expected_dtype", "op_name"]
+    found = {name: getattr(runtime_utils, name, None) for name in names}
+    return {
+        name: runtime_utils.__name__
+        for name, function in found.items()
+        if function is not None and list(inspect.signature(function).parameters) == parameters
+    }
+
+
 def is_plain_inference(entry: Any) -> bool:
     """True where calling the graph's wrapper is all there is: no autograd, mutation, alias, subclass or effect.
 
