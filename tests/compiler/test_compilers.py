@@ -111,4 +111,6 @@ def test_what_the_environment_adds_counts(variable: str, monkeypatch: pytest.Mon
 )
 def test_torch_takes_a_name_for_the_same(name: str) -> None:
     taken = "clang" if cpp_builder._is_clang(name) else "gcc" if cpp_builder._is_gcc(name) else "another"
-    assert taken_for(name) == taken, f"torch {torch.__version__} has another rule for names of compilers"
+    assert taken in taken_for(name).split(" or "), (
+        f"torch {torch.__version__} has another rule for names of compilers"
+    )

@@ -11,7 +11,7 @@ import torch
 
 from passprint.compiler.lowering import inductor
 
-READ_AGAINST = ("2.11", "2.12", "2.13")
+READ_AGAINST = ("2.11", "2.12", "2.13", "2.14", "2.15")
 
 
 def test_this_torch_was_read() -> None:

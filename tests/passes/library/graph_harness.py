@@ -2,12 +2,14 @@
 
 `optimised` compiles with Inductor up to and including its post-grad passes and then runs the graph as it is,
 operator by operator. The graphs are the ones of a real compile, a second of C++ compilation a kernel cheaper.
-Read against torch 2.13: the private names are all here.
+Read against torch 2.13 to 2.15: the private names are all here.
 """
 
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,7 +20,7 @@ import torch
 from torch._inductor import compile_fx, config
 from torch._inductor.custom_graph_pass import CustomGraphPass
 from torch._inductor.virtualized import V
-from torch.fx import Graph, GraphModule
+from torch.fx import Graph, GraphModule, Node
 
 from passprint.passes import PatternPass, RewriteCounter
 
@@ -40,8 +42,20 @@ def _sizes(sizes: Any, brackets: str) -> str:
     return brackets[0] + ", ".join(map(str, sizes)) + brackets[1]
 
 
+class Name(str):
+    """How a node is called in a text; without quotation marks in a list."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
 def render(graph: Graph) -> str:
-    """The graph as text, one node a line, with the layout that each is annotated with."""
+    """The graph as text, one node a line, with the layout that each is annotated with.
+
+    Names are counted anew: versions of torch do it in different ways.
+    """
+    names: dict[Node, Name] = {}
+    count: Counter[str] = Counter()
     lines = []
     for node in graph.nodes:
         target = node.target if node.op == "call_function" else node.op
@@ -50,8 +64,14 @@ def render(graph: Graph) -> str:
             if not isinstance(target, torch._ops.OpOverload)
             else target
         )
-        arguments = [str(arg) for arg in node.args] + [f"{key}={value}" for key, value in node.kwargs.items()]
-        line = f"{node.name} = {name}({', '.join(arguments)})"
+        stem = re.sub(r"(_\d+)+$", "", node.name)
+        names[node] = Name(f"{stem}_{count[stem]}" if count[stem] else stem)
+        count[stem] += 1
+        args, kwargs = torch.fx.node.map_aggregate(
+            (node.args, dict(node.kwargs)), lambda value: names.get(value, value)
+        )
+        arguments = [str(arg) for arg in args] + [f"{key}={value}" for key, value in kwargs.items()]
+        line = f"{names[node]} = {name}({', '.join(arguments)})"
         lines.append(line if node.op == "output" else f"{line}  # {render_value(node.meta.get('val'))}")
     return "\n".join(lines) + "\n"
 

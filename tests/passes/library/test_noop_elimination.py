@@ -5,11 +5,18 @@ import torch
 from graph_harness import check_against_golden, optimised, targets
 from llama import LENGTH, config, vary_length
 from torch import Tensor
+from torch._inductor.fx_passes import joint_graph
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from passprint.passes.library import NoopElimination
 
 aten = torch.ops.aten
+
+
+@pytest.fixture(autouse=True)
+def torch_keeps_them(monkeypatch):
+    """Torch drops some itself since 2.14, ahead of every hook after the joint graph, and takes -0.0 + 0.0 for one."""
+    monkeypatch.setattr(joint_graph, "remove_no_ops", lambda *given: None)
 
 
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])

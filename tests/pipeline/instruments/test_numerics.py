@@ -74,7 +74,7 @@ def test_what_is_written_to_counts() -> None:
         (node,) = graph.find_nodes(op="call_function", target=aten.copy_.default)
         node.args = (node.args[0], node.args[0])
 
-    graph = traced(fn, torch.randn(3))
+    graph = traced(fn, torch.randn(64))
     inputs = sample_inputs(graph)
     before = inputs[0].clone()
     run_graph(graph, inputs)

@@ -3,7 +3,7 @@
 ``g++``, ``/usr/bin/g++`` and a link to it are one compiler. Two things besides its version count: torch chooses options
 by a compiler's name (``c++`` is neither gcc nor clang to it), and a script that stands before a compiler may add some.
 
-No name of torch is reached here; the rule for names was read in ``torch._inductor.cpp_builder`` of torch 2.11 to 2.13.
+No name of torch is reached here; its rules for names were read in ``torch._inductor.cpp_builder`` of 2.11 to 2.15.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ from typing import Final, NamedTuple
 
 _OF_GCC: Final = re.compile(r"\S+ (\(.+\) \d.*)")
 """gcc begins with the name that it was called by, and what made it stands in brackets."""
+
+_NAMES_OF_GCC: Final = (
+    re.compile(r"gcc|g\+\+|gnu-c\+\+"),
+    re.compile(r"(^|[/\s-])(gcc|g\+\+|gnu-c\+\+)(?=[\s-]|$)"),
+)
+"""Torch's rules, the newest last."""
 
 
 class Compiler(NamedTuple):
@@ -45,8 +51,11 @@ def find(names: Iterable[str]) -> Compiler | None:
 
 
 def taken_for(name: str) -> str:
-    """What torch takes a compiler for, by its name or path."""
-    return "clang" if "clang" in name else "gcc" if re.search(r"gcc|g\+\+|gnu-c\+\+", name) else "another"
+    """What torch takes a compiler for, by its name or path; up to torch 2.14 the names of folders counted as well."""
+    if "clang" in name:
+        return "clang"
+    found = [bool(rule.search(name)) for rule in _NAMES_OF_GCC]
+    return "gcc" if all(found) else "gcc or another" if any(found) else "another"
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The one door to torch's private names in the compiler room. Read and run on torch 2.11, 2.12 and 2.13.
+"""The one door to torch's private names in the compiler room. Read and run on torch 2.11 to 2.15.
 
 What is reached here, and why there is no public way:
 
