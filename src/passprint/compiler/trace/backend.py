@@ -41,7 +41,7 @@ class Made:
     """One graph as it runs, whose kernels may still be being built; its first call waits for them.
 
     Attributes:
-        run: the graph as a function of its placeholders.
+        run: the graph as a function of its placeholders; once finished, without a step in between.
         stitched: the code that calls the pieces in order.
         size: what chooses among ``ranges``, the sizes of its variants; None where there are none.
         operators: the custom operators that it calls.
@@ -55,12 +55,9 @@ class Made:
         self._variants = [Variant(self.size.symbol, r) for r in self.ranges] if self.size is not None else []
         self._cut = Cut(gm, backend.split, self._report)
         self._pending = self._cut.attempt(self._start)
-        self._first, *others = self._running = [_Running(self.finish) for _ in (None, *self._variants)]
-        run: Callable[..., Any] = self._first
-        if self.size is not None and others:
-            by_size = [(r.start, r.end, other) for r, other in zip(self.ranges, others, strict=True)]
-            run = choose(self.size.argument, self.size.dimension, run, by_size)
+        self._running = [_Running(self.finish) for _ in (None, *self._variants)]
         self.operators: Sequence[str] = operators_in(gm)
+        run = self._whole(self._running)
         self.run = _UnlessOverlapping(run, gm, self) if self.writes else run
         self._told = False
         self._lock = threading.RLock()
@@ -71,6 +68,14 @@ class Made:
         with self._report.phase("stitch"), inductor.timed("stitch"):
             self.stitched: Stitched = stitch(self._gm, pieces)
         return pending
+
+    def _whole(self, parts: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
+        """The graph, given it for all sizes and for each variant."""
+        run, *others = parts
+        if self.size is not None and others:
+            by_size = [(r.start, r.end, other) for r, other in zip(self.ranges, others, strict=True)]
+            return choose(self.size.argument, self.size.dimension, run, by_size)
+        return run
 
     @property
     def writes(self) -> bool:
@@ -88,8 +93,13 @@ class Made:
             if self._told:
                 return
             start = time.perf_counter()
-            for running, calls in zip(self._running, self._cut.attempt(self._finish), strict=True):
-                running.run = self.stitched.assemble(calls)
+            made = [self.stitched.assemble(calls) for calls in self._cut.attempt(self._finish)]
+            for running, run in zip(self._running, made, strict=True):
+                running.run = run
+            if isinstance(self.run, _UnlessOverlapping):
+                self.run.run = self._whole(made)
+            else:
+                self.run = self._whole(made)
             self._told = True
             self._report.graphs += 1
             self._report.traced += 1
@@ -137,7 +147,7 @@ class _UnlessOverlapping:
     """
 
     def __init__(self, run: Callable[..., Any], gm: GraphModule, made: Made) -> None:
-        self._run, self._gm, self._made = run, gm, made
+        self.run, self._gm, self._made = run, gm, made
         self._serves: bool | None = None
 
     def __call__(self, *inputs: Any) -> Any:
@@ -145,7 +155,7 @@ class _UnlessOverlapping:
         if self._serves is None:
             self._serves = apart
         if apart and self._serves:
-            return self._run(*inputs)
+            return self.run(*inputs)
         self._made.ran_as_traced()
         return self._gm(*inputs)
 
