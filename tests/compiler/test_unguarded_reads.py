@@ -27,6 +27,7 @@ class Reader(torch.nn.Module):
         super().__init__()
         self.how = how
         self.module = module
+        self.process = os.environ
         self.options = {"one": 1}
         self.ordered = collections.OrderedDict(one=1, two=2)
         self.chained = collections.ChainMap({}, {"one": 1})
@@ -45,6 +46,9 @@ class Reader(torch.nn.Module):
 
     def variable_there(self):
         return "SOME_VARIABLE" in os.environ
+
+    def variable_of_another_name(self):
+        return self.process.get("SOME_" + "VARIABLE") == "1"
 
     def item(self):
         try:
@@ -188,6 +192,14 @@ def test_what_was_missing_is_noticed_when_it_is_there(folder: Path) -> None:
         assert READS[name] in why
     assert all(each[0] for each in start(folder, names, changed=True).values())
     assert all(each[0] for each in start(folder, names).values()), "what was there before is still found"
+
+
+def test_the_environment_under_another_name_counts(folder: Path) -> None:
+    names = ["variable_of_another_name"]
+    start(folder, names)
+    ((loaded, why, _),) = start(folder, names, changed=True).values()
+    assert loaded == 0
+    assert "SOME_VARIABLE" in why or "a graph break" in why
 
 
 def test_the_order_of_a_set_is_part_of_the_record(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

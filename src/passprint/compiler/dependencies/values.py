@@ -314,9 +314,8 @@ def _read_slots(names: tuple[str, ...], value: Any) -> tuple[Any, ...]:
 
 
 def _environ(walk: Walk, value: Any, path: str, name: str) -> None:
-    """``os.environ`` that was reached as a value: by the names that code holds, if it holds the name of it."""
-    reads = walk.reads
-    if "os:_Environ.__getitem__" in reads.inlined and reads.variables == ():
+    """``os.environ`` that was reached as a value: all of it, unless code names it and what it asks for."""
+    if walk.reads.variables == ():
         add_variables(walk, None)
 
 
