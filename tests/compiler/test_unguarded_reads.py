@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tests.compiler.processes import in_new_process
+
+import passprint
+from passprint.compiler.dependencies.can_read import can_read
+from passprint.compiler.dependencies.state import State
+from passprint.compiler.guards.refs import CannotRecordError
 
 READER = """
 import collections
@@ -224,3 +230,51 @@ def test_what_is_the_same_in_any_order_is_found_under_any_hash_seed(
     monkeypatch.setenv("PYTHONHASHSEED", "2")
     assert all(each[0] for each in start(folder, names).values())
     assert not any(each[0] for each in start(folder, names, changed=True).values())
+
+
+class Options:
+    """A class that holds a function of C's."""
+
+    __hash__ = object.__hash__
+    __str__ = object.__str__
+    factor = 2.0
+
+
+class Raises(dict[str, int]):
+    """A dict that cannot be gone through."""
+
+    def keys(self) -> Any:
+        raise ValueError("not now")
+
+    def __iter__(self) -> Any:
+        raise ValueError("not now")
+
+
+class Scaled(torch.nn.Module):
+    def __init__(self, options: object) -> None:
+        super().__init__()
+        self.options = options
+        self.key = "one"
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if isinstance(self.options, dict):
+            return x * self.options[self.key]
+        return x * self.options.factor  # type: ignore[attr-defined]
+
+
+def test_functions_of_c_among_the_members_of_a_class(tmp_path: Path) -> None:
+    x = torch.ones(3)
+    for status in ("cold", "warm"):
+        compiled = passprint.compile(Scaled(Options()), cache=tmp_path)
+        assert torch.equal(compiled(x), x * 2)
+        assert compiled.report.status == status
+
+
+def test_what_cannot_be_gone_through_runs_and_is_traced(tmp_path: Path) -> None:
+    x, options = torch.ones(3), Raises(one=3)
+    reads = can_read([])._replace(names=frozenset({"options", "one"}), keyed=frozenset({"options"}))
+    with pytest.raises(CannotRecordError, match="cannot be looked at"):
+        State(reads, Scaled(options))
+    for _ in range(2):
+        compiled = passprint.compile(Scaled(options), cache=tmp_path)
+        assert torch.equal(compiled(x), x * 3)

@@ -27,11 +27,19 @@ class State(Walk):
             self.visit(model, "model", "model")
             for module, path in reads.roots:
                 _visit_root(self, module, path)
+            add_variables(self, reads.variables)
+            _add_questions(self)
+            _add_packages(self)
+        except CannotRecordError:
+            raise
         except RecursionError:
             raise CannotRecordError("what the model reaches is nested too deeply to be compared") from None
-        add_variables(self, reads.variables)
-        _add_questions(self)
-        _add_packages(self)
+        except (
+            Exception
+        ) as error:  # a walk meets classes of all kinds, and some compute what they are asked for
+            raise CannotRecordError(
+                f"what the model reaches cannot be looked at ({type(error).__name__}: {error})"
+            ) from error
 
 
 def _visit_root(walk: Walk, module: str, path: str) -> None:

@@ -239,7 +239,8 @@ def _builtin(walk: Walk, value: Any, path: str, name: str) -> None:
     owner = getattr(value, "__objclass__", None) or getattr(value, "__self__", None)
     if owner is not None and not isinstance(owner, (type, ModuleType)):
         walk.visit(owner, f"{path}.__self__", name)
-    walk.add("value", path, f"{value.__module__ or getattr(owner, '__name__', '')}.{value.__qualname__}")
+    home = getattr(value, "__module__", None) or getattr(owner, "__name__", "")
+    walk.add("value", path, f"{home}.{value.__qualname__}")
 
 
 def _operator(walk: Walk, value: Any, path: str, name: str) -> None:
