@@ -278,3 +278,14 @@ def test_what_cannot_be_gone_through_runs_and_is_traced(tmp_path: Path) -> None:
     for _ in range(2):
         compiled = passprint.compile(Scaled(options), cache=tmp_path)
         assert torch.equal(compiled(x), x * 3)
+
+
+def test_an_attribute_of_the_models_own_counts_whatever_its_name() -> None:
+    """Also one that is called as torch calls its tables of hooks."""
+    model, reads = Scaled(Options()), can_read([])._replace(names=frozenset({"_own_hooks", "_forward_hooks"}))
+    before = State(reads, model).rows
+    model._own_hooks = ["one"]  # type: ignore[assignment]
+    assert {row.name for row in State(reads, model).rows} - {row.name for row in before} == {
+        "model._own_hooks",
+        "model._own_hooks[0]",
+    }

@@ -175,21 +175,22 @@ def _class_of(each: Inlined) -> str:
     return f"{each.module}:{path.rpartition('.')[0]}"
 
 
-def _nested(code: CodeType) -> Iterator[CodeType]:
+def nested_code(code: CodeType) -> Iterator[CodeType]:
+    """A code object and those that are nested in it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _nested(constant)
+            yield from nested_code(constant)
 
 
 def _names(code: CodeType) -> Iterator[str]:
-    for each in _nested(code):
+    for each in nested_code(code):
         yield from each.co_names
 
 
 def _texts(code: CodeType) -> Iterator[str]:
     """Constants that can be names; those in tuples and sets as well."""
-    todo = [constant for each in _nested(code) for constant in each.co_consts]
+    todo = [constant for each in nested_code(code) for constant in each.co_consts]
     while todo:
         value = todo.pop()
         if type(value) is str:
@@ -202,7 +203,7 @@ def _texts(code: CodeType) -> Iterator[str]:
 def _stored(code: CodeType) -> Iterator[str]:
     import dis
 
-    for each in _nested(code):
+    for each in nested_code(code):
         for step in dis.get_instructions(each):
             if step.opname == "STORE_ATTR":
                 yield step.argval
@@ -211,7 +212,7 @@ def _stored(code: CodeType) -> Iterator[str]:
 def _computes_text(code: CodeType) -> bool:
     import dis
 
-    for each in _nested(code):
+    for each in nested_code(code):
         if not _COMPUTES_TEXT.isdisjoint(each.co_names):
             return True
         for step in dis.get_instructions(each):
@@ -239,7 +240,7 @@ def _asked(name: str, each: Inlined, texts: list[str]) -> Iterator[tuple[str, st
 
 def _dotted(code: CodeType) -> Iterator[str]:
     """Constants that can name a module or a distribution."""
-    for each in _nested(code):
+    for each in nested_code(code):
         for constant in each.co_consts:
             is_name = isinstance(constant, str) and 0 < len(constant) <= _LONGEST_NAME
             if is_name and constant.replace(".", "_").replace("-", "_").isidentifier():

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import gc
 import importlib.util
-import os
 import sys
-from collections.abc import Iterator, Sequence
-from types import CodeType, FunctionType, ModuleType
+from collections.abc import Sequence
+from types import FunctionType, ModuleType
 from typing import Any, Final
 
 import torch
 
+from passprint.compiler.dependencies.can_read import nested_code
 from passprint.compiler.dependencies.walk import FINDERS, ITEM, Handler, Walk
 from passprint.compiler.guards.refs import CannotRecordError, find, unwrapped
 from passprint.compiler.lowering import operators
@@ -57,7 +57,6 @@ _GENERATORS: Final = frozenset(
     {"dataclasses", "functools", "typing", "abc", "enum", "collections", "contextlib", "builtins"}
 )
 _SET_BY_IMPORTS: Final = frozenset({"__builtins__", "__cached__", "__file__", "__spec__", "__loader__"})
-_RAW: Final[dict[Any, Any]] = vars(os.environ)["_data"]
 
 
 # ---- functions ------------------------------------------------------------------------------------------
@@ -77,7 +76,7 @@ def visit_function(walk: Walk, function: FunctionType, path: str, name: str) -> 
         return
     code = function.__code__
     inlined = f"{home}:{code.co_qualname}" in walk.reads.inlined
-    walk.codes.update(_nested(code))
+    walk.codes.update(nested_code(code))
     walk.watch(REFERS, function, gc.get_referents(function))
     called = f"{home}.{code.co_qualname}"
     if label is not None and inlined:
@@ -91,13 +90,6 @@ def visit_function(walk: Walk, function: FunctionType, path: str, name: str) -> 
         walk.once("function", called, code_digest(code))
     if label is None or inlined:
         _reach(walk, function, home, called)
-
-
-def _nested(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _nested(constant)
 
 
 def _reach(walk: Walk, function: FunctionType, home: str, called: str) -> None:

@@ -34,9 +34,8 @@ class State(Walk):
             raise
         except RecursionError:
             raise CannotRecordError("what the model reaches is nested too deeply to be compared") from None
-        except (
-            Exception
-        ) as error:  # a walk meets classes of all kinds, and some compute what they are asked for
+        except Exception as error:
+            # A walk meets classes of all kinds, and some compute what they are asked for.
             raise CannotRecordError(
                 f"what the model reaches cannot be looked at ({type(error).__name__}: {error})"
             ) from error

@@ -29,19 +29,16 @@ import torch
 
 from passprint.compiler.dependencies.code import visit_class, visit_operator, visit_tensor_class
 from passprint.compiler.dependencies.walk import FINDERS, HANDLERS, ITEM, PLAIN_TYPES, Handler, Walk
-from passprint.compiler.lowering import operators
+from passprint.compiler.lowering import host, operators
 from passprint.identity.slots import ABSENT, ITEMS, MAPPING, NAME, REFERS, SAME
 
 _OF_TORCH: Final = (torch.dtype, torch.device, torch.layout, torch.memory_format, torch.Size)
 _BUILTINS: Final = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType)
 _RAW: Final[dict[Any, Any]] = vars(os.environ)["_data"]
-_OF_PROCESS: Final = frozenset({"_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR"})
-"""Variables that Inductor sets, to an address of this process."""
 _VALUES: Final = (bool, int, float, complex, str, bytes)
 
-# What a module keeps for itself; its children and tensors are in the request (request.py), its hooks apart.
-_TABLES: Final = frozenset({"_parameters", "_buffers", "_modules", "training"})
-_HOOKS: Final = re.compile(r"_.*_hooks(_\w+)?|_is_full_backward_hook|_non_persistent_buffers_set")
+_OF_MODULES: Final = frozenset(vars(torch.nn.Module()))
+"""What every module keeps for itself; its children and tensors are in the request (request.py), its hooks apart."""
 
 
 def _text(walk: Walk, value: Any, path: str, name: str) -> None:
@@ -174,7 +171,7 @@ def _module(walk: Walk, value: torch.nn.Module, path: str, name: str) -> None:
             walk.watch(MAPPING, table, dict(table))
     walk.watch(REFERS, value, gc.get_referents(value))
     visit_class(walk, type(value))
-    kept = {n: item for n, item in held.items() if _is_state(n)}
+    kept = {n: item for n, item in held.items() if n not in _OF_MODULES}
     walk.attributes(kept, path, name, type(value))
     for table in (value._parameters, value._buffers):
         for attribute, tensor in table.items():
@@ -190,11 +187,6 @@ def _module(walk: Walk, value: torch.nn.Module, path: str, name: str) -> None:
 
 
 _TENSORS = (torch.Tensor, torch.nn.Parameter)
-
-
-@functools.cache
-def _is_state(attribute: str) -> bool:
-    return attribute not in _TABLES and not _HOOKS.fullmatch(attribute)
 
 
 def _bound(walk: Walk, value: Any, path: str, name: str) -> None:
@@ -323,7 +315,7 @@ def _environ(walk: Walk, value: Any, path: str, name: str) -> None:
 def add_variables(walk: Walk, names: Iterable[str] | None) -> None:
     """The variables of the environment that inlined code can ask for; all of them for None."""
     if names is None:
-        names = sorted(os.environ.keys() - _OF_PROCESS)
+        names = sorted(name for name, value in os.environ.items() if not host.set_by_torch(name, value))
         walk.watch(MAPPING, _RAW, dict(_RAW))
     for name in names:
         key = os.fsencode(name)

@@ -36,10 +36,12 @@ _OWN_TOOLS = Path(torch.__file__).parent
 
 
 def set_by_torch(name: str, value: str) -> bool:
-    """Whether an environment variable was set by torch, which does so when it builds for a GPU: its own ``ptxas``.
+    """Whether an environment variable was set by torch, so that processes that have built, and others, are alike.
 
-    Torch's version says which that is; processes that have built one, and those that have not, have the same keys.
+    For a GPU it names its own ``ptxas``, which its version says; for a CPU an address of the process.
     """
+    if name == "_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR":
+        return True
     return name == "TRITON_PTXAS_PATH" and _OWN_TOOLS in Path(value).parents
 
 

@@ -60,10 +60,10 @@ class PieceCompiler:
 
         A piece without the varying size, or one that cannot be specialised, is in a variant what it is for all sizes.
         """
-        if (
-            self._pending is not None and self._pending.is_waiting
-        ):  # nobody called what was made of the last graph
-            self._pending.finish()
+        if self._pending is not None and self._pending.is_waiting:
+            # Nobody has called what was made of the last graph; who does meets the error again.
+            with suppress(Exception):
+                self._pending.finish()
         # What the last graph did not finish is made anew when it is asked for.
         for left in (self._made, self._elsewhere, self._told):
             left.clear()

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from passprint.compiler.artifacts.artifact import WRAPPER
-from passprint.compiler.dependencies.can_read import CanRead, Inlined, can_read
+from passprint.compiler.dependencies.can_read import CanRead, Inlined, can_read, nested_code
 from passprint.compiler.dependencies.environment import machine
 from passprint.compiler.dependencies.row import PLAIN
 from passprint.compiler.dependencies.state import State
@@ -277,18 +277,11 @@ def _place(each: Inlined) -> tuple[str, str] | None:
         except LookupError:
             continue
         while found is not None:
-            if each.code in _nested(getattr(found, "__code__", None)):
+            code = getattr(found, "__code__", None)
+            if code is not None and each.code in nested_code(code):
                 return str(each.module), path
             found = getattr(found, "__wrapped__", None)
     return None
-
-
-def _nested(code: CodeType | None) -> Iterator[CodeType]:
-    if code is not None:
-        yield code
-        for constant in code.co_consts:
-            if isinstance(constant, CodeType):
-                yield from _nested(constant)
 
 
 def _inlined(codes: Sequence[CodeType]) -> list[Inlined]:
