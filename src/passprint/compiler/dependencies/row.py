@@ -56,28 +56,25 @@ _SHOWN: Final = 100
 
 
 def differences(recorded: Iterable[Row], present: Iterable[Row]) -> list[str]:
-    """What differs, each as a sentence; code first, since it is mostly the cause of what follows."""
+    """What differs, each as a sentence: first code that changed, mostly the cause of the rest; last code that went."""
     before, now = _texts(recorded), _texts(present)
     code: list[str] = []
     other: list[str] = []
+    moved: list[str] = []
     for key in {**before, **now}:
         was, has = before.get(key), now.get(key)
         if was == has:
             continue
         kind, name = key
-        if kind in _CHANGED:
-            code.append(_CHANGED[kind].format(name) if was and has else _came_or_went(kind, name, was))
-        else:
+        if kind not in _CHANGED:
             other.append(_differs(kind, name, was, has))
-    return list(dict.fromkeys([*code, *other]))
-
-
-def _came_or_went(kind: str, name: str, was: str | None) -> str:
-    if kind == "replaced":
-        return (
-            f"somebody's function stands in {name}" if was is None else f"somebody's function stood in {name}"
-        )
-    return f"{name} is not there any more" if was else f"{name} is new"
+        elif was and has:
+            code.append(_CHANGED[kind].format(name))
+        elif kind == "replaced":
+            code.append(f"somebody's function {'stood' if was else 'stands'} in {name}")
+        else:
+            moved.append(f"{name} is not there any more" if was else f"{name} is new")
+    return list(dict.fromkeys([*code, *other, *moved]))
 
 
 def _differs(kind: str, name: str, was: str | None, has: str | None) -> str:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from passprint.compiler.dependencies.can_read import CanRead
 from passprint.compiler.dependencies.code import visit_operator
-from passprint.compiler.dependencies.values import add_variables
+from passprint.compiler.dependencies.values import add_variables, visit_hooks
 from passprint.compiler.dependencies.walk import Walk
 from passprint.compiler.guards.refs import CannotRecordError, find, text_hash, unwrapped
 from passprint.identity import canonical
@@ -27,6 +29,7 @@ class State(Walk):
             self.visit(model, "model", "model")
             for module, path in reads.roots:
                 _visit_root(self, module, path)
+            visit_hooks(self, vars(torch.nn.modules.module), "torch.nn", "_global_")
             add_variables(self, reads.variables)
             _add_questions(self)
             _add_packages(self)

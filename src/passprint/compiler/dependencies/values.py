@@ -38,7 +38,12 @@ _RAW: Final[dict[Any, Any]] = vars(os.environ)["_data"]
 _VALUES: Final = (bool, int, float, complex, str, bytes)
 
 _OF_MODULES: Final = frozenset(vars(torch.nn.Module()))
-"""What every module keeps for itself; its children and tensors are in the request (request.py), its hooks apart."""
+"""What every module keeps for itself; its children and tensors are in the request (request.py)."""
+HOOKS: Final = ("forward_pre_hooks", "forward_hooks", "backward_pre_hooks", "backward_hooks")
+"""Where a module, as ``_forward_hooks``, keeps what runs with it; ``torch.nn`` keeps there what runs with every module.
+
+Torch numbers hooks as they are registered, in another process otherwise: the order counts, the numbers do not.
+"""
 
 
 def _text(walk: Walk, value: Any, path: str, name: str) -> None:
@@ -173,6 +178,7 @@ def _module(walk: Walk, value: torch.nn.Module, path: str, name: str) -> None:
     visit_class(walk, type(value))
     kept = {n: item for n, item in held.items() if n not in _OF_MODULES}
     walk.attributes(kept, path, name, type(value))
+    visit_hooks(walk, held, path, "_")
     for table in (value._parameters, value._buffers):
         for attribute, tensor in table.items():
             if tensor is None:
@@ -187,6 +193,23 @@ def _module(walk: Walk, value: torch.nn.Module, path: str, name: str) -> None:
 
 
 _TENSORS = (torch.Tensor, torch.nn.Parameter)
+
+
+def visit_hooks(walk: Walk, held: dict[str, Any], path: str, prefix: str) -> None:
+    """The hooks in ``held``, which Dynamo does not guard on (``skip_nnmodule_hook_guards``)."""
+    for kind in HOOKS:
+        table = held.get(f"{prefix}{kind}")
+        if table is None:
+            continue
+        walk.watch(MAPPING, table, dict(table))
+        for place, (number, hook) in enumerate(table.items()):
+            here = f"{path}.{prefix}{kind}[{place}]"
+            flags = [
+                f for f in ("with_kwargs", "always_called") if number in held.get(f"{prefix}{kind}_{f}", ())
+            ]
+            home = hook if hasattr(hook, "__qualname__") else type(hook)
+            walk.add("value", f"hook {here}", ", ".join([f"{home.__module__}.{home.__qualname__}", *flags]))
+            walk.visit(hook, here, ITEM)
 
 
 def _bound(walk: Walk, value: Any, path: str, name: str) -> None:

@@ -14,9 +14,6 @@ from passprint.compiler.guards.refs import CannotRecordError
 from passprint.identity.guards import build_check
 from passprint.identity.memo import CHANGED
 
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-"""Where a module keeps hooks that run with it. Dynamo does not guard on them; a program is used without any."""
-
 
 class Walked(Protocol):
     """What a walk found."""

@@ -1,11 +1,11 @@
 """Guards of a trace as generated Python: cheap enough for every call, and free of torch's compiler.
 
-Four functions come out. ``fetch(model, args, kwargs)`` gives the classes, functions and modules that guards name, so
-that a later process can hold them against their references. ``hooks`` gives the dictionaries of hooks that were empty.
-``check`` says which guard does not hold (its number, or -1) and is run at every call; it hands all tensors, each once,
-to a function ``tensors``. ``rest`` has those guards only that do not hold anyway while the model's modules are what
-they were (:mod:`passprint.compiler.guards.pins`); it gives the tensors that are reached otherwise, or None where one
-fails. Each expression is evaluated once: common parts become variables.
+Three functions come out. ``fetch(model, args, kwargs)`` gives the classes, functions and modules that guards name, so
+that a later process can hold them against their references. ``check`` says which guard does not hold (its number, or
+-1) and is run at every call; it hands all tensors, each once, to a function ``tensors``. ``rest`` has those guards only
+that do not hold anyway while the model's modules are what they were (:mod:`passprint.compiler.guards.pins`); it gives
+the tensors that are reached otherwise, or None where one fails. Each expression is evaluated once: common parts become
+variables. Of hooks there are no guards: the ledger has rows for them.
 
 The kinds of guards are those of ``torch/_dynamo/guards.py``, read against torch 2.11 to 2.13. A kind or an expression
 that is not known here is a reason to record nothing, never a reason to leave a guard out.
@@ -49,6 +49,10 @@ _SAME_OBJECT = frozenset({"ID_MATCH", "MODULE_MATCH", "CLASS_MATCH", "BUILTIN_MA
 _EASY = (bool, int, str, float, bytes, type(None))
 _OF_TORCH = (torch.dtype, torch.layout, torch.memory_format)
 
+_OF_HOOKS = re.compile(r"_(forward|backward)(_pre)?_hooks(_with_kwargs(\[\d+\])?|_always_called(\[\d+\])?)?$")
+_NUMBERED = re.compile(r"_hooks\[\d+\]")
+_ARGUMENTS = ("L['args']", "L['kwargs']")
+
 # Dynamo's own modules count by torch's version; what they hold is no part of what a user can change.
 _DYNAMO = "torch._dynamo"
 
@@ -60,7 +64,7 @@ class GuardCode:
     ``objects[i]`` is what ``fetch`` gives at place ``i``, and people call it ``names[i]``; ``modules``
     names the modules that the code reaches as ``m0``, ``m1``, …; ``told[n]`` says what guard ``n`` is. ``tensors`` are
     the facts of the tensors that are handed to ``tensors``, in order: source, kind, sizes and strides. ``open_tensors``
-    are the numbers of those that ``rest`` gives.
+    are the numbers of those that ``rest`` gives. ``hooked`` are the modules whose hooks the ledger has to have.
     """
 
     code: CodeType
@@ -70,6 +74,7 @@ class GuardCode:
     told: list[str]
     tensors: list[tuple[Any, ...]]
     open_tensors: list[int]
+    hooked: list[object]
 
 
 @dataclass
@@ -81,6 +86,8 @@ class GuardWriter:
     tensor_facts: Mapping[str, TensorFact]
     modules: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    hooked: list[object] = field(default_factory=list)
+    """What has the hooks that were looked at; its rows in the ledger say which they are, and no guard does."""
 
     def __post_init__(self) -> None:
         sources = Sources()
@@ -89,7 +96,6 @@ class GuardWriter:
         self._check, self._fetch = Scope(sources, self.global_name), Scope(sources, self.global_name)
         self._rest = Scope(sources, self.global_name, self._pinned_class)
         self._here = self._check
-        self._hooks = Scope(sources, self.global_name)
         self._written: set[str] = set()
         self._asked: set[str] = set()
         self._open_tensors: dict[int, str] = {}
@@ -97,7 +103,6 @@ class GuardWriter:
         self._objects: list[object] = []
         self._named: list[str] = []
         self._constants: dict[int, tuple[object, str]] = {}
-        self._hook_names: list[str] = []
         self._tensor_names: dict[int, tuple[object, str, str, int]] = {}
         self._tensor_meta: list[tuple[Any, ...]] = []
 
@@ -107,7 +112,7 @@ class GuardWriter:
             self._one(fact)
         self._here = self._rest
         for fact in facts:
-            if fact.kind not in ("EMPTY_NN_MODULE_HOOKS_DICT", *_AMBIENT) and not self._is_pinned(fact):
+            if fact.kind not in _AMBIENT and not self._is_pinned(fact):
                 self._one(fact)
         tensors = ", ".join(name for _, _, name, _ in self._tensor_names.values())
         self._here = self._check
@@ -118,7 +123,6 @@ class GuardWriter:
         source = "\n".join(
             [
                 *_function("fetch", self._fetch.lines, f"[{', '.join(self._fetched)}]"),
-                *_function("hooks", self._hooks.lines, f"[{', '.join(self._hook_names)}]"),
                 *_function("check", self._check.lines, "-1"),
                 *_function("rest", self._rest.lines, f"({open_tensors})"),
             ]
@@ -132,6 +136,7 @@ class GuardWriter:
             self.told,
             self._tensor_meta,
             list(self._open_tensors),
+            self.hooked,
         )
 
     # -- names
@@ -222,6 +227,11 @@ class GuardWriter:
         kind, source = fact.kind, fact.source
         if kind in _AMBIENT or self._is_dynamos(source):
             return
+        if _OF_HOOKS.search(source) and not source.startswith(_ARGUMENTS):
+            self.hooked.append(self._evaluate(source.rpartition(".")[0]))
+            return
+        if _NUMBERED.search(source):
+            raise CannotRecordError("a hook is found by its number, which is another one in each process")
         if kind == "SHAPE_ENV":
             self._conditions(fact)
             return
@@ -229,9 +239,6 @@ class GuardWriter:
             other = str(fact.detail)
             if not self._is_dynamos(other):
                 self._fail_if(f"{self._here.source(other)} is not {self._here.source(source)}", fact)
-            return
-        if kind == "EMPTY_NN_MODULE_HOOKS_DICT":
-            self._empty_hooks(fact)
             return
         of_set = self._set_of(source)
         if of_set is not None:  # an item by its place in a set: the set has to be equal, in whatever order
@@ -255,7 +262,7 @@ class GuardWriter:
             self._fail_if(f"{here} is not {self._constant(value, source)}", fact)
         elif kind in ("CONSTANT_MATCH", "EQUALS_MATCH", "BOOL_MATCH", "NONE_MATCH"):
             self._equal(fact, here, value)
-        elif kind == "SEQUENCE_LENGTH":
+        elif kind in ("SEQUENCE_LENGTH", "EMPTY_NN_MODULE_HOOKS_DICT"):
             cls = self._constant(type(value), source, "type({})")
             self._fail_if(f"type({here}) is not {cls} or len({here}) != {len(value)}", fact)
         elif kind in ("DICT_KEYS_MATCH", "MAPPING_KEYS_CHECK"):
@@ -286,12 +293,6 @@ class GuardWriter:
             tree = ast.parse(text, mode="eval").body
             told = GuardFact(text, "")
             self._fail_if(f"not {self._here.value(tree)}", told)
-
-    def _empty_hooks(self, fact: GuardFact) -> None:
-        value = self._evaluate(fact.source)
-        if len(value):
-            raise CannotRecordError(f"hooks are registered at {fact.source}")
-        self._hook_names.append(self._hooks.source(fact.source))
 
     def _equal(self, fact: GuardFact, here: str, value: object) -> None:
         if value is None or value is True or value is False:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from operator import is_
 from pathlib import Path
 from types import FunctionType
 from typing import Any, NamedTuple, Protocol
@@ -19,7 +18,7 @@ from passprint.compiler.dependencies.state import State
 from passprint.compiler.guards import code as guard_code
 from passprint.compiler.guards.overlap import overlapping
 from passprint.compiler.guards.refs import CannotRecordError, Refs, find
-from passprint.compiler.guards.watch import HOOKS, Watch, ordered
+from passprint.compiler.guards.watch import Watch, ordered
 from passprint.compiler.start import ambient, shims
 from passprint.compiler.start.manifest import Manifest, StoredPiece
 
@@ -100,13 +99,9 @@ class Guards:
         self._fits: Callable[..., bool] | None = None
         """Torch's check of all tensors, given those that are not reached through modules; the others were checked once,
         and are the same while nothing that is watched has changed."""
-        self._hooks_of = names["hooks"]
         self._ambient = ambient.checker()
         names["tensors"] = self._take
         self._raise_unless(self._ask(model, args, kwargs))
-        self._list_hooks(model, args, kwargs)
-        if any(self._hooks):
-            raise ProgramMismatch("hooks are registered on a module")
 
     @staticmethod
     def _compare(name: str, value: object, expected: tuple[Any, ...], refs: Refs) -> str | None:
@@ -169,8 +164,8 @@ class Guards:
                     return False
             elif self._fits is not None and model is self._model:
                 tensors = self._rest(model, args, kwargs)
-                return tensors is not None and not any(self._hooks) and self._fits(*tensors)
-            serves = self._check(model, args, kwargs) < 0 and self._no_hooks(model, args, kwargs)
+                return tensors is not None and self._fits(*tensors)
+            serves: bool = self._check(model, args, kwargs) < 0
             if serves and model is self._model:
                 self._fits = self._check_of_tensors(model, args, kwargs)
             return serves
@@ -205,24 +200,6 @@ class Guards:
         if not self._manifest.writes:
             return check
         return lambda *given: check(*given) and overlapping(given) is None
-
-    def _list_hooks(self, model: Any, args: Any, kwargs: Any) -> None:
-        """List the modules as they are now, and where their hooks would be."""
-        modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
-        self._children = [module._modules for module in modules]
-        self._known = [child for children in self._children for child in children.values()]
-        own = [vars(module)[name] for module in modules for name in HOOKS]
-        listed = set(map(id, own))
-        self._other_hooks = [held for held in self._hooks_of(model, args, kwargs) if id(held) not in listed]
-        """Those of modules that are none of the model's: a global, one that a function closes over."""
-        self._hooks: list[Any] = own + self._other_hooks
-
-    def _no_hooks(self, model: Any, args: Any, kwargs: Any) -> bool:
-        known = self._known
-        present = [child for children in self._children for child in children.values()]
-        if len(present) != len(known) or not all(map(is_, present, known)):
-            self._list_hooks(model, args, kwargs)
-        return not any(self._hooks)
 
 
 def _short(source: str) -> str:

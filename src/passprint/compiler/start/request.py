@@ -14,7 +14,7 @@ import torch
 
 from passprint.identity.tree import Part
 
-FORMAT = 8
+FORMAT = 9
 """Raised when what is stored for a program changes in a way that older entries do not follow."""
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from types import FunctionType
 from typing import Any, NoReturn
@@ -33,17 +34,14 @@ from passprint.compiler.start.why import STORED, model_miss
 from passprint.compiler.trace.backend import Backend, Made
 from passprint.compiler.trace.breaks import InParts, break_of, breaking_errors
 from passprint.compiler.trace.dynamo import Trace, Tracer
-from passprint.compiler.trace.hooks import Registered, RegisteredHooks
-from passprint.compiler.trace.recorder import record, relied_on
+from passprint.compiler.trace.recorder import own_reads, record, relied_on
 from passprint.compiler.trace.regions import NotRepeatable
 from passprint.compiler.trace.repeat import RepeatedBlocks
 from passprint.errors import CompileError
 from passprint.pipeline import PassManager
 
-HOOKS_CHANGE = "a call ran eagerly: the model's hooks keep changing"
 STATE_CHANGES = "a call ran eagerly: what the model's code reads keeps changing"
-_MOST_HOOKS = 8
-_MOST_STATES = 16
+_MOST_STATES = 8
 
 
 class Session:
@@ -65,8 +63,7 @@ class Session:
         self.report, self.warm, self.store, self.repeats = report, warm, store, repeats
         self.dynamic, self.fullgraph = dynamic, fullgraph
         self.stores = not isinstance(store, NoStore)
-        self._hooks: RegisteredHooks | None = None
-        self._variants: dict[Registered, Variant] = {}
+        self._variants: list[Variant] = []
 
     def compile(
         self,
@@ -80,47 +77,31 @@ class Session:
         return Compilation(self, lookup, since, model, args, kwargs)
 
     def variant(self, model: Callable[..., Any]) -> Variant | None:
-        """What was traced with the hooks that are registered now; None, with a note, where it is to run eagerly."""
-        if self._hooks is None:
-            self._hooks = RegisteredHooks(model)
-        now = self._hooks.now()
-        found = self._variants.get(now)
-        if found is None and len(self._variants) > _MOST_HOOKS:
-            self._note(HOOKS_CHANGE)
+        """What was traced of the model as it is now; None, with a note, where it is to run eagerly."""
+        for found in self._variants:
+            if found.fits():
+                return found
+        if len(self._variants) > _MOST_STATES:
+            if STATE_CHANGES not in self.report.notes:
+                self.report.notes.append(STATE_CHANGES)
             return None
-        if found is None:
-            found = self._variants[now] = Variant(self.dynamic)
-        if not found.fits_state() and not found.start_anew():
-            self._note(STATE_CHANGES)
-            return None
-        return found
-
-    def _note(self, text: str) -> None:
-        if text not in self.report.notes:
-            self.report.notes.append(text)
+        self._variants.insert(0, Variant(model, self.dynamic))
+        return self._variants[0]
 
 
 class Variant:
-    """How a model runs with certain hooks: what was traced with them, whole or in parts."""
+    """What was traced of a model while all that its code can read was the same: whole or in parts."""
 
-    def __init__(self, dynamic: bool | None) -> None:
+    def __init__(self, model: Callable[..., Any], dynamic: bool | None) -> None:
         self._new_tracer = partial(Tracer, dynamic)
         self._tracers: dict[bool, Tracer] = {}
-        self._renewed = 0
-        self.watch: Watch | None = None
-        """Whether what the latest trace could read is the same. Dynamo does not guard on all of it."""
+        self.watches = list(_first_watch(model))
+        """Whether what the traces could read is the same. Dynamo does not guard on all of it."""
         self.in_parts: InParts | None = None
 
-    def fits_state(self) -> bool:
+    def fits(self) -> bool:
         """Whether what Dynamo has traced may serve, as far as its guards hold."""
-        return self.watch is None or self.watch.unchanged() or self.watch.renewed()
-
-    def start_anew(self) -> bool:
-        """Forget what Dynamo has traced, since it would not notice; False where that was done too often."""
-        self._tracers.clear()
-        self.watch = None
-        self._renewed += 1
-        return self._renewed <= _MOST_STATES
+        return all(watch.unchanged() or watch.renewed() for watch in self.watches)
 
     def tracer_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tracer:
         """A tracer of their own for arguments that overlap in memory: Dynamo would run for them what others traced."""
@@ -224,7 +205,7 @@ class Compilation:
         try:
             with self._report.phase("record"):
                 relied = relied_on(trace, scope, made.operators)
-                variant.watch = Watch(relied.state, partial(State, relied.reads, self._call[0]))
+                variant.watches.append(Watch(relied.state, partial(State, relied.reads, self._call[0])))
                 lookup = self._lookup
                 if lookup is None or not self._session.stores:
                     return
@@ -302,6 +283,13 @@ class Compilation:
         for lost in patches.missing():
             if lost not in self._report.notes:
                 self._report.notes.append(lost)
+
+
+def _first_watch(model: Callable[..., Any]) -> Iterator[Watch]:
+    """A watch of what is read whatever a trace finds, or if it finds nothing that can be recorded: modules, hooks."""
+    reads = own_reads(model)
+    with suppress(CannotRecordError):
+        yield Watch(State(reads, model), partial(State, reads, model))
 
 
 def _on_cpu(args: Sequence[Any], kwargs: dict[str, Any]) -> bool:

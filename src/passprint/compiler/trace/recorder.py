@@ -52,7 +52,19 @@ def relied_on(trace: Trace, scope: Mapping[str, Any], operators: Sequence[str]) 
     Raises :class:`CannotRecordError` for something that has no form that can be compared.
     """
     guards = GuardWriter(scope, trace.frame_globals, trace.tensor_facts).write(trace.guards)
-    return Relied(*_dependencies(trace.traced, operators, scope["model"], guards.objects), guards)
+    relied = Relied(*_dependencies(trace.traced, operators, scope["model"], guards.objects), guards)
+    for module in guards.hooked:
+        if not isinstance(module, ModuleType) and not relied.state.covers(module):
+            raise CannotRecordError(
+                f"a {type(module).__qualname__} is called that nothing which has a name leads to"
+            )
+    return relied
+
+
+def own_reads(model: Any) -> CanRead:
+    """What the code of a function reads that is to be traced, or of a bound method's; of a module, nothing by name."""
+    code = getattr(getattr(model, "__func__", model), "__code__", None)
+    return can_read([] if code is None else _inlined([code]))
 
 
 def record(
