@@ -246,3 +246,31 @@ print(json.dumps([torch.equal(compiled(x), both(x)) for x in (one, two, one)]))
 """,
     )
     assert found == [True, True, True]
+
+
+def test_a_hook_on_one_of_some_blocks_that_are_compiled_in_parts(tmp_path: Path) -> None:
+    """The blocks share their code, and Dynamo what it traced of it; plain torch.compile leaves the hook out."""
+    found = in_new_process(
+        tmp_path,
+        """
+class Block(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = torch.nn.Identity()
+
+    def forward(self, x):
+        torch._dynamo.graph_break()
+        return self.inner(x) + 1
+
+
+blocks = torch.nn.Sequential(*[Block() for _ in range(3)])
+compiled = passprint.compile(blocks, cache=False)
+x, right = torch.ones(3), []
+for hook in (None, lambda module, args: (args[0] * 2,)):
+    if hook is not None:
+        blocks[2].inner.register_forward_pre_hook(hook)
+    right += [torch.equal(compiled(x), blocks(x)) for _ in range(2)]
+print(json.dumps(right))
+""",
+    )
+    assert found == [True] * 4

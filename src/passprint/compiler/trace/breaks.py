@@ -8,6 +8,7 @@ to 2.13.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from traceback import FrameSummary
 from typing import Any
 
@@ -70,13 +71,23 @@ class InParts:
         """Run the model; what it raises itself comes out as it is."""
         before = len(_reasons())
         try:
-            return self._compiled(*args, **kwargs)
+            with _guarded_hooks():
+                return self._compiled(*args, **kwargs)
         finally:
             reasons = _reasons()
             for reason in reasons[
                 before if before <= len(reasons) else 0 :
             ]:  # torch._dynamo.reset() empties it
                 self.tell(told, _break(reason.reason, reason.user_stack))
+
+
+def _guarded_hooks() -> AbstractContextManager[None]:
+    """Modules that share a frame's code share what was traced of it: one with a hook must not serve one without."""
+    import torch._dynamo.config as dynamo_config
+
+    config: Any = dynamo_config
+    patched: AbstractContextManager[None] = config.patch(skip_nnmodule_hook_guards=False)
+    return patched
 
 
 def _reasons() -> Sequence[Any]:
