@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -51,6 +53,14 @@ class Whole(nn.Module):
         return x
 
 
+SHARED = OTHER = Part()
+
+
+def shared(x: torch.Tensor) -> torch.Tensor:
+    y: torch.Tensor = SHARED(x) * WIDTH
+    return y
+
+
 def whole() -> Whole:
     torch.manual_seed(0)
     return Whole().eval()
@@ -85,16 +95,16 @@ CHANGES: dict[str, Callable[[Any], object]] = {
 
 def reads() -> CanRead:
     """What the code of the models above can read."""
-    functions: list[Any] = [Part.forward, Whole.forward]
-    return can_read([Inlined(function.__code__, function, __name__, None) for function in functions])
+    functions: list[Any] = [Part.forward, Whole.forward, shared]
+    found = can_read([Inlined(function.__code__, function, __name__, None) for function in functions])
+    return found._replace(roots=((__name__, "shared"),))
 
 
 def watched(model: Whole) -> Watch:
     return Watch(State(reads(), model), lambda: State(reads(), model))
 
 
-# What the walk does not count: Dynamo's guards, the request and the check of hooks do.
-OF_OTHERS = ("a hook",)
+# What the walk does not count: Dynamo's guards and the request do.
 GUARDED = (
     "a new attribute",  # forward, which only torch's code names
     "an attribute",  # plain values are Dynamo's to guard at a call
@@ -108,7 +118,7 @@ GUARDED = (
 )
 
 
-@pytest.mark.parametrize("change", [name for name in CHANGES if name not in OF_OTHERS])
+@pytest.mark.parametrize("change", CHANGES)
 def test_a_change_is_noticed(change: str) -> None:
     model = whole()
     watch = watched(model)
@@ -155,6 +165,9 @@ def test_what_code_does_not_name_is_looked_at_and_does_not_count() -> None:
         ("TYPE_MATCH", "L['model']._modules['parts']._modules['0']", None, True),
         ("TYPE_MATCH", "L['args'][0]", None, False),
         ("CONSTANT_MATCH", "G['net'].FACTOR", None, False),
+        ("CONSTANT_MATCH", "G['here'].WIDTH", None, True),
+        ("TYPE_MATCH", "G['here'].SHARED._modules['linear']", None, True),
+        ("TYPE_MATCH", "G['here'].OTHER", None, False),
         ("FUNCTION_MATCH", "L['model']._modules['parts']._modules['0'].forward", None, False),
         ("DICT_KEYS_MATCH", "L['model']._modules['parts']._modules", None, True),
         ("NOT_PRESENT_IN_GENERIC_DICT", "L['model']", "forward", True),
@@ -167,7 +180,11 @@ def test_what_code_does_not_name_is_looked_at_and_does_not_count() -> None:
     ],
 )
 def test_which_guards_need_not_be_asked(kind: str, source: str, detail: str | None, sure: bool) -> None:
-    assert Pins(whole(), Sources()).covers(GuardFact(kind, source, detail)) is sure
+    model = whole()
+    modules = {"net": ModuleType("net"), "here": sys.modules[__name__]}
+    vars(modules["net"])["FACTOR"] = 2
+    pins = Pins(model, modules, Sources(), State(reads(), model).watched)
+    assert pins.covers(GuardFact(kind, source, detail)) is sure
 
 
 REFUSED = ("an attribute", "a parameter that is gone", "a hook", "the class")

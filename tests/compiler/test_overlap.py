@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import torch
 from filelock import FileLock
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import passprint
-from passprint.compiler.guards.overlap import overlapping
+from passprint.compiler.guards.overlap import Apart, overlapping
 from passprint.compiler.trace.backend import OVERLAP
 
 
@@ -227,3 +229,36 @@ def test_what_has_no_memory_overlaps_with_nothing() -> None:
     assert overlapping([meta, meta.view(4), torch.empty(0), torch.empty(0), 3, None]) is None
     once = torch.zeros(3)
     assert overlapping([once, once]) is None
+
+
+def _view(memory: Tensor, how: tuple[int, int, int]) -> Tensor:
+    start, length, step = how
+    return memory[start : start + length * step : step]
+
+
+_VIEWS = st.tuples(st.integers(0, 40), st.integers(0, 6), st.integers(1, 3))
+
+
+@given(st.lists(st.lists(_VIEWS, min_size=4, max_size=4), min_size=1, max_size=6), st.sets(st.integers(0, 3)))
+def test_what_is_asked_at_every_call_is_what_is_asked_once(
+    calls: list[list[tuple[int, int, int]]], varying: set[int]
+) -> None:
+    """``Apart`` looks only at what has moved; the same kinds of tensors come at each call, some of them elsewhere."""
+    memory, kinds = torch.zeros(64), calls[0]
+    apart = Apart(varying)
+    for call in calls:
+        given_views = []
+        for place, (how, kind) in enumerate(zip(call, kinds, strict=True)):
+            given_views.append(_view(memory, how if place in varying else (how[0], *kind[1:])))
+        assert apart(given_views) is (overlapping(given_views) is None)
+        assert apart(given_views) is (overlapping(given_views) is None), "again, without a move"
+
+
+def test_a_tensor_whose_memory_comes_later() -> None:
+    memory, later = torch.zeros(8), torch.zeros(4)
+    storage = later.untyped_storage()
+    storage.resize_(0)
+    apart = Apart(())
+    assert apart([memory, later])
+    later.set_(memory[2:6])
+    assert not apart([memory, later])

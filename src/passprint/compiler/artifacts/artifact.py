@@ -3,10 +3,10 @@
 Two forms, told apart by ``meta["form"]``:
 
 ``direct``
-    for an inference graph without mutated or aliased inputs: the portable wrapper's text alone. It runs without
+    for an inference graph that returns no view of an input: the portable wrapper's text alone. It runs without
     importing ``torch._dynamo`` or ``torch._inductor``, and a call costs a call.
 ``torch``
-    for everything else (training, mutation, views of inputs, Triton): torch's own serialized artifact, with its
+    for everything else (training, views of inputs, Triton): torch's own serialized artifact, with its
     wrapper made portable as far as its kernels go.
 """
 
@@ -31,6 +31,7 @@ from passprint.compiler.artifacts.stitched import Runnable
 from passprint.compiler.artifacts.wrapper import (
     Kernel,
     Wrapper,
+    counting_writes,
     kernel_names,
     make_portable,
     without_gradients,
@@ -91,8 +92,11 @@ def pack(payload: bytes, *, grad: bool) -> Packed:
     kernels: dict[str, bytes | Path] = {}
     wrappers = [_portable(graph, kernels) for graph in graphs]
     if inductor.is_plain_inference(entry) and wrappers[0].self_contained:
-        quiet = grad and inductor.takes_gradients(entry)
-        source = without_gradients(wrappers[0].source) if quiet else wrappers[0].source
+        source = wrappers[0].source
+        if written := inductor.written_inputs(entry):
+            source = counting_writes(source, written)
+        if grad and inductor.takes_gradients(entry):
+            source = without_gradients(source)
         return Packed("direct", {WRAPPER: source.encode(), **kernels})
     for graph, wrapper in zip(graphs, wrappers, strict=True):
         graph.source_code = wrapper.source

@@ -10,7 +10,7 @@ Read against the output of torch 2.11 to 2.15 (``torch/_inductor/codegen/wrapper
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -79,6 +79,22 @@ def make_portable(
     tree.body = _without_unused_imports(tree)
     ast.fix_missing_locations(tree)
     return Wrapper(ast.unparse(tree), tuple(_compiler_imports(tree)))
+
+
+_COUNTING_WRITES = """
+
+__without_versions = call
+
+
+def call(args):
+    torch._C._increment_version(({inputs}))
+    return __without_versions(args)
+"""
+
+
+def counting_writes(source: str, inputs: Sequence[int]) -> str:
+    """A wrapper that raises the version of these inputs, which its kernels write to: autograd asks for it."""
+    return source + _COUNTING_WRITES.format(inputs="".join(f"args[{place}], " for place in inputs))
 
 
 _WITHOUT_GRADIENTS = """

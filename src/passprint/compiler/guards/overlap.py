@@ -6,24 +6,21 @@ that overlap (read and run with torch 2.13). So a graph that writes to an input 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
+_Span = tuple[int, int, int, torch.Tensor]
+"""First address, the one behind the last, the place among the tensors, the tensor."""
 
 
 def overlapping(values: Iterable[Any]) -> tuple[int, int] | None:
     """The places of two plain tensors with memory in common, or None. A tensor that is given twice is no pair."""
-    spans = []
-    for place, value in enumerate(values):
-        if type(value) in _PLAIN and value.layout is torch.strided:
-            start = value.data_ptr()
-            length = value.nbytes if value.is_contiguous() else _extent(value)
-            if start and length:  # a tensor without memory, or on the device ``meta``, has no place
-                spans.append((start, start + length, place, value))
-    spans.sort(key=_start)
+    spans = sorted(_spans(enumerate(values)))
     reached = 0
     for index, (start, end, place, value) in enumerate(spans):
         if start < reached:
@@ -34,8 +31,60 @@ def overlapping(values: Iterable[Any]) -> tuple[int, int] | None:
     return None
 
 
-def _start(span: tuple[int, ...]) -> int:
-    return span[0]
+class Apart:
+    """The same question, asked at every call of a program: only of tensors that are not always where they were.
+
+    A decode step has hundreds of weights and caches that stay, and a few tensors that are new.
+    """
+
+    def __init__(self, varying: Iterable[int]) -> None:
+        """``varying`` are the places of tensors that may have other sizes or strides at another call."""
+        self._moves = set(varying)
+        self._still: list[int] = []
+        self._pointers: list[int] = []
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def __call__(self, tensors: Sequence[torch.Tensor]) -> bool:
+        """Whether no two of the tensors overlap in memory. They are of the same kinds at each call."""
+        pointers = [tensors[place].data_ptr() for place in self._still]
+        if not self._starts or pointers != self._pointers:
+            pairs = zip(self._still, pointers, self._pointers, strict=True)
+            self._moves.update(place for place, now, before in pairs if now != before)
+            return self._look_at_all(tensors)
+        return self._fit_between(tensors) or overlapping(tensors) is None
+
+    def _look_at_all(self, tensors: Sequence[torch.Tensor]) -> bool:
+        if overlapping(tensors) is not None:
+            return False
+        spans = [span for span in sorted(_spans(enumerate(tensors))) if span[2] not in self._moves]
+        self._still = [span[2] for span in spans]
+        self._moves.update(set(range(len(tensors))).difference(self._still))
+        self._pointers = [span[0] for span in spans]
+        self._starts, self._ends = self._pointers, list(accumulate([span[1] for span in spans], max))
+        return True
+
+    def _fit_between(self, tensors: Sequence[torch.Tensor]) -> bool:
+        """Whether those that move lie apart from each other, and outside the spans of all that stay."""
+        reached = 0
+        for start, end, *_ in sorted(_spans((place, tensors[place]) for place in self._moves)):
+            after = bisect_right(self._starts, start)
+            if start < reached or (after and self._ends[after - 1] > start):
+                return False
+            if after < len(self._starts) and self._starts[after] < end:
+                return False
+            reached = end
+        return True
+
+
+def _spans(placed: Iterable[tuple[int, Any]]) -> Iterator[_Span]:
+    """Where plain tensors lie; one without memory, or on the device ``meta``, has no place."""
+    for place, value in placed:
+        if type(value) in _PLAIN and value.layout is torch.strided:
+            start = value.data_ptr()
+            length = value.nbytes if value.is_contiguous() else _extent(value)
+            if start and length:
+                yield start, start + length, place, value
 
 
 def _extent(tensor: torch.Tensor) -> int:

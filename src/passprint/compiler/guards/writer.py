@@ -3,8 +3,8 @@
 Three functions come out. ``fetch(model, args, kwargs)`` gives the classes, functions and modules that guards name, so
 that a later process can hold them against their references. ``check`` says which guard does not hold (its number, or
 -1) and is run at every call; it hands all tensors, each once, to a function ``tensors``. ``rest`` has those guards only
-that do not hold anyway while the model's modules are what they were (:mod:`passprint.compiler.guards.pins`); it gives
-the tensors that are reached otherwise, or None where one fails. Each expression is evaluated once: common parts become
+that do not hold anyway while all that is watched is what it was (:mod:`passprint.compiler.guards.pins`); it gives the
+tensors that are reached otherwise, or None where one fails. Each expression is evaluated once: common parts become
 variables. Of hooks there are no guards: the ledger has rows for them.
 
 The kinds of guards are those of ``torch/_dynamo/guards.py``, read against torch 2.11 to 2.13. A kind or an expression
@@ -64,7 +64,7 @@ class GuardCode:
     ``objects[i]`` is what ``fetch`` gives at place ``i``, and people call it ``names[i]``; ``modules``
     names the modules that the code reaches as ``m0``, ``m1``, …; ``told[n]`` says what guard ``n`` is. ``tensors`` are
     the facts of the tensors that are handed to ``tensors``, in order: source, kind, sizes and strides. ``open_tensors``
-    are the numbers of those that ``rest`` gives. ``hooked`` are the modules whose hooks the ledger has to have.
+    are the numbers of those that ``rest`` gives.
     """
 
     code: CodeType
@@ -74,7 +74,6 @@ class GuardCode:
     told: list[str]
     tensors: list[tuple[Any, ...]]
     open_tensors: list[int]
-    hooked: list[object]
 
 
 @dataclass
@@ -90,9 +89,9 @@ class GuardWriter:
     """What has the hooks that were looked at; its rows in the ledger say which they are, and no guard does."""
 
     def __post_init__(self) -> None:
-        sources = Sources()
+        self._sources = sources = Sources()
         self._values = Values(sources, self.frame_locals, self.frame_globals)
-        self._pins = Pins(self.frame_locals.get("model"), sources)
+        self._pins = Pins(None, {}, sources, ())
         self._check, self._fetch = Scope(sources, self.global_name), Scope(sources, self.global_name)
         self._rest = Scope(sources, self.global_name, self._pinned_class)
         self._here = self._check
@@ -100,25 +99,28 @@ class GuardWriter:
         self._asked: set[str] = set()
         self._open_tensors: dict[int, str] = {}
         self._fetched: list[str] = []
-        self._objects: list[object] = []
+        self.objects: list[object] = []
         self._named: list[str] = []
         self._constants: dict[int, tuple[object, str]] = {}
         self._tensor_names: dict[int, tuple[object, str, str, int]] = {}
         self._tensor_meta: list[tuple[Any, ...]] = []
 
-    def write(self, facts: Sequence[GuardFact]) -> GuardCode:
-        """The code for these guards. Raises :class:`CannotRecordError` for one that has no stable form."""
+    def check(self, facts: Sequence[GuardFact]) -> None:
+        """Write ``check`` and ``fetch``. Raises :class:`CannotRecordError` for a guard that has no stable form."""
         for fact in facts:
             self._one(fact)
-        self._here = self._rest
-        for fact in facts:
-            if fact.kind not in _AMBIENT and not self._is_pinned(fact):
-                self._one(fact)
         tensors = ", ".join(name for _, _, name, _ in self._tensor_names.values())
-        self._here = self._check
         self._fail_if(
             f"not tensors({tensors})", GuardFact("the dtype, device, sizes or strides of a tensor", "")
         )
+
+    def finish(self, facts: Sequence[GuardFact], watched: Sequence[tuple[Any, ...]]) -> GuardCode:
+        """Write ``rest``, now that it is known what a walk watches, and put all together."""
+        self._here = self._rest
+        self._pins = Pins(self.frame_locals.get("model"), self.frame_globals, self._sources, watched)
+        for fact in facts:
+            if fact.kind not in _AMBIENT and not self._is_pinned(fact):
+                self._one(fact)
         open_tensors = "".join(f"{name}, " for name in self._open_tensors.values())
         source = "\n".join(
             [
@@ -127,16 +129,14 @@ class GuardWriter:
                 *_function("rest", self._rest.lines, f"({open_tensors})"),
             ]
         )
-        code = compile(source, "<passprint guards>", "exec")
         return GuardCode(
-            code,
-            self._objects,
+            compile(source, "<passprint guards>", "exec"),
+            self.objects,
             self._named,
             self.modules,
             self.told,
             self._tensor_meta,
             list(self._open_tensors),
-            self.hooked,
         )
 
     # -- names
@@ -156,7 +156,7 @@ class GuardWriter:
         return f"m{self.modules.index(module.__name__)}"
 
     def _is_pinned(self, fact: GuardFact) -> bool:
-        """Whether the guard reads slots of modules only, and so does what it is compared with."""
+        """Whether the guard reads only what is watched, and so does what it is compared with."""
         if fact.kind == "TENSOR_MATCH":
             first = self._tensor_names.get(id(self._evaluate(fact.source)))
             if first is not None and not self._pins.covers(GuardFact("TENSOR_MATCH", first[1])):
@@ -206,7 +206,7 @@ class GuardWriter:
         if known is None:
             name = f"k{len(self._fetched)}"
             self._fetched.append(form.format(self._fetch.source(source)))
-            self._objects.append(value)
+            self.objects.append(value)
             self._named.append(self._readable(source))
             known = self._constants[id(value)] = (value, name)
         return known[1]

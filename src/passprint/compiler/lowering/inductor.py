@@ -324,10 +324,11 @@ def known_helpers(names: frozenset[str]) -> dict[str, str]:
 
 
 def is_plain_inference(entry: Any) -> bool:
-    """True where calling the graph's wrapper is all there is: no autograd, mutation, alias, subclass or effect.
+    """True where calling the graph's wrapper is all there is: no autograd, alias, subclass or effect.
 
-    ``entry`` is torch's ``BundledAOTAutogradResult``; what is checked is what its ``_apply_runtime_wrappers``
-    and ``CompiledFxGraph.post_compile`` would otherwise have to do.
+    Inductor's wrapper writes to inputs in place; :func:`written_inputs` tells which versions count that. ``entry`` is
+    torch's ``BundledAOTAutogradResult``; what is checked is what its ``_apply_runtime_wrappers`` and
+    ``CompiledFxGraph.post_compile`` would otherwise have to do.
     """
     meta, graph = entry.runtime_metadata, entry.compiled_fw.result
     return bool(
@@ -346,13 +347,17 @@ def is_plain_inference(entry: Any) -> bool:
         and not graph.frozen_param_names
         and not graph.torchbind_constants
         and not graph.opaque_value_type_classes
-        and not graph.mutated_input_idxs
         and not graph.inputs_to_check
         and not graph.partition_maps
         and graph.cudagraph_info is None
         and set(graph.device_types) <= {"cpu"}
         and not torch._C._is_any_autocast_enabled()
     )
+
+
+def written_inputs(entry: Any) -> tuple[int, ...]:
+    """The inputs whose version torch's runtime raises before a call of the same kind of ``entry``."""
+    return tuple(entry.runtime_metadata.mutated_graph_handled_indices_seen_by_autograd)
 
 
 def takes_gradients(entry: Any) -> bool:

@@ -16,7 +16,7 @@ from passprint.compiler.artifacts.kernels import run_wrapper
 from passprint.compiler.artifacts.stitched import Runnable, Stitched, choose
 from passprint.compiler.dependencies.state import State
 from passprint.compiler.guards import code as guard_code
-from passprint.compiler.guards.overlap import overlapping
+from passprint.compiler.guards.overlap import Apart, overlapping
 from passprint.compiler.guards.refs import CannotRecordError, Refs, find
 from passprint.compiler.guards.watch import Watch, ordered
 from passprint.compiler.start import ambient, shims
@@ -199,7 +199,10 @@ class Guards:
         check = _tensor_check(tensors, facts)
         if not self._manifest.writes:
             return check
-        return lambda *given: check(*given) and overlapping(given) is None
+        apart = Apart(
+            place for place, (_, _, *layout) in enumerate(facts) if any(None in part for part in layout)
+        )
+        return lambda *given: check(*given) and apart(given)
 
 
 def _short(source: str) -> str:

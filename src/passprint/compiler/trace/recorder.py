@@ -51,14 +51,14 @@ def relied_on(trace: Trace, scope: Mapping[str, Any], operators: Sequence[str]) 
 
     Raises :class:`CannotRecordError` for something that has no form that can be compared.
     """
-    guards = GuardWriter(scope, trace.frame_globals, trace.tensor_facts).write(trace.guards)
-    relied = Relied(*_dependencies(trace.traced, operators, scope["model"], guards.objects), guards)
+    guards = GuardWriter(scope, trace.frame_globals, trace.tensor_facts)
+    guards.check(trace.guards)
+    reads, state = _dependencies(trace.traced, operators, scope["model"], guards.objects)
     for module in guards.hooked:
-        if not isinstance(module, ModuleType) and not relied.state.covers(module):
-            raise CannotRecordError(
-                f"a {type(module).__qualname__} is called that nothing which has a name leads to"
-            )
-    return relied
+        if not isinstance(module, ModuleType) and not state.covers(module):
+            kind = type(module).__qualname__
+            raise CannotRecordError(f"a {kind} is called that nothing which has a name leads to")
+    return Relied(reads, state, guards.finish(trace.guards, state.watched))
 
 
 def own_reads(model: Any) -> CanRead:
