@@ -7,13 +7,15 @@ that overlap (read and run with torch 2.13). So a graph that writes to an input 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
+from operator import itemgetter
 from typing import Any
 
 import torch
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
+_POINTER = torch.Tensor.data_ptr
 _Span = tuple[int, int, int, torch.Tensor]
 """First address, the one behind the last, the place among the tensors, the tensor."""
 
@@ -40,16 +42,17 @@ class Apart:
     def __init__(self, varying: Iterable[int]) -> None:
         """``varying`` are the places of tensors that may have other sizes or strides at another call."""
         self._moves = set(varying)
-        self._still: list[int] = []
+        self._places: list[int] = []
+        self._still: Callable[[Any], Sequence[torch.Tensor]] = _nothing
         self._pointers: list[int] = []
         self._starts: list[int] = []
         self._ends: list[int] = []
 
     def __call__(self, tensors: Sequence[torch.Tensor]) -> bool:
         """Whether no two of the tensors overlap in memory. They are of the same kinds at each call."""
-        pointers = [tensors[place].data_ptr() for place in self._still]
-        if not self._starts or pointers != self._pointers:
-            pairs = zip(self._still, pointers, self._pointers, strict=True)
+        pointers = list(map(_POINTER, self._still(tensors)))
+        if not pointers or pointers != self._pointers:
+            pairs = zip(self._places, pointers, self._pointers, strict=True)
             self._moves.update(place for place, now, before in pairs if now != before)
             return self._look_at_all(tensors)
         return self._fit_between(tensors) or overlapping(tensors) is None
@@ -58,8 +61,11 @@ class Apart:
         if overlapping(tensors) is not None:
             return False
         spans = [span for span in sorted(_spans(enumerate(tensors))) if span[2] not in self._moves]
-        self._still = [span[2] for span in spans]
-        self._moves.update(set(range(len(tensors))).difference(self._still))
+        if len(spans) < 2:
+            spans = []
+        self._places = [span[2] for span in spans]
+        self._still = itemgetter(*self._places) if spans else _nothing
+        self._moves.update(set(range(len(tensors))).difference(self._places))
         self._pointers = [span[0] for span in spans]
         self._starts, self._ends = self._pointers, list(accumulate([span[1] for span in spans], max))
         return True
@@ -75,6 +81,10 @@ class Apart:
                 return False
             reached = end
         return True
+
+
+def _nothing(tensors: object) -> Sequence[torch.Tensor]:
+    return ()
 
 
 def _spans(placed: Iterable[tuple[int, Any]]) -> Iterator[_Span]:
