@@ -34,6 +34,8 @@ from passprint.compiler.artifacts.wrapper import (
     counting_writes,
     kernel_names,
     make_portable,
+    of_tensors,
+    sharing_buffers,
     without_gradients,
 )
 from passprint.compiler.lowering import inductor, triton
@@ -80,11 +82,11 @@ class Packed:
 # ---- pack -----------------------------------------------------------------------------------------------
 
 
-def pack(payload: bytes, *, grad: bool) -> Packed:
+def pack(payload: bytes, *, grad: bool, cpp: bool = False) -> Packed:
     """Turn the serialized artifact of a piece that was compiled in this process into files to store.
 
     ``grad``: the calls that it serves have gradients on, which torch's own runtime would turn off around an
-    inference graph.
+    inference graph. ``cpp``: its wrapper is C++, and all of its inputs are tensors.
     """
     bundle = pickle.loads(payload)
     entry = bundle[0]
@@ -92,7 +94,7 @@ def pack(payload: bytes, *, grad: bool) -> Packed:
     kernels: dict[str, bytes | Path] = {}
     wrappers = [_portable(graph, kernels) for graph in graphs]
     if inductor.is_plain_inference(entry) and wrappers[0].self_contained:
-        source = wrappers[0].source
+        source = of_tensors(wrappers[0].source) if cpp else sharing_buffers(wrappers[0].source)
         if written := inductor.written_inputs(entry):
             source = counting_writes(source, written)
         if grad and inductor.takes_gradients(entry):
@@ -170,6 +172,6 @@ def _placed(source: str, files: Files) -> str:
         "from pathlib import Path as __Path\n"
         "from passprint.compiler.artifacts.artifact import load_kernel as __load_kernel\n"
         f"__places = {places!r}\n"
-        f"def {KERNEL_LOADER}(name):\n    return __load_kernel(__Path(__places[name]))\n"
+        f"def {KERNEL_LOADER}(name, *entry):\n    return __load_kernel(__Path(__places[name]), *entry)\n"
     )
     return head + source

@@ -19,17 +19,21 @@ from typing import Any
 import torch
 
 from passprint.compiler.artifacts.stitched import Runnable
+from passprint.compiler.lowering.joint import FIRST
 from passprint.errors import CacheError
 
 KERNEL_LOADER = "__passprint_kernel__"
-"""The name by which a portable wrapper asks for a built kernel: ``__passprint_kernel__("<file>")``."""
+"""The name by which a portable wrapper asks for a built kernel: ``__passprint_kernel__("<file>")``.
+
+A second argument names the library's entry, where that is another one than `FIRST`.
+"""
 
 
 def run_wrapper(code: CodeType, path: Callable[[str], Path], label: str) -> Runnable:
     """Run a portable wrapper's module; ``path`` says where a kernel's file lies, ``label`` names it in tracebacks."""
 
-    def kernel(name: str) -> Callable[..., None]:
-        return load_kernel(path(name))
+    def kernel(name: str, entry: str = FIRST) -> Callable[..., Any]:
+        return load_kernel(path(name), entry)
 
     namespace: dict[str, Any] = {"__name__": f"passprint.loaded.{label}", KERNEL_LOADER: kernel}
     exec(code, namespace)
@@ -38,17 +42,20 @@ def run_wrapper(code: CodeType, path: Callable[[str], Path], label: str) -> Runn
 
 
 @cache
-def load_kernel(path: Path) -> Callable[..., None]:
-    """The kernel in a shared library that Inductor built: a function of tensors and integers."""
+def load_kernel(path: Path, entry: str = FIRST) -> Callable[..., Any]:
+    """The kernel in a shared library that Inductor built: a function of tensors and integers.
+
+    The ``entry`` of a graph's C++ wrapper is one of a list of tensors' handles.
+    """
     os.environ[_DATA_PTR_VARIABLE] = str(_tensor_data_pointer())
-    name = f"passprint_kernels.k{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.kernel"
+    name = f"passprint_kernels.k{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.{entry}"
     loader = importlib.machinery.ExtensionFileLoader(name, os.fspath(path))
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     if spec is None:
         raise CacheError(f"{path} is not a kernel that can be loaded")
     module = importlib.util.module_from_spec(spec)
     loader.exec_module(module)
-    kernel: Callable[..., None] = module.kernel
+    kernel: Callable[..., Any] = getattr(module, entry)
     return kernel
 
 

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
+import torch
+
+from passprint.compiler.artifacts import buffers as kept
 from passprint.compiler.artifacts import kernels as at_run_time
 from passprint.compiler.artifacts.kernels import KERNEL_LOADER
 from passprint.compiler.lowering.joint import FIRST
@@ -30,9 +33,20 @@ class Kernel(NamedTuple):
     def loaded(self) -> str:
         """The expression that gives it: the loader answers with the library's first kernel, which knows its module."""
         first = f"{KERNEL_LOADER}({self.file!r})"
+        if self.name == CPP_ENTRY:
+            return f"{KERNEL_LOADER}({self.file!r}, {self.name!r})"
         return first if self.name == FIRST else f"{first}.__self__.{self.name}"
 
 
+CPP_ENTRY = "inductor_entry_cpp"
+"""The entry of a graph whose wrapper is C++ (``cpp_wrapper``)."""
+_BUILDERS = ("async_compile.cpp_pybinding", "CppWrapperCodeCache.load_pybinding")
+_CPP_SOURCES = ("cpp_wrapper_src", "kernel_src")
+_INPUTS = (
+    "input_tensors = [arg if isinstance(arg, torch.Tensor) else torch.tensor(arg, device='cpu') for arg in args]",
+    "input_tensors = args",
+)
+"""How a C++ wrapper takes its inputs, and what is left of it where all are tensors."""
 _DEAD_FUNCTIONS = ("get_args", "benchmark_compiled_module")
 
 
@@ -81,6 +95,49 @@ def make_portable(
     return Wrapper(ast.unparse(tree), tuple(_compiler_imports(tree)))
 
 
+def of_tensors(source: str) -> str:
+    """A C++ wrapper whose inputs are tensors, all of them: it need not look."""
+    return source.replace(*_INPUTS)
+
+
+def sharing_buffers(source: str) -> str:
+    """A wrapper that takes its large buffers from those that are kept (``artifacts/buffers.py``)."""
+    tree = ast.parse(source)
+    buffers = _Buffers()
+    buffers.visit(tree)
+    if not buffers.found:
+        return source
+    head = f"from {kept.__name__} import borrowing as __borrowing, take as {_TAKE}\n"
+    return f"{head}{ast.unparse(ast.fix_missing_locations(tree))}\ncall = __borrowing(call)\n"
+
+
+_TAKE = "__take__"
+
+
+class _Buffers(ast.NodeTransformer):
+    """``empty_strided_cpu((…), (…), torch.float32)`` of a large buffer → ``__take__(…)``."""
+
+    found = False
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if ast.unparse(node.func) == "empty_strided_cpu" and _bytes_of(node.args) >= kept.LARGE:
+            self.found = True
+            node.func = ast.Name(_TAKE, ast.Load())
+        return node
+
+
+def _bytes_of(arguments: Sequence[ast.expr]) -> int:
+    """How large a buffer of this size, stride and type is; 0 where a size is no number."""
+    try:
+        size, stride = ast.literal_eval(arguments[0]), ast.literal_eval(arguments[1])
+        dtype = getattr(torch, ast.unparse(arguments[2]).removeprefix("torch."))
+        elements = 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+        return int(elements * dtype.itemsize)
+    except (ValueError, AttributeError, IndexError):
+        return 0
+
+
 _COUNTING_WRITES = """
 
 __without_versions = call
@@ -120,23 +177,25 @@ def without_gradients(source: str) -> str:
 
 
 def _binding(stmt: ast.stmt) -> str | None:
-    """The name in ``name = async_compile.cpp_pybinding(...)``."""
+    """The name in ``name = async_compile.cpp_pybinding(...)``, and what a C++ wrapper's entry is bound to."""
     if (
         isinstance(stmt, ast.Assign)
         and isinstance(stmt.targets[0], ast.Name)
         and isinstance(stmt.value, ast.Call)
-        and ast.unparse(stmt.value.func) == "async_compile.cpp_pybinding"
+        and ast.unparse(stmt.value.func) in _BUILDERS
     ):
         return stmt.targets[0].id
     return None
 
 
 def _dead(stmt: ast.stmt) -> bool:
-    """The docstring, and what only a direct run of the file uses."""
+    """The docstring, what only a direct run of the file uses, and C++ that has been built."""
     if isinstance(stmt, ast.Expr) and isinstance(stmt.value, ast.Constant):
         return True
     if isinstance(stmt, ast.If) and ast.unparse(stmt.test) == "__name__ == '__main__'":
         return True
+    if isinstance(stmt, ast.Assign) and isinstance(stmt.targets[0], ast.Name):
+        return stmt.targets[0].id in _CPP_SOURCES
     return isinstance(stmt, ast.FunctionDef) and stmt.name in _DEAD_FUNCTIONS
 
 

@@ -37,6 +37,13 @@ Runnable = Callable[..., Any]
 NOT_SERIALIZABLE = "torch cannot serialize what it compiled from this graph"
 
 
+class NoCppWrapper(Exception):
+    """An operator of the graph can only be called from Python. Internal: it is compiled in the usual way."""
+
+
+_PYTHON_IN_CPP = b"PyImport_ImportModule"
+
+
 class NotSerializable(PassprintError):
     """Torch can compile the graph, but not serialize the result; the text says why."""
 
@@ -49,7 +56,7 @@ class Artifact:
     """What ``standalone_compile`` made: something to call, and its serialized form where torch can give one.
 
     ``reused``: one of Inductor's own caches had it, so no pass ran. ``writes``: it may write to an input.
-    ``grad``: it was compiled for calls with gradients on.
+    ``grad``: it was compiled for calls with gradients on. ``cpp``: its wrapper is C++.
     """
 
     call: Runnable
@@ -57,10 +64,11 @@ class Artifact:
     reused: bool
     writes: bool
     grad: bool
+    cpp: bool
 
 
 def compile_graph(
-    gm: GraphModule, inputs: Sequence[object], *, fake_mode: Any | None, serializable: bool
+    gm: GraphModule, inputs: Sequence[object], *, fake_mode: Any | None, serializable: bool, cpp: bool = False
 ) -> Artifact:
     """Compile ``gm`` for ``inputs`` (fake tensors and symbolic sizes). ``gm`` is given away.
 
@@ -69,7 +77,8 @@ def compile_graph(
 
     With ``serializable`` the result carries the bytes that :func:`load_artifact` takes. :class:`NotSerializable` is
     raised for a graph with something that torch's own caches refuse. Where torch finds that out only while it compiles,
-    it is raised as well, or the result has no bytes.
+    it is raised as well, or the result has no bytes. With ``cpp`` the wrapper is C++ as well; :class:`NoCppWrapper` is
+    raised where that would call Python.
     """
     import torch._inductor as package
 
@@ -82,7 +91,8 @@ def compile_graph(
         # torch 2.11 lowers a backward graph only when it is first needed, which is too late to store it.
         functorch = functorch_config.patch("force_non_lazy_backward_lowering", True)
         kept = regions.cacheable(gm) if serializable else _nothing_to_save()
-        with _tracing_of(fake_mode), functorch, plain_strides(), kept, _tagged(gm, inputs):
+        wrapper = _cpp_wrapper() if cpp else nullcontext()
+        with _tracing_of(fake_mode), functorch, plain_strides(), kept, _tagged(gm, inputs), wrapper:
             if serializable and (reason := unsupported(gm)) is not None:
                 raise NotSerializable(reason)
             artifact = standalone_compile(
@@ -93,13 +103,25 @@ def compile_graph(
             raise NotSerializable(NOT_SERIALIZABLE) from error
         raise
     payload = artifact.serialize() if serializable and _can_serialize(artifact) else None
+    if cpp and (payload is None or _PYTHON_IN_CPP in payload):
+        raise NoCppWrapper
     return Artifact(
         artifact,
         payload,
         reused=_cache_hits() > hits,
         writes=_writes(payload),
         grad=torch.is_grad_enabled(),
+        cpp=cpp,
     )
+
+
+def _cpp_wrapper() -> AbstractContextManager[Any]:
+    """Let Inductor write the code that calls kernels in C++, all of a graph in one library."""
+    import torch._inductor.config as inductor_config
+
+    config: Any = inductor_config
+    patch: AbstractContextManager[Any] = config.patch(cpp_wrapper=True, cpp_wrapper_build_separate=False)
+    return patch
 
 
 def _tagged(gm: GraphModule, inputs: Sequence[object]) -> AbstractContextManager[Any]:

@@ -299,7 +299,7 @@ class PieceCompiler:
             ready.run, ready.bypass = boxed(artifact.call), reason
             return
         with self.report.phase("store"), inductor.timed("store"):
-            packed = pack(artifact.payload, grad=artifact.grad)
+            packed = pack(artifact.payload, grad=artifact.grad, cpp=artifact.cpp)
             meta = {
                 "form": packed.form,
                 "guards": ready.guards,

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import NamedTuple
 
+import torch
+from torch.fx import Node
+from torch.utils._pytree import tree_leaves
+
+from passprint.compiler.artifacts.buffers import LARGE
 from passprint.compiler.lowering import inductor, toolchain
 from passprint.compiler.lowering.builds import BackgroundBuilds
 from passprint.compiler.pieces import symbols
@@ -35,6 +41,7 @@ def lower(job: Job, manager: PassManager, builds: BackgroundBuilds) -> Lowered:
     sizes only.
     """
     bypass = job.bypass
+    cpp = bypass is None and is_step(job)
     while True:
         gm = extract(job.piece, job.graph.gm)
         inputs, fake_mode = job.inputs(gm)
@@ -43,10 +50,15 @@ def lower(job: Job, manager: PassManager, builds: BackgroundBuilds) -> Lowered:
         try:
             with pass_context(job.compile_range) as ctx, mounted, building:
                 artifact = inductor.compile_graph(
-                    gm, inputs, fake_mode=fake_mode, serializable=bypass is None
+                    gm, inputs, fake_mode=fake_mode, serializable=bypass is None, cpp=cpp
                 )
         except inductor.NotSerializable as error:
-            bypass = str(error)
+            bypass, cpp = str(error), False
+            continue
+        except Exception:
+            if not cpp:
+                raise
+            cpp = False
             continue
         if job.specialised and symbols.guard_count(symbols.shape_env_of(inputs)):
             raise CannotSpecialise("its code holds for a part of the range only")
@@ -55,6 +67,40 @@ def lower(job: Job, manager: PassManager, builds: BackgroundBuilds) -> Lowered:
         if artifact.payload is None and bypass is None:
             bypass = inductor.NOT_SERIALIZABLE
         return Lowered(artifact, dict(ctx.matches), bypass)
+
+
+def is_step(job: Job) -> bool:
+    """Whether what a call costs beside its kernels may matter, so that a wrapper in C++ is worth two seconds more.
+
+    That is a piece on the CPU, of fixed sizes and without gradients, that writes to something in place: a step of
+    decoding, which writes to its caches and is called thousands of times.
+    """
+    values = [node.meta.get("example_value") for node in job.piece.inputs]
+    tensors = [value for value in values if isinstance(value, torch.Tensor)]
+    if len(tensors) < len(values):
+        return False
+    trains = torch.is_grad_enabled() and any(value.requires_grad for value in tensors)
+    fixed = job.variant is None and not job.structure.symbols and job.graph.device_types == ["cpu"]
+    return fixed and not trains and any(map(_is_in_place, job.piece.nodes)) and not _has_large_buffers(job)
+
+
+def _has_large_buffers(job: Job) -> bool:
+    """Whether the piece may make a tensor that is worth keeping; a wrapper in C++ would make it anew each time."""
+    given = {storage._cdata for storage in _storages(job.piece.inputs)}
+    made = [storage for storage in _storages(job.piece.nodes) if storage._cdata not in given]
+    return any(storage.nbytes() >= LARGE for storage in made)
+
+
+def _storages(nodes: Iterable[Node]) -> Iterator[torch.UntypedStorage]:
+    for node in nodes:
+        for value in tree_leaves(node.meta.get("example_value")):
+            if isinstance(value, torch.Tensor) and value.layout is torch.strided:
+                yield value.untyped_storage()
+
+
+def _is_in_place(node: Node) -> bool:
+    name = node.target if node.op == "call_method" else getattr(node.target, "__name__", "")
+    return node.target is operator.setitem or (str(name).endswith("_") and not str(name).endswith("__"))
 
 
 @contextmanager

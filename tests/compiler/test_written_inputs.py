@@ -1,0 +1,119 @@
+"""Graphs that write to their inputs, as a step of decoding writes to its caches: direct, and without the compiler."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tests.compiler.processes import in_new_process
+from torch import nn
+
+import passprint
+
+STEP = """
+class Layer(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.key, self.mix = torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)
+
+    def forward(self, x, cache, place):
+        cache.index_copy_(1, place, self.key(x))
+        scores = torch.softmax(x @ cache.transpose(1, 2), -1)
+        return x + self.mix(scores @ cache)
+
+
+class Steps(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.ModuleList(Layer() for _ in range(4))
+
+    def forward(self, x, caches, place):
+        for layer, cache in zip(self.layers, caches):
+            x = layer(x, cache, place)
+        return x
+
+
+torch.manual_seed(0)
+steps = Steps().eval()
+mine, theirs = ([torch.zeros(2, {length}, 8) for _ in range(4)] for _ in range(2))
+compiled = passprint.compile(steps, cache={cache!r}, passes="")
+torch.set_grad_enabled(False)
+for number in range(5):
+    x, place = torch.randn(2, 1, 8), torch.tensor([number])
+    torch.testing.assert_close(compiled(x, mine, place), steps(x, theirs, place), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(mine, theirs, atol=1e-3, rtol=1e-3)
+forms = sorted(dict.fromkeys(p.form for p in compiled.report.pieces_seen))
+print(json.dumps([compiled.report.traced, forms, "torch._inductor" in sys.modules]))
+"""
+
+
+@pytest.mark.parametrize(("length", "native"), [(16, True), (1 << 18, False)], ids=["small", "large"])
+def test_a_step_starts_without_the_compiler(tmp_path: Path, length: int, native: bool) -> None:
+    cache = tmp_path / "cache"
+    body = "import sys\n" + STEP.format(cache=str(cache), length=length)
+    assert in_new_process(tmp_path, body) == [1, ["direct"], True]
+    assert in_new_process(tmp_path, body) == [0, ["direct"], False]
+    wrappers = [file.read_bytes() for file in cache.rglob("*") if file.is_file()]
+    assert any(b"inductor_entry_cpp" in text for text in wrappers) is native, "where dispatch counts, in C++"
+
+
+def _write(x: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+    state.mul_(2).add_(x)
+    return torch.sin(state) + x
+
+
+def test_autograd_learns_that_an_input_was_written_to(tmp_path: Path) -> None:
+    """What autograd has saved of a tensor is no longer that once a compiled graph has written to it."""
+    compiled = passprint.compile(_write, cache=tmp_path, passes="")
+    for call in (_write, compiled, compiled):
+        weight, state = torch.ones(3, requires_grad=True), torch.ones(3)
+        product = (weight * state).sum()
+        before = state._version
+        with torch.no_grad():
+            call(torch.ones(3), state)
+        assert state._version > before
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            product.backward()
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode], ids=["no_grad", "inference_mode"])
+def test_what_is_written_is_what_eager_writes(tmp_path: Path, mode: type) -> None:
+    with mode():
+        compiled = passprint.compile(_write, cache=tmp_path, passes="")
+        mine, theirs = torch.ones(3), torch.ones(3)
+        for _ in range(3):
+            x = torch.randn(3)
+            torch.testing.assert_close(compiled(x, mine), _write(x, theirs))
+            torch.testing.assert_close(mine, theirs)
+        assert {piece.form for piece in compiled.report.pieces_seen} == {"direct"}
+
+
+@torch.library.custom_op("passprint_steps::doubled", mutates_args=())
+def doubled(x: torch.Tensor) -> torch.Tensor:
+    return x * 2
+
+
+@doubled.register_fake
+def _(x: torch.Tensor) -> torch.Tensor:
+    return torch.empty_like(x)
+
+
+class CallsPython(nn.Module):
+    def forward(self, x: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        state.add_(x)
+        return doubled(state) + torch.sin(x)
+
+
+def test_an_operator_of_python_runs_in_a_step(tmp_path: Path) -> None:
+    """A wrapper in C++ would import the compiler to call it."""
+    model = CallsPython()
+    for status in ("cold", "warm"):
+        torch._dynamo.reset()
+        compiled = passprint.compile(model, cache=tmp_path, passes="")
+        mine, theirs = torch.ones(3), torch.ones(3)
+        with torch.no_grad():
+            for _ in range(2):
+                torch.testing.assert_close(compiled(torch.ones(3), mine), model(torch.ones(3), theirs))
+                torch.testing.assert_close(mine, theirs)
+        assert compiled.report.status == status
