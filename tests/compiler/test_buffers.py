@@ -72,6 +72,22 @@ def test_a_buffer_that_somebody_has_is_left_alone(result: Callable[[torch.Tensor
     del kept
 
 
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda taken: taken.resize_(3),
+        lambda taken: taken.t_() if taken.dim() == 2 else taken.unsqueeze_(0),
+        lambda taken: taken.requires_grad_(),
+        lambda taken: setattr(taken, "mark", 1),
+    ],
+    ids=["resized", "another view", "gradients", "marked"],
+)
+def test_a_buffer_that_is_no_longer_the_same_is_left_alone(spoil: Callable[[torch.Tensor], Any]) -> None:
+    piece = Piece(lambda taken: [spoil(taken), None][1])
+    piece.run([])
+    assert not any(piece.buffers._free.values())
+
+
 def test_calls_within_a_call_and_failures_give_back() -> None:
     inner = Piece(_nothing)
 

@@ -26,7 +26,7 @@ MOST: Final = 128 << 20
 Runnable = Callable[[list[Any]], Sequence[Any]]
 _Key = tuple[Any, ...]
 _guards: Any = torch._C._dynamo.guards
-_storage_count: Any = torch._C._storage_Use_Count
+_storage_count: Any = getattr(torch._C, "_storage_Use_Count", None)  # read in torch 2.11 to 2.15
 
 
 class Buffers:
@@ -69,8 +69,10 @@ class Buffers:
         return run
 
     def _give_back(self, key: _Key, buffer: torch.Tensor) -> None:
-        if _references(buffer) != _ALONE:
+        if _ALONE is None or _references(buffer) != _ALONE:
             return
+        if (*buffer.shape,) != key[0] or buffer.stride() != key[1] or buffer.requires_grad or vars(buffer):
+            return  # an operator of somebody's made something else of it
         with self._lock:
             self._free.setdefault(key, []).append(buffer)
             self._free.move_to_end(key)
@@ -96,7 +98,10 @@ def _count_alone(key: _Key, buffer: torch.Tensor) -> tuple[int, ...]:
     return _references(buffer)
 
 
-def _alone() -> tuple[int, ...]:
+def _alone() -> tuple[int, ...] | None:
+    """The counts of a buffer that nobody else has; None on a torch that does not tell."""
+    if _storage_count is None or not hasattr(torch.Tensor, "_use_count"):
+        return None
     taken = [((), _guards._empty_strided_cpu((1,), (1,), torch.uint8))]  # as it lies in the list of a call
     return _count_alone(*taken.pop())
 

@@ -78,6 +78,11 @@ class Made:
         return run
 
     @property
+    def unasked(self) -> Callable[..., Any]:
+        """Once finished, the graph for whoever has asked whether tensors overlap."""
+        return self.run.run if isinstance(self.run, _UnlessOverlapping) else self.run
+
+    @property
     def writes(self) -> bool:
         """Whether the graph may write to an input."""
         return self._pending.writes

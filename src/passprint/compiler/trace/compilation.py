@@ -214,7 +214,7 @@ class Compilation:
                     raise CannotRecordError(lookup.unusable)
                 key, manifest, files = record(trace, relied, made, lookup, self._passes())
                 guards = Guards(manifest, key.state, **scope)
-                run = bind(manifest, key.state, made.run)
+                run = bind(manifest, key.state, made.unasked)
         except CannotRecordError as error:
             if self._session.stores:
                 self._cannot(str(error))
