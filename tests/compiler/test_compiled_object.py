@@ -177,3 +177,31 @@ def test_an_error_in_one_thread_leaves_the_others_served(tmp_path: Path) -> None
 
     _at_once(call, 4)
     assert sorted(failed) == [1, 3]
+
+
+def test_hooks_on_the_compiled_module_run(tmp_path: Path) -> None:
+    """They are around the compiled model, and none of its own: nothing is traced for them."""
+    model, x = Small(), inputs()
+    compiled: Any = passprint.compile(model, cache=tmp_path, passes="")
+    with torch.no_grad():
+        expected = model(x)
+        torch.testing.assert_close(compiled(x), expected)
+        before = compiled.register_forward_pre_hook(lambda module, args: (args[0] * 0,))
+        after = compiled.register_forward_hook(
+            lambda module, args, kwargs, result: result + 1, with_kwargs=True
+        )
+        torch.testing.assert_close(compiled(x), model(x * 0) + 1)
+        before.remove()
+        torch.testing.assert_close(compiled(x), expected + 1)
+        after.remove()
+        torch.testing.assert_close(compiled(x), expected)
+    assert compiled.report.traced == 1
+
+
+def test_a_backward_hook_on_the_compiled_module_runs(tmp_path: Path) -> None:
+    compiled: Any = passprint.compile(Small(), cache=tmp_path, passes="")
+    seen: list[tuple[int, ...]] = []
+    compiled.register_full_backward_hook(lambda module, given, wanted: seen.append(tuple(wanted[0].shape)))
+    result = compiled(inputs().requires_grad_())
+    result.sum().backward()
+    assert seen == [tuple(result.shape)]

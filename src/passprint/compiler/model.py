@@ -304,7 +304,14 @@ class CompiledModule(torch.nn.Module):
         """Call the model; compiles first where nothing compiled serves these inputs."""
         return self._compiled(*args, **kwargs)
 
-    __call__ = forward
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As :meth:`forward`, with the hooks around it that are registered on this module.
+
+        Hooks for all modules run for the model and the modules in it, and only with such hooks for this one as well.
+        """
+        if self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks:
+            return super().__call__(*args, **kwargs)
+        return self._compiled(*args, **kwargs)
 
     def why_trace(self, *args: Any, **kwargs: Any) -> str | None:
         """As :meth:`Compiled.why_trace`."""
