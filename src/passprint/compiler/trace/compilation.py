@@ -80,6 +80,9 @@ class Session:
         """What was traced of the model as it is now; None, with a note, where it is to run eagerly."""
         for found in self._variants:
             if found.fits():
+                if found is not self._variants[0]:  # the next call is most likely like this one
+                    self._variants.remove(found)
+                    self._variants.insert(0, found)
                 return found
         if len(self._variants) > _MOST_STATES:
             if STATE_CHANGES not in self.report.notes:
