@@ -18,6 +18,7 @@ from torch._higher_order_ops.triton_kernel_wrap import kernel_side_table, triton
 from torch.fx import Graph, GraphModule
 from torch.utils import _pytree as pytree
 
+import passprint
 from passprint.compiler.lowering import user_code
 from passprint.compiler.pieces.partition import partition
 from passprint.compiler.pieces.structure import Structure, describe
@@ -106,9 +107,10 @@ def launched(of: Any, **constants: object) -> Calls:
 
 @pytest.fixture
 def table() -> Iterator[None]:
-    kept = dict(kernel_side_table.id_to_kernel), dict(kernel_side_table.kernel_to_id)
+    names = ("id_to_kernel", "kernel_to_id", "constant_args")
+    kept = {name: dict(getattr(kernel_side_table, name)) for name in names}
     yield
-    kernel_side_table.id_to_kernel, kernel_side_table.kernel_to_id = kept
+    vars(kernel_side_table).update(kept)
 
 
 @pytest.mark.usefixtures("table")
@@ -369,3 +371,13 @@ def test_a_kernel_that_only_the_dispatcher_holds_is_opaque(key: str) -> None:
     finally:
         own._destroy()
     assert user_code.everywhere() is not None
+
+
+@pytest.mark.usefixtures("table")
+def test_a_kernel_elsewhere_that_cannot_be_pickled_is_no_matter_of_a_graph(tmp_path: Path) -> None:
+    """Torch serializes all kernels of the process with each graph."""
+    kernel_side_table.add_constant_args({"local": lambda: None})
+    x = torch.ones(3)
+    compiled: Any = passprint.compile(lambda x: torch.sin(x) + 1, cache=tmp_path, passes="")
+    torch.testing.assert_close(compiled(x), torch.sin(x) + 1)
+    assert "torch cannot serialize what it compiled" in str(compiled.report.why)

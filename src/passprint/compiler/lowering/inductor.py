@@ -32,6 +32,7 @@ from passprint.compiler.lowering.unsupported import unsupported
 from passprint.errors import PassprintError
 
 Runnable = Callable[..., Any]
+log = logging.getLogger("passprint")
 
 
 NOT_SERIALIZABLE = "torch cannot serialize what it compiled from this graph"
@@ -102,7 +103,7 @@ def compile_graph(
         if serializable and "serialize" in str(error):
             raise NotSerializable(NOT_SERIALIZABLE) from error
         raise
-    payload = artifact.serialize() if serializable and _can_serialize(artifact) else None
+    payload = _serialized(artifact) if serializable and _can_serialize(artifact) else None
     if cpp and (payload is None or _PYTHON_IN_CPP in payload):
         raise NoCppWrapper
     return Artifact(
@@ -166,6 +167,16 @@ def _writes(payload: bytes | None) -> bool:
     halves = [half.result for half in (entry.compiled_fw, entry.compiled_bw) if half is not None]
     changed = entry.runtime_metadata.mutated_inp_runtime_indices
     return bool(changed) or any(half.mutated_input_idxs for half in halves)
+
+
+def _serialized(artifact: Any) -> bytes | None:
+    """The bytes of an artifact, or None: torch puts all Triton kernels of the process beside it."""
+    try:
+        payload: bytes = artifact.serialize()
+    except Exception as error:  # noqa: BLE001 - pickling calls anybody's code
+        log.info("An artifact cannot be serialized: %s", error)
+        return None
+    return payload
 
 
 def _can_serialize(artifact: Any) -> bool:
