@@ -29,6 +29,7 @@ import torch
 
 from passprint.compiler.dependencies.code import visit_class, visit_operator, visit_tensor_class
 from passprint.compiler.dependencies.walk import FINDERS, HANDLERS, ITEM, PLAIN_TYPES, Handler, Walk
+from passprint.compiler.guards.refs import own_dict
 from passprint.compiler.lowering import host, operators
 from passprint.identity.slots import ABSENT, ITEMS, MAPPING, NAME, REFERS, SAME
 
@@ -278,7 +279,7 @@ def _instance(walk: Walk, value: Any, path: str, name: str) -> None:
         _sequence(walk, value, f"{path} as {'list' if isinstance(value, list) else 'tuple'}", ITEM)
     elif isinstance(value, (set, frozenset)):
         _set(walk, value, f"{path} as set", name)
-    held = _own_dict(value)
+    held = own_dict(value)
     if held is not None:
         if not isinstance(value, threading.local):
             walk.watch(MAPPING, held, dict(held))
@@ -298,14 +299,6 @@ _HEAP_TYPE = 1 << 9
 
 def _class_of(value: Any) -> tuple[Any, ...]:
     return (type(value),)
-
-
-def _own_dict(value: Any) -> dict[str, Any] | None:
-    try:
-        held = object.__getattribute__(value, "__dict__")
-    except AttributeError:
-        return None
-    return held if type(held) is dict else None
 
 
 def _slots(cls: type) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import torch
 
 from passprint.compiler.guards.facts import GuardFact
+from passprint.compiler.guards.refs import own_dict
 from passprint.compiler.guards.source import ByNode, Sources
 from passprint.identity.slots import ABSENT, ITEMS, MAPPING, NAME, REFERS, SAME
 
@@ -104,7 +105,7 @@ class Pins:
         if kind in _KEYS:
             return id(value) in self._dicts or (kind == "ORDER" and type(value) is frozenset)
         if kind == "NOT_PRESENT_IN_GENERIC_DICT":
-            return id(_dict_of(value)) in self._dicts
+            return id(own_dict(value)) in self._dicts
         if kind == "HASATTR":
             return self._attribute(value, str(fact.detail)) is not OPEN
         return kind in _POINTER
@@ -142,7 +143,7 @@ class Pins:
         if kind in _OF_CODE:
             seen = kind is MethodType or id(owner) in self._objects
             return getattr(owner, name, OPEN) if seen and name in _OF_CODE[kind] else OPEN
-        held = _dict_of(owner)
+        held = own_dict(owner)
         if held is None:
             return OPEN
         if kind is ModuleType:
@@ -166,14 +167,6 @@ class Pins:
             bases = [base for base in cls.__mro__ if base is not object]
             known = self._plain[cls] = not any("__getattribute__" in vars(base) for base in bases)
         return known
-
-
-def _dict_of(value: object) -> dict[str, Any] | None:
-    try:
-        held = object.__getattribute__(value, "__dict__")
-    except AttributeError:
-        return None
-    return held if type(held) is dict else None
 
 
 def _never_changes(value: object) -> bool:

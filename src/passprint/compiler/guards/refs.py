@@ -136,6 +136,15 @@ def find(module: str, path: str) -> object:
     return value
 
 
+def own_dict(value: object) -> dict[str, Any] | None:
+    """The dictionary of an object's own attributes, without asking its class; None where it has none."""
+    try:
+        held = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return None
+    return held if type(held) is dict else None
+
+
 def unwrapped(value: Any) -> Any:
     """The function behind a static method, a class method or a property's getter."""
     value = getattr(value, "__func__", value)

@@ -55,8 +55,9 @@ def lower(job: Job, manager: PassManager, builds: BackgroundBuilds) -> Lowered:
         except inductor.NotSerializable as error:
             bypass, cpp = str(error), False
             continue
-        except Exception:
-            if not cpp:
+        except Exception as error:
+            is_torchs = inductor.own_cause(error) is None and not inductor.asks_for_another_trace(error)
+            if not (cpp and is_torchs):  # what a pass raises is no matter of the wrapper
                 raise
             cpp = False
             continue
