@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -66,7 +63,7 @@ def test_made_inputs(dtype: torch.dtype, dynamic: bool) -> None:
     PassManager([NegToSub()], instruments=[Numerics()])(graph)
 
 
-def what_is_written_to_counts() -> None:
+def test_what_is_written_to_counts() -> None:
     def fn(x: Tensor) -> Tensor:
         y = torch.relu(x)
         x.copy_(y)
@@ -84,12 +81,6 @@ def what_is_written_to_counts() -> None:
     assert torch.equal(inputs[0], before)
     with pytest.raises(PassError, match="input 0, which is written to"):
         PassManager([writes_another], instruments=[Numerics()])(graph)
-
-
-def test_what_is_written_to_counts() -> None:
-    """In a process of its own: after some other tests of the suite it did not raise, for a reason still to be found."""
-    call = "from tests.pipeline.instruments import test_numerics; test_numerics.what_is_written_to_counts()"
-    subprocess.run([sys.executable, "-c", call], check=True, cwd=Path(__file__).parents[3])
 
 
 def test_a_graph_that_cannot_be_run_is_warned_of() -> None:
