@@ -23,7 +23,7 @@ TYPE_CHECKING = False  # as in typing, which takes a while to import
 if TYPE_CHECKING:
     from typing import Any
 
-    from passprint.compiler import CompileReport, compile
+    from passprint.compiler import CompileReport, compile, last_report
     from passprint.passes import (
         CallableInductorPass,
         CompileRange,
@@ -64,6 +64,7 @@ _LAZY = {
     "selected": "passprint.pipeline",
     "CompileReport": "passprint.compiler",
     "compile": "passprint.compiler",
+    "last_report": "passprint.compiler",
 }
 
 __all__ = [
@@ -92,6 +93,7 @@ __all__ = [
     "fingerprint",
     "get_pass_context",
     "graph_pass",
+    "last_report",
     "may_rewrite",
     "pass_context",
     "selected",

@@ -9,9 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from passprint.compiler.doors import passprint_backend
     from passprint.compiler.model import Compiled, CompiledModule, compile
-    from passprint.compiler.record import CompileReport, PieceReport
-    from passprint.compiler.trace.backend import Backend, passprint_backend
+    from passprint.compiler.record import CompileReport, PieceReport, last_report
+    from passprint.compiler.trace.backend import Backend
 
 _HOMES = {
     "Backend": "trace.backend",
@@ -20,7 +21,8 @@ _HOMES = {
     "CompiledModule": "model",
     "PieceReport": "record",
     "compile": "model",
-    "passprint_backend": "trace.backend",
+    "last_report": "record",
+    "passprint_backend": "doors",
 }
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "CompiledModule",
     "PieceReport",
     "compile",
+    "last_report",
     "passprint_backend",
 ]
 

@@ -14,15 +14,19 @@ import torch
 
 from passprint.cache import open_store
 from passprint.cache.store import NoStore, Store, StoreSpec
-from passprint.compiler.record import CompileReport
+from passprint.compiler import stances
+from passprint.compiler.record import CompileReport, tell
+from passprint.compiler.settings import Settings
 from passprint.compiler.start.passes_found import PassesFound
 from passprint.compiler.start.warm import CANDIDATES, Lookup, WarmStart
+from passprint.compiler.target import Target
 from passprint.errors import CompileError
 
 if TYPE_CHECKING:
     from passprint.compiler.given_passes import PassesSpec
     from passprint.compiler.pieces.sizes import RangeSpec, SizePlan
     from passprint.compiler.start.program import Program
+    from passprint.compiler.trace.backend import Backend
     from passprint.compiler.trace.compilation import Session
     from passprint.compiler.trace.repeat import RepeatedBlocks
     from passprint.pipeline import PassManager
@@ -40,6 +44,9 @@ def compile(
     split: str | Sequence[str] = "blocks",
     compile_sizes: Sequence[int] | None = None,
     ranges: Sequence[RangeSpec] | None = None,
+    mode: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    disable: bool = False,
 ) -> Compiled | CompiledModule:
     """Compile ``model`` so that equal blocks are compiled once and a later process loads what this one built.
 
@@ -60,9 +67,15 @@ def compile(
         compile_sizes: sizes of the first varying dimension that get code of their own, as ``[8, 64]``.
         ranges: ranges of it, both ends included, that do, as ``[(1, 512), (513, 8192)]``. The code for all sizes
             stays beside them; passes are asked for each whether they apply (``is_applicable_for_range``).
+        mode: as in ``torch.compile``: "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs".
+            CUDA graphs are for GPUs; on a CPU they change nothing, and the report says so.
+        options: as in ``torch.compile``: settings of Inductor by name, ``{"max_autotune": True}``. One of ``mode`` and
+            ``options`` may be given.
+        disable: True returns ``model`` as it is.
 
     Returns:
-        The compiled model. It is called as ``model`` is, gives ``model``'s attributes, and has a ``report``.
+        The compiled model, a :class:`Compiled` or :class:`CompiledModule`. It is called as ``model`` is, gives
+        ``model``'s attributes, and has a ``report``.
 
     Raises:
         PipelineError: something in ``passes`` is not a pass.
@@ -70,13 +83,20 @@ def compile(
         CompileError: ``dynamic`` names an unknown argument, or ``compile_sizes`` or ``ranges`` are not sizes; and at
             the first call, the model does not trace, or not as one graph with ``fullgraph`` (torch's reason is the
             cause).
+        RuntimeError: torch's own, where both ``mode`` and ``options`` are given, or torch has no such mode or option;
+            for an option, at the first call that nothing stored serves.
     """
     if not callable(model):
         raise CompileError(
             f"passprint.compile was given a {type(model).__name__}. Expected an nn.Module or a function."
         )
+    if disable:
+        unchanged: Any = model
+        return unchanged  # type: ignore[no-any-return]
     dynamic = _checked(dynamic)
-    how = _How(passes, open_store(cache), split, _sizes(compile_sizes, ranges), fullgraph)
+    how = How(
+        passes, open_store(cache), split, sizes_of(compile_sizes, ranges), fullgraph, Settings(mode, options)
+    )
     return (
         CompiledModule(model, how, dynamic)
         if isinstance(model, torch.nn.Module)
@@ -87,22 +107,20 @@ def compile(
 class Compiled:
     """A compiled function: call it as the original. ``report`` tells what compiling did."""
 
-    def __init__(self, model: Callable[..., Any], how: _How, dynamic: DynamicSpec) -> None:
+    def __init__(self, model: Callable[..., Any], how: How, dynamic: DynamicSpec) -> None:
         self._prepare(model, how, dynamic)
 
-    def _prepare(self, model: Callable[..., Any], how: _How, dynamic: DynamicSpec) -> None:
+    def _prepare(self, model: Callable[..., Any], how: How, dynamic: DynamicSpec) -> None:
         self._given = (model, how, dynamic)
         self._starting = threading.RLock()
-        self._model = model
+        self._target = Target.of(model)
+        self._model = self._target.model
         self._how = how
-        self._varying = _Varying(model, dynamic) if isinstance(dynamic, Mapping) else None
+        self._varying = _Varying(self._target, dynamic) if isinstance(dynamic, Mapping) else None
         self._dynamic = None if isinstance(dynamic, Mapping) else dynamic
         self._report = CompileReport()
         self._programs: list[Program] = []
-        text = f"split {how.split!r}, dynamic {dict(dynamic) if isinstance(dynamic, Mapping) else dynamic!r}"
-        if how.sizes:
-            text += f", {how.sizes}"
-        self._warm = WarmStart(how.store, self._report, text, how.passes)
+        self._warm = WarmStart(how.store, self._report, self._told, how.passes)
         self._session: Session | None = None
         self._has_traced = False
         self._fruitless = 0 if not isinstance(how.store, NoStore) else CANDIDATES
@@ -119,6 +137,13 @@ class Compiled:
         """What was compiled, loaded and matched so far."""
         return self._report
 
+    def _told(self) -> str:
+        """What it is compiled with, as a text for keys."""
+        _, how, dynamic = self._given
+        text = f"split {how.split!r}, dynamic {dict(dynamic) if isinstance(dynamic, Mapping) else dynamic!r}"
+        parts = [str(how.sizes or ""), how.settings.text(), self._target.method or ""]
+        return ", ".join([text, *filter(None, parts)])
+
     @cached_property
     def repeats(self) -> RepeatedBlocks:
         """The repeated blocks of the model, which a trace goes through once."""
@@ -129,11 +154,16 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the model; loads or compiles first where nothing that is there serves these inputs."""
         if torch.compiler.is_compiling():  # a part of something that is compiled as a whole
-            return self._model(*args, **kwargs)
+            return self._target.call(*args, **kwargs)
+        stance = stances.present()
+        if stance == stances.EAGER:
+            return self._target.call(*args, **kwargs)
         programs = self._programs
         for program in programs:
             if program.accepts(self._model, args, kwargs):
                 return program.run(self._model, args, kwargs)
+        if stance is not None and not self._is_known_to_trace:
+            return stances.instead(stance, self._target.call)(*args, **kwargs)
         return self._start(len(programs), args, kwargs)
 
     def why_trace(self, *args: Any, **kwargs: Any) -> str | None:
@@ -168,6 +198,7 @@ class Compiled:
 
     def _load_or_trace(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         since = time.perf_counter()
+        tell(self._report)
         if self._varying is not None:
             self._varying.check(args, kwargs)
         lookup = None
@@ -187,21 +218,12 @@ class Compiled:
         session = self._session
         if session is None:
             how = self._how
-            session = Session(
-                self.repeats,
-                how.manager(),
-                how.store,
-                how.split,
-                how.sizes,
-                self._dynamic,
-                self._report,
-                self._warm,
-                how.fullgraph,
-            )
+            backend = how.backend(self._report, self._dynamic)
+            session = Session(self._target, self.repeats, backend, self._dynamic, self._warm, how.fullgraph)
             self._session = session
         if self._varying is not None:
             self._varying.mark(args, kwargs)
-        compilation = session.compile(lookup, since, self._model, args, kwargs)
+        compilation = session.compile(lookup, since, args, kwargs)
         result = compilation.run()
         self._has_traced = True
         if compilation.must_trace:
@@ -213,7 +235,8 @@ class Compiled:
         return result
 
 
-def _sizes(sizes: Sequence[int] | None, ranges: Sequence[RangeSpec] | None) -> SizePlan | None:
+def sizes_of(sizes: Sequence[int] | None, ranges: Sequence[RangeSpec] | None) -> SizePlan | None:
+    """What ``compile_sizes`` and ``ranges`` say. Raises :class:`CompileError` where they are not sizes."""
     if sizes is None and ranges is None:
         return None
     from passprint.compiler.pieces.sizes import SizePlan
@@ -238,7 +261,7 @@ def _checked(dynamic: Any) -> DynamicSpec:
     return {name: tuple(dims) for name, dims in dynamic.items()}
 
 
-class _How:
+class How:
     """With what a model is compiled: passes, where it is kept, where it is cut. Copies of a model share it."""
 
     def __init__(
@@ -248,11 +271,13 @@ class _How:
         split: str | Sequence[str],
         sizes: SizePlan | None,
         fullgraph: bool,
+        settings: Settings,
     ) -> None:
         self.store = store
         self.sizes = sizes
         self.split = split
         self.fullgraph = fullgraph
+        self.settings = settings
         self._default = passes is None
         self._manager: PassManager | None = None
         if passes is not None:
@@ -260,7 +285,7 @@ class _How:
 
             self._manager = as_manager(passes)
 
-    def __deepcopy__(self, memo: object) -> _How:
+    def __deepcopy__(self, memo: object) -> How:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
@@ -277,6 +302,14 @@ class _How:
             self._manager = default_pipeline()
         return self._manager
 
+    def backend(self, report: CompileReport, dynamic: bool | None) -> Backend:
+        """What compiles graphs so. Raises torch's RuntimeError for a mode or an option that it does not have."""
+        from passprint.compiler.trace.backend import Backend
+
+        settings = self.settings.for_inductor(dynamic, report)
+        sizes = {} if self.sizes is None else {"sizes": self.sizes}
+        return Backend(self.manager(), self.store, self.split, report=report, settings=settings, **sizes)
+
     def passes(self) -> PassesFound:
         """The passes' identity. The default pipeline is not imported for it."""
         if self._default and "passprint.passes.library" not in sys.modules:
@@ -289,7 +322,7 @@ class CompiledModule(torch.nn.Module):
 
     _orig_mod: torch.nn.Module
 
-    def __init__(self, model: torch.nn.Module, how: _How, dynamic: DynamicSpec) -> None:
+    def __init__(self, model: torch.nn.Module, how: How, dynamic: DynamicSpec) -> None:
         super().__init__()
         self._orig_mod = model
         self._compiled = Compiled(model, how, dynamic)
@@ -327,10 +360,9 @@ class CompiledModule(torch.nn.Module):
 class _Varying:
     """Marks the dimensions that vary, by argument name, on the tensors of each call."""
 
-    def __init__(self, model: Callable[..., Any], dynamic: Mapping[str, Sequence[int]]) -> None:
+    def __init__(self, target: Target, dynamic: Mapping[str, Sequence[int]]) -> None:
         """``dynamic`` has been checked; a dimension may be counted from the end."""
-        target = model.forward if isinstance(model, torch.nn.Module) else model
-        parameters = inspect.signature(target).parameters
+        parameters = inspect.signature(target.signature).parameters
         open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
         unknown = [name for name in dynamic if name not in parameters and not open_ended]
         if unknown:

@@ -212,3 +212,20 @@ class CompileReport:
         pieces = "1 piece" if self.pieces == 1 else f"{self.pieces} pieces"
         said = f"{self.status}: {pieces}, {self.distinct_pieces} distinct, {total:.2f} s"
         return f"{said} ({self.why})" if self.why else said
+
+
+_latest: list[CompileReport] = []
+
+
+def tell(report: CompileReport) -> None:
+    """A model of this report begins to start: from now on it is the last one."""
+    _latest[:] = [report]
+
+
+def last_report() -> CompileReport | None:
+    """The report of the model that was traced or loaded last in this process, through any door; None before the first.
+
+    For doors that give back an object of torch's: ``torch.compile(model, backend="passprint")``,
+    ``model.compile(backend="passprint")``, a library that compiles by itself.
+    """
+    return _latest[0] if _latest else None

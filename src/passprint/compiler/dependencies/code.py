@@ -10,7 +10,7 @@ import gc
 import importlib.util
 import sys
 from collections.abc import Sequence
-from types import FunctionType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 import torch
@@ -71,7 +71,7 @@ def visit_function(walk: Walk, function: FunctionType, path: str, name: str) -> 
     label = walk.label_of(home)
     if label is not None and home.partition(".")[0] in ("torch", "passprint"):
         inner = vars(function).get("__wrapped__")
-        if isinstance(inner, FunctionType):
+        if isinstance(inner, (FunctionType, MethodType)):
             walk.visit(inner, f"{path}.__wrapped__", name)
         return
     code = function.__code__

@@ -102,7 +102,11 @@ def _changed_settings(module: str) -> dict[str, str]:
     if not changed:
         return {}
     counted = set(config.save_config_portable()) | {n for n in changed if n.endswith(("_pass", "_fn"))}
-    return {name: _text(name, _override(entry)) for name, entry in sorted(changed.items()) if name in counted}
+    return {
+        name: setting_text(name, _override(entry))
+        for name, entry in sorted(changed.items())
+        if name in counted
+    }
 
 
 def _override(entry: Any) -> Any:
@@ -117,7 +121,8 @@ def _is_changed(entry: Any) -> bool:
     return type(value) is not type(entry.default) or bool(value != entry.default)
 
 
-def _text(name: str, value: object) -> str:
+def setting_text(name: str, value: object) -> str:
+    """The value of a setting, as a text that is the same in every process. Raises :class:`CannotRecordError`."""
     if value is None or type(value) in (bool, int, float, str):
         return repr(value)
     try:

@@ -16,7 +16,7 @@ import inspect
 import logging
 import pickle
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -211,6 +211,16 @@ def _accepts(function: Callable[..., object], name: str) -> bool:
 
 
 # ---- timing and tracing ---------------------------------------------------------------------------------
+
+
+def configured(settings: Mapping[str, Any]) -> AbstractContextManager[Any]:
+    """Inductor with these of its settings."""
+    if not settings:
+        return nullcontext()
+    from torch._inductor import config
+
+    patched: AbstractContextManager[Any] = config.patch(dict(settings))
+    return patched
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from torch.fx import GraphModule
 
@@ -38,6 +39,8 @@ class PieceCompiler:
     manager: PassManager
     store: Store
     report: CompileReport
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Inductor's, for these pieces."""
     _ready: dict[str, Ready] = field(default_factory=dict)
     _found: dict[str, tuple[Entry | None, str | None]] = field(default_factory=dict)
     """By key, what the store has, and how it was found; a look-up counts once it is known what came of it."""
@@ -60,6 +63,10 @@ class PieceCompiler:
 
         A piece without the varying size, or one that cannot be specialised, is in a variant what it is for all sizes.
         """
+        with inductor.configured(self.settings):
+            return self._start(gm, pieces, variants)
+
+    def _start(self, gm: GraphModule, pieces: Sequence[Piece], variants: Sequence[Variant]) -> PendingPieces:
         if self._pending is not None and self._pending.is_waiting:
             # Nobody has called what was made of the last graph; who does meets the error again.
             with suppress(Exception):
@@ -278,9 +285,10 @@ class PieceCompiler:
         def finish() -> None:
             ready.finish = None
             try:
-                with self.report.phase("build"), inductor.timed("build"), explained_without_compiler(job):
-                    builds.wait()
-                self._finish(job, lowered, ready)
+                with inductor.configured(self.settings):
+                    with self.report.phase("build"), inductor.timed("build"), explained_without_compiler(job):
+                        builds.wait()
+                    self._finish(job, lowered, ready)
             except BaseException:
                 self._ready.pop(job.key.digest, None)  # the next call tries again
                 raise

@@ -75,7 +75,7 @@ class WarmStart:
 
     store: Store
     report: CompileReport
-    how: str
+    how: Callable[[], str]
     passes: Callable[[], PassesFound]
 
     def find(self, model: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Lookup:
@@ -83,9 +83,9 @@ class WarmStart:
         unusual = ambient.unusual()
         if unusual is not None:
             return Lookup(unusable=unusual)
-        with self.report.phase("identity"):
-            asked = request(model, args, kwargs, self.how, ambient.snapshot())
         try:
+            with self.report.phase("identity"):
+                asked = request(model, args, kwargs, self.how(), ambient.snapshot())
             with self.report.phase("manifest"):
                 lookup = Lookup(request=asked, environment=environment.environment(), passes=self.passes())
         except CannotRecordError as error:

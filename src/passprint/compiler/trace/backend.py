@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import threading
 import time
@@ -15,7 +14,6 @@ from torch.fx import GraphModule
 from passprint.cache import open_store
 from passprint.cache.store import StoreSpec
 from passprint.compiler.artifacts.stitched import Runnable, Stitched, choose
-from passprint.compiler.given_passes import as_manager
 from passprint.compiler.guards.overlap import overlapping
 from passprint.compiler.lowering import inductor
 from passprint.compiler.lowering.operators import operators_in
@@ -33,8 +31,6 @@ from passprint.errors import CompileError
 from passprint.pipeline import PassManager
 
 logger = logging.getLogger("passprint")
-
-OPTIONS = ("passes", "cache", "split", "compile_sizes", "ranges")
 
 
 class Made:
@@ -169,8 +165,8 @@ class _UnlessOverlapping:
 class Backend:
     """A back end for ``torch.compile`` that compiles each distinct piece of a graph once.
 
-    ``passes``, ``cache`` and ``split`` as for :func:`passprint.compile`, ``sizes`` for its ``compile_sizes`` and
-    ``ranges``; ``report`` tells what happened.
+    ``cache`` and ``split`` as for :func:`passprint.compile`, ``sizes`` for its ``compile_sizes`` and ``ranges``,
+    ``settings`` are Inductor's; ``report`` tells what happened.
     """
 
     manager: PassManager
@@ -178,9 +174,10 @@ class Backend:
     split: str | Sequence[str] = "blocks"
     sizes: SizePlan = field(default_factory=SizePlan)
     report: CompileReport = field(default_factory=CompileReport)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.pieces = PieceCompiler(self.manager, open_store(self.cache), self.report)
+        self.pieces = PieceCompiler(self.manager, open_store(self.cache), self.report, self.settings)
 
     def __repr__(self) -> str:
         return "passprint"
@@ -207,35 +204,3 @@ class Backend:
 
 
 OVERLAP = "a call with tensors that overlap in memory was not run as compiled: the graph writes to an input"
-
-
-def passprint_backend(
-    gm: GraphModule,
-    example_inputs: Sequence[Any],
-    *,
-    options: Mapping[str, Any] | None = None,
-    **unknown: Any,
-) -> Callable[..., Any]:
-    """The entry point behind ``torch.compile(model, backend="passprint", options={…})``.
-
-    ``options`` may hold ``passes``, ``cache``, ``split``, ``compile_sizes`` and ``ranges``. Raises
-    :class:`passprint.CompileError` for others.
-    """
-    given = {**(options or {}), **unknown}
-    check_options(given)
-    sizes = SizePlan.of(given.get("compile_sizes"), given.get("ranges"))
-    backend = Backend(
-        as_manager(given.get("passes")), given.get("cache"), given.get("split", "blocks"), sizes
-    )
-    return backend(gm, example_inputs)
-
-
-def check_options(given: Mapping[str, Any]) -> None:
-    """Raise for an option that the back end does not have, with the nearest that it has."""
-    for name in given:
-        if name not in OPTIONS:
-            near = difflib.get_close_matches(name, OPTIONS, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise CompileError(
-                f"The back end 'passprint' was given the option {name!r}. It takes {', '.join(OPTIONS)}.{hint}"
-            )

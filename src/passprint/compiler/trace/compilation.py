@@ -18,19 +18,19 @@ from typing import Any, NoReturn
 import torch
 from torch.utils._pytree import tree_leaves
 
-from passprint.cache import Miss, NoStore, Store
+from passprint.cache import Miss, NoStore
 from passprint.compiler import patches
 from passprint.compiler.dependencies.state import State
 from passprint.compiler.guards.overlap import overlapping
 from passprint.compiler.guards.refs import CannotRecordError
 from passprint.compiler.guards.watch import Watch
 from passprint.compiler.lowering import builds, inductor
-from passprint.compiler.pieces.sizes import SizePlan
-from passprint.compiler.record import CompileReport, GraphBreak
+from passprint.compiler.record import GraphBreak
 from passprint.compiler.start.passes_found import PassesFound
 from passprint.compiler.start.program import Guards, Program, ProgramMismatch, TensorsOverlap, bind
 from passprint.compiler.start.warm import Lookup, WarmStart
 from passprint.compiler.start.why import STORED, model_miss
+from passprint.compiler.target import Target
 from passprint.compiler.trace.backend import Backend, Made
 from passprint.compiler.trace.breaks import InParts, break_of, breaking_errors
 from passprint.compiler.trace.dynamo import Trace, Tracer
@@ -38,7 +38,6 @@ from passprint.compiler.trace.recorder import own_reads, record, relied_on
 from passprint.compiler.trace.regions import NotRepeatable
 from passprint.compiler.trace.repeat import RepeatedBlocks
 from passprint.errors import CompileError
-from passprint.pipeline import PassManager
 
 STATE_CHANGES = "a call ran eagerly: what the model's code reads keeps changing"
 _MOST_STATES = 8
@@ -49,34 +48,30 @@ class Session:
 
     def __init__(
         self,
+        target: Target,
         repeats: RepeatedBlocks,
-        manager: PassManager,
-        store: Store,
-        split: str | Sequence[str],
-        sizes: SizePlan | None,
+        backend: Backend,
         dynamic: bool | None,
-        report: CompileReport,
         warm: WarmStart,
         fullgraph: bool,
     ) -> None:
-        self.backend = Backend(manager, store, split, sizes or SizePlan(), report)
-        self.report, self.warm, self.store, self.repeats = report, warm, store, repeats
+        self.target, self.repeats, self.backend, self.warm = target, repeats, backend, warm
         self.dynamic, self.fullgraph = dynamic, fullgraph
-        self.stores = not isinstance(store, NoStore)
+        self.report, self.store = warm.report, warm.store
+        self.stores = not isinstance(warm.store, NoStore)
         self._variants: list[Variant] = []
 
     def compile(
         self,
         lookup: Lookup | None,
         since: float,
-        model: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Compilation:
         """A compilation of one call. ``lookup`` is what was found for it, and ``since`` when that began."""
-        return Compilation(self, lookup, since, model, args, kwargs)
+        return Compilation(self, lookup, since, args, kwargs)
 
-    def variant(self, model: Callable[..., Any]) -> Variant | None:
+    def variant(self) -> Variant | None:
         """What was traced of the model as it is now; None, with a note, where it is to run eagerly."""
         for found in self._variants:
             if found.fits():
@@ -88,17 +83,17 @@ class Session:
             if STATE_CHANGES not in self.report.notes:
                 self.report.notes.append(STATE_CHANGES)
             return None
-        self._variants.insert(0, Variant(model, self.dynamic))
+        self._variants.insert(0, Variant(self.target, self.dynamic))
         return self._variants[0]
 
 
 class Variant:
     """What was traced of a model while all that its code can read was the same: whole or in parts."""
 
-    def __init__(self, model: Callable[..., Any], dynamic: bool | None) -> None:
-        self._new_tracer = partial(Tracer, dynamic)
+    def __init__(self, target: Target, dynamic: bool | None) -> None:
+        self._new_tracer = partial(Tracer, dynamic, target.expression)
         self._tracers: dict[bool, Tracer] = {}
-        self.watches = list(_first_watch(model))
+        self.watches = list(_first_watch(target.model))
         """Whether what the traces could read is the same. Dynamo does not guard on all of it."""
         self.in_parts: InParts | None = None
 
@@ -127,11 +122,11 @@ class Compilation:
         session: Session,
         lookup: Lookup | None,
         since: float,
-        model: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
         self._session, self._report, self._lookup = session, session.report, lookup
+        model = session.target.model
         self._call = (model, args, kwargs)
         self._began = time.perf_counter()
         self._looked = self._began - since
@@ -146,12 +141,12 @@ class Compilation:
 
     def run(self) -> Any:
         """Call the model: as one graph if it is one, or else in parts, from then on while the hooks are the same."""
-        model, args, kwargs = self._call
+        _, args, kwargs = self._call
         if _on_cpu(args, kwargs):
             builds.prepare()
-        variant = self._variant = self._session.variant(model)
+        variant = self._variant = self._session.variant()
         if variant is None:
-            return model(*args, **kwargs)
+            return self._session.target.call(*args, **kwargs)
         try:
             if variant.in_parts is None:
                 try:
@@ -249,7 +244,7 @@ class Compilation:
         """Go on in the parts between graph breaks. What is between them is Python's, so no record can hold it all."""
         self._miss = None  # there will never be a program of this model: that none is stored is not why
         self._report.seconds["total"] += self._looked
-        in_parts = InParts(self._call[0], self._session.backend, self._session.dynamic)
+        in_parts = InParts(self._session.target.call, self._session.backend, self._session.dynamic)
         in_parts.tell(self._broken, found)
         return in_parts
 

@@ -28,7 +28,7 @@ import torch
 
 from passprint.compiler.guards.facts import GuardFact, TensorFact
 
-ENTRY = "def call(model, args, kwargs):\n    return model(*args, **kwargs)\n"
+ENTRY = "def call(model, args, kwargs):\n    return {}\n"
 """What is traced: one frame of ours around every model, so that guards and outputs have the same names everywhere."""
 
 _numbers = itertools.count()
@@ -76,16 +76,18 @@ _listening: ContextVar[Listener] = ContextVar("passprint_compilation")
 class Tracer:
     """Traces one model, for whoever calls; what it has traced serves later calls, as far as Dynamo's guards hold."""
 
-    def __init__(self, dynamic: bool | None) -> None:
+    def __init__(self, dynamic: bool | None, called: str) -> None:
+        """``called``: the call of the model in Python."""
         import torch._dynamo as dynamo
 
         namespace: dict[str, Any] = {"__name__": "passprint.compiler.entry"}
         # A file name of its own: Dynamo keeps what it learns of varying sizes by the code's place.
         place = f"<passprint entry {next(_numbers)}>"
         # torch 2.11 and 2.12 put a shared frame around a function whose source they cannot find.
-        linecache.cache[place] = (len(ENTRY), None, ENTRY.splitlines(keepends=True), place)
+        source = ENTRY.format(called)
+        linecache.cache[place] = (len(source), None, source.splitlines(keepends=True), place)
         weakref.finalize(self, linecache.cache.pop, place, None)
-        exec(compile(ENTRY, place, "exec"), namespace)
+        exec(compile(source, place, "exec"), namespace)
         self._entry = namespace["call"]
         self._globals = namespace
         self._bytecode: CodeType | None = None
