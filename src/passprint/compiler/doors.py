@@ -33,6 +33,7 @@ from passprint.errors import CompileError
 OPTIONS: Final = ("passes", "cache", "split", "compile_sizes", "ranges")
 """What ``options=`` may hold beside Inductor's settings."""
 _KNOWN: Final = ("backend", "nopython", "dynamic", "disable")
+_TRACED: Final = "torch asked for a graph that it had traced; nothing was looked up before"
 
 
 def passprint_backend(
@@ -41,6 +42,7 @@ def passprint_backend(
     *,
     options: Mapping[str, Any] | None = None,
     mode: str | None = None,
+    traced_because: str | None = None,
     **more: Any,
 ) -> Callable[..., Any]:
     """The back end behind ``torch.compile(model, backend="passprint", options={…})``, for a graph that was traced.
@@ -49,10 +51,11 @@ def passprint_backend(
     :func:`passprint.compile`, and settings of Inductor; ``mode`` is ``torch.compile``'s. Raises
     :class:`passprint.CompileError` for an option that neither has, RuntimeError for a mode that torch does not have.
     """
-    report = CompileReport()
+    how = how_of({**(options or {}), **more}, mode)
+    report = CompileReport(notes=[*how.settings.notes(), *patches.missing()])
+    report.traced_because.append(traced_because or _TRACED)
     tell(report)
-    report.notes.extend(patches.missing())
-    return how_of({**(options or {}), **more}, mode).backend(report, None)(gm, example_inputs)
+    return how.backend(report, None)(gm, example_inputs)
 
 
 def how_of(given: Mapping[str, Any], mode: str | None, *, fullgraph: bool = False) -> How:
@@ -162,11 +165,17 @@ def _layer(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
     if backend is not passprint_backend or not isinstance(context, OptimizeContext):
         return context
-    passed: Mapping[str, Any] = getattr(given, "kwargs", {})
+    passed: dict[str, Any] = getattr(
+        given, "kwargs", {}
+    )  # of this call of torch.compile: torch gives them to us
     how = how_of(
         passed.get("options") or {}, passed.get("mode"), fullgraph=bool(kwargs.get("nopython", False))
     )
     unknown = [name for name, value in kwargs.items() if name not in _KNOWN and value]
+    if unknown:
+        passed["traced_because"] = (
+            f"torch.compile was given {' and '.join(unknown)}, which a stored program does not know of"
+        )
     return context if unknown or len(args) > 1 else Door(context, how, kwargs.get("dynamic"))
 
 

@@ -118,7 +118,7 @@ class Compiled:
         self._how = how
         self._varying = _Varying(self._target, dynamic) if isinstance(dynamic, Mapping) else None
         self._dynamic = None if isinstance(dynamic, Mapping) else dynamic
-        self._report = CompileReport()
+        self._report = CompileReport(notes=how.settings.notes())
         self._programs: list[Program] = []
         self._warm = WarmStart(how.store, self._report, self._told, how.passes)
         self._session: Session | None = None
@@ -306,7 +306,7 @@ class How:
         """What compiles graphs so. Raises torch's RuntimeError for a mode or an option that it does not have."""
         from passprint.compiler.trace.backend import Backend
 
-        settings = self.settings.for_inductor(dynamic, report)
+        settings = self.settings.for_inductor(dynamic)
         sizes = {} if self.sizes is None else {"sizes": self.sizes}
         return Backend(self.manager(), self.store, self.split, report=report, settings=settings, **sizes)
 

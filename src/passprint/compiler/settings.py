@@ -9,12 +9,11 @@ from typing import Any, Final
 import torch
 
 from passprint.compiler.dependencies.environment import setting_text
-from passprint.compiler.record import CompileReport
 
 _MODES: Final = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 """Those that are known without importing Inductor."""
+_WITH_GRAPHS: Final = ("reduce-overhead", "max-autotune")
 _CUDA_GRAPHS: Final = "triton.cudagraphs"
-_NO_GRAPHS: Final = "it asks for CUDA graphs, and there is no GPU: in that it changes nothing"
 
 
 class Settings:
@@ -38,7 +37,15 @@ class Settings:
         told = [f"{name} = {setting_text(name, value)}" for name, value in sorted(self.options.items())]
         return f"options {'; '.join(told)}" if told else ""
 
-    def for_inductor(self, dynamic: bool | None, report: CompileReport) -> dict[str, Any]:
+    def notes(self) -> list[str]:
+        """What of it changes nothing on this machine."""
+        asks = self.mode in _WITH_GRAPHS or self.options.get(_CUDA_GRAPHS)
+        if not asks or torch.cuda.is_available():
+            return []
+        said = f"mode={self.mode!r}" if self.mode else f"options={{{_CUDA_GRAPHS!r}: True}}"
+        return [f"{said} asks for CUDA graphs; without a GPU that changes nothing"]
+
+    def for_inductor(self, dynamic: bool | None) -> dict[str, Any]:
         """Inductor's own names and values. Raises torch's RuntimeError for an option that it does not have."""
         if self.mode is None and not self.options:
             return {}
@@ -46,7 +53,6 @@ class Settings:
         found: dict[str, Any] = dict(check(self.mode, self.options, dynamic).config)
         if found.get(_CUDA_GRAPHS) and not torch.cuda.is_available():
             del found[_CUDA_GRAPHS]
-            report.notes.append(f"{self.text()}: {_NO_GRAPHS}")
         return found
 
     @staticmethod
