@@ -117,3 +117,43 @@ def test_an_operator_of_python_runs_in_a_step(tmp_path: Path) -> None:
                 torch.testing.assert_close(compiled(torch.ones(3), mine), model(torch.ones(3), theirs))
                 torch.testing.assert_close(mine, theirs)
         assert compiled.report.status == status
+
+
+class Returns(nn.Module):
+    """Gives back what it was given: itself, and in views of all kinds."""
+
+    def forward(
+        self, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor
+    ) -> tuple[torch.Tensor | tuple[torch.Tensor, ...], ...]:
+        x.add_(1)
+        y[0] = 2.0
+        views = (y[1:], y.t(), y.unsqueeze(0).expand(2, -1, -1), y.view(torch.int32), torch.view_as_real(z))
+        return x, y.view(-1), views, z.view(torch.float64), y.view(torch.uint8), x * 2
+
+
+@torch.no_grad()
+def test_inputs_and_views_of_them_are_given_back_as_eager_does(tmp_path: Path) -> None:
+    model = Returns()
+
+    def inputs() -> list[torch.Tensor]:
+        return [torch.ones(3), torch.arange(12.0).view(4, 3), torch.ones(4, dtype=torch.complex64)]
+
+    for number in range(2):
+        compiled = passprint.compile(model, cache=tmp_path, passes="")
+        mine, theirs = inputs(), inputs()
+        found, expected = compiled(*mine), model(*theirs)
+        assert compiled.report.traced == 1 - number
+        assert {piece.form for piece in compiled.report.pieces_seen} == {"direct"}
+        torch.testing.assert_close(found, expected)
+        assert found[0] is mine[0]
+        flat = [found[1], *found[2], found[3], found[4]]
+        for view, other, base in zip(
+            flat, [expected[1], *expected[2], expected[3], expected[4]], [1, 1, 1, 1, 1, 2, 2, 1], strict=True
+        ):
+            assert (view.stride(), view.dtype) == (other.stride(), other.dtype)
+            assert view.untyped_storage().data_ptr() == mine[base].untyped_storage().data_ptr()
+            before = mine[base]._version
+            view.zero_() if view.stride()[0] else view[0].zero_()
+            assert mine[base]._version > before
+            other.zero_() if other.stride()[0] else other[0].zero_()
+        torch.testing.assert_close(mine, theirs)

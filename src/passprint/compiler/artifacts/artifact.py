@@ -35,6 +35,7 @@ from passprint.compiler.artifacts.wrapper import (
     kernel_names,
     make_portable,
     of_tensors,
+    returning_inputs,
     sharing_buffers,
     without_gradients,
 )
@@ -97,6 +98,8 @@ def pack(payload: bytes, *, grad: bool, cpp: bool = False) -> Packed:
         source = of_tensors(wrappers[0].source) if cpp else sharing_buffers(wrappers[0].source)
         if written := inductor.written_inputs(entry):
             source = counting_writes(source, written)
+        if returned := inductor.returned_inputs(entry):
+            source = returning_inputs(source, returned)
         if grad and inductor.takes_gradients(entry):
             source = without_gradients(source)
         return Packed("direct", {WRAPPER: source.encode(), **kernels})

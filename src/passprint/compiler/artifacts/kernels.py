@@ -59,6 +59,21 @@ def load_kernel(path: Path, entry: str = FIRST) -> Callable[..., Any]:
     return kernel
 
 
+def view_of(base: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """A view of ``base`` with the shape, strides and type of ``like``, an alias of it that is no view.
+
+    As torch's own runtime gives back an output that is a view of an input (``gen_alias_from_base``): it shares the
+    input's version.
+    """
+    if base.dtype != like.dtype:
+        if base.is_conj() or base.is_neg():
+            return like
+        step = max(base.itemsize, like.itemsize)
+        elements = base.untyped_storage().nbytes() // step * step // base.itemsize
+        base = base.as_strided((elements,), (1,), 0).view(like.dtype)
+    return base.as_strided(like.size(), like.stride(), like.storage_offset())
+
+
 def assert_tensor_metadata(
     tensor: torch.Tensor | None,
     expected_size: tuple[int, ...],

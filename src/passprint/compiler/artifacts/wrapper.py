@@ -154,6 +154,36 @@ def counting_writes(source: str, inputs: Sequence[int]) -> str:
     return source + _COUNTING_WRITES.format(inputs="".join(f"args[{place}], " for place in inputs))
 
 
+_RETURNING_INPUTS = """
+from {module} import view_of as __view_of
+
+__without_inputs = call
+
+
+def call(args):
+    given = ({inputs})
+    outputs = list(__without_inputs(args))
+    {returned}
+    return outputs
+"""
+
+
+def returning_inputs(source: str, outputs: Mapping[int, tuple[int, bool]]) -> str:
+    """A wrapper that gives back these inputs themselves, or views of them: what kernels were given are mere aliases.
+
+    ``outputs``: by output, the number of the input, and whether it is a view.
+    """
+    numbers = list(dict.fromkeys(number for number, _ in outputs.values()))
+    lines = []
+    for place, (number, is_view) in outputs.items():
+        base = f"given[{numbers.index(number)}]"
+        lines.append(f"outputs[{place}] = {f'__view_of({base}, outputs[{place}])' if is_view else base}")
+    inputs = "".join(f"args[{number}], " for number in numbers)
+    return source + _RETURNING_INPUTS.format(
+        module=at_run_time.__name__, inputs=inputs, returned="\n    ".join(lines)
+    )
+
+
 _WITHOUT_GRADIENTS = """
 
 __with_gradients = call

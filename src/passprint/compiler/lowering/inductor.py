@@ -367,9 +367,10 @@ def known_helpers(names: frozenset[str]) -> dict[str, str]:
 
 
 def is_plain_inference(entry: Any) -> bool:
-    """True where calling the graph's wrapper is all there is: no autograd, alias, subclass or effect.
+    """True where calling the graph's wrapper is nearly all there is: no autograd, subclass or effect.
 
-    Inductor's wrapper writes to inputs in place; :func:`written_inputs` tells which versions count that. ``entry`` is
+    Inductor's wrapper writes to inputs in place; :func:`written_inputs` tells which versions count that, and
+    :func:`returned_inputs` which outputs are inputs or views of them. ``entry`` is
     torch's ``BundledAOTAutogradResult``; what is checked is what its ``_apply_runtime_wrappers`` and
     ``CompiledFxGraph.post_compile`` would otherwise have to do.
     """
@@ -385,7 +386,7 @@ def is_plain_inference(entry: Any) -> bool:
         and not meta.is_rng_op_functionalized
         and not meta.num_graphsafe_rng_states
         and not meta.tokens
-        and all(info.output_type.name == "non_alias" for info in meta.output_info)
+        and all(_is_plain(info, meta) for info in meta.output_info)
         and not graph.constants
         and not graph.frozen_param_names
         and not graph.torchbind_constants
@@ -396,6 +397,27 @@ def is_plain_inference(entry: Any) -> bool:
         and set(graph.device_types) <= {"cpu"}
         and not torch._C._is_any_autocast_enabled()
     )
+
+
+def _is_plain(info: Any, meta: Any) -> bool:
+    """Whether an output is a tensor of the wrapper's, an input, or a view of one without gradients."""
+    kind = info.output_type.name
+    if kind == "alias_of_input":
+        return not info.requires_grad and not meta.input_info[info.base_idx].requires_grad
+    return kind in (*_OWN, "is_input")
+
+
+_OWN = ("non_alias", "unsafe_view_alias", "custom_function_view")
+"""The kinds of outputs that torch's runtime gives back as they are."""
+
+
+def returned_inputs(entry: Any) -> dict[int, tuple[int, bool]]:
+    """By output, the input that it is, or that it is a view of (True); of the same kind of ``entry``."""
+    return {
+        place: (info.base_idx, info.output_type.name == "alias_of_input")
+        for place, info in enumerate(entry.runtime_metadata.output_info)
+        if info.output_type.name not in _OWN
+    }
 
 
 def written_inputs(entry: Any) -> tuple[int, ...]:
