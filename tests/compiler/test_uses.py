@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,7 @@ from passprint.errors import CacheError
 
 OPTIONS: Any = {}
 helper: Any = None
+log = logging.getLogger(__name__)
 
 
 class Reader:
@@ -89,13 +92,83 @@ class Reader:
     def makes_one(self) -> Any:
         return list({name.upper() for name in helper(self)})
 
+    def fills_one(self) -> Any:
+        made = set()
+        for name in helper(self):
+            made.add(name)
+        made.discard("a")
+        return [*made, *enumerate(made)]
+
     def asks_what_it_makes(self) -> Any:
         made = {name.upper() for name in helper(self)}
         return "X" in made
 
+    def asks_in_nested_code(self) -> Any:
+        known = {"a", "b", "c", "d"}
+        return [name for name in helper(self) if name not in known], lambda name: name in known
 
-IN_ANY_ORDER = ["member", "union_length", "last_sorted", "local", "equal", "in_an_error"]
-IN_ORDER = ["loop", "joined", "handed_over", "returned", "chosen"]
+    def asks_what_it_combines(self) -> Any:
+        return "x" in set(helper(1)) | set(helper(2))
+
+    def goes_through_a_constant(self) -> Any:
+        return [name for name in {"a", "b", "c"}]  # noqa: C416
+
+    def goes_through_constants(self) -> Any:
+        made = {"a", "b", "c", "d"}
+        return [name.upper() for name in made]
+
+    def combines(self) -> Any:
+        return [name.upper() for name in set(helper(1)) | set(helper(2))]
+
+    def combines_in_place(self) -> Any:
+        made = set(helper(1))
+        made &= set(helper(2))
+        return list(made)
+
+    def intersects(self) -> Any:
+        made = set(helper(1))
+        return list(made.intersection(helper(2)))
+
+    def pops(self) -> Any:
+        return {helper(1), helper(2)}.pop()
+
+    def hands_over_what_it_makes(self) -> Any:
+        return helper(set(helper(1)))
+
+    def combines_in_nested_code(self) -> Any:
+        made, other = set(helper(1)), helper(2)
+        return lambda: list(made - other)
+
+    def copies(self) -> Any:
+        return [name.upper() for name in set(self.names)]
+
+    def goes_through_in_nested_code(self) -> Any:
+        names = self.names
+        return lambda: [name.upper() for name in names]
+
+    def logged(self) -> Any:
+        log.warning("none of %s, %s", list(self.names), f"{', '.join(self.names)}")
+        warnings.warn(f"none of {list(self.names)}", stacklevel=2)
+        return "x" in self.names
+
+    def told_after_a_log(self) -> Any:
+        log.warning("a word")
+        return helper(self.names)
+
+    def handed_to_something_called_log(self) -> Any:
+        return helper.warning(self.names)
+
+
+IN_ANY_ORDER = ["logged", "member", "union_length", "last_sorted", "local", "equal", "in_an_error"]
+IN_ORDER = [
+    "told_after_a_log",
+    "handed_to_something_called_log",
+    "loop",
+    "joined",
+    "handed_over",
+    "returned",
+    "chosen",
+]
 
 
 def uses(name: str) -> Any:
@@ -110,13 +183,14 @@ def test_the_order_does_not_count(name: str) -> None:
 
 @pytest.mark.parametrize("name", IN_ORDER)
 def test_the_order_may_count(name: str) -> None:
-    assert "names" in uses(name).ordered
+    found = uses(name)
+    assert "names" in found.ordered | found.returned
 
 
 def test_a_shadowed_builtin_is_none() -> None:
     code = Reader.last_sorted.__code__
     assert "names" not in uses_of(code).ordered
-    assert "names" in uses_of(code, {"sorted": print}).ordered
+    assert "names" in uses_of(code, {"sorted": print}).ordered, "it is somebody else's"
 
 
 def test_keys_that_code_holds_are_all_that_is_read() -> None:
@@ -133,13 +207,105 @@ def test_all_attributes_count_where_they_are_listed() -> None:
     assert {"OPTIONS", "table"} <= uses("dict_of_another").whole
 
 
-def test_a_set_that_the_code_makes_itself() -> None:
-    assert MADE in uses("makes_one").ordered
-    assert MADE not in uses("asks_what_it_makes").ordered
+IN_ITS_OWN_ORDER = [
+    "makes_one",
+    "fills_one",
+    "asks_what_it_makes",
+    "asks_in_nested_code",
+    "asks_what_it_combines",
+]
+IN_ANOTHER_ORDER = [
+    *(
+        "goes_through_a_constant",
+        "goes_through_constants",
+        "combines",
+        "combines_in_place",
+        "intersects",
+        "pops",
+    ),
+    *("hands_over_what_it_makes", "combines_in_nested_code"),
+]
+
+
+@pytest.mark.parametrize("name", IN_ITS_OWN_ORDER)
+def test_a_set_that_is_filled_here_has_the_order_of_its_filling(name: str) -> None:
+    assert MADE not in uses(name).ordered
+
+
+@pytest.mark.parametrize("name", IN_ANOTHER_ORDER)
+def test_what_is_made_of_sets_may_have_another_order(name: str) -> None:
+    assert MADE in uses(name).ordered
+
+
+@pytest.mark.parametrize("name", ["copies", "goes_through_in_nested_code"])
+def test_the_order_of_what_a_set_is_made_of_counts(name: str) -> None:
+    assert "names" in uses(name).ordered
+    assert MADE not in uses(name).ordered
 
 
 def listed(function: Callable[..., Any]) -> CanRead:
     return can_read([Inlined(function.__code__, function, __name__, None)])  # type: ignore[arg-type]
+
+
+class Holder:
+    """A dict behind a property, read by names, and behind a method."""
+
+    _table: Any
+    _other: Any
+
+    @property
+    def table(self) -> Any:
+        return self._table
+
+    def other(self) -> Any:
+        return self._other
+
+    def by_name(self) -> Any:
+        return self.table["x"]
+
+    def by_key(self) -> Any:
+        return self.table[helper()]
+
+
+class Forwards:
+    """Looks names up in a dict, as configurations do."""
+
+    _table: Any
+
+    def __getattr__(self, name: str) -> Any:
+        if "_table" in self.__dict__ and hasattr(self.__dict__["_table"], name):
+            return self._table[name]
+        return name in self.__dict__
+
+
+class Computes:
+    _table: Any
+
+    def __getattr__(self, name: str) -> Any:
+        name = f"_{name}"
+        return self._table[name]
+
+
+class Lists:
+    def __getattr__(self, name: str) -> Any:
+        return [held for held in self.__dict__ if held != name]
+
+
+def test_what_a_getter_is_asked_for_is_a_name_that_somebody_holds() -> None:
+    assert not any(uses_of(Forwards.__getattr__.__code__))
+    assert "_table" in uses_of(Computes.__getattr__.__code__).keyed
+    assert SELF in uses_of(Lists.__getattr__.__code__).whole
+
+
+def test_what_a_property_gives_is_used_as_the_property_is() -> None:
+    def keyed(*names: str) -> frozenset[str]:
+        getter = Inlined(Holder.table.fget.__code__, None, __name__, None, frozenset({"table"}))  # type: ignore[attr-defined]
+        functions = [vars(Holder)[name] for name in names]
+        return can_read([getter, *[Inlined(f.__code__, f, __name__, None) for f in functions]]).keyed
+
+    assert "_table" not in keyed("by_name")
+    assert "_table" in keyed("by_name", "by_key")
+    assert "_other" in keyed("other")
 
 
 def test_a_list_is_the_same_after_it_was_stored() -> None:

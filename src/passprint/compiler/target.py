@@ -52,7 +52,12 @@ class Target:
 
     @property
     def expression(self) -> str:
-        """The call in Python, of ``model`` with ``args`` and ``kwargs``."""
+        """The call in Python, of ``model`` with ``args`` and ``kwargs``.
+
+        Dynamo does not know all classes, so the method is taken of the model as long as that has no other one.
+        """
         if self.method is None:
             return "model(*args, **kwargs)"
-        return f"type(model).{self.method}(model, *args, **kwargs)"
+        if self.method in vars(self.model):
+            return f"type(model).{self.method}(model, *args, **kwargs)"
+        return f"model.{self.method}(*args, **kwargs)"

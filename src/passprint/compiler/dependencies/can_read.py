@@ -38,12 +38,16 @@ _QUESTIONS: Final = {
 
 
 class Inlined(NamedTuple):
-    """Code that a trace went through. ``label`` is the distribution that owns it, or None where content counts."""
+    """Code that a trace went through. ``label`` is the distribution that owns it, or None where content counts.
+
+    ``attributes``: where it is the getter of a property, the names of that; how code uses what it gives is known then.
+    """
 
     code: CodeType
     function: FunctionType | None
     module: str | None
     label: str | None
+    attributes: frozenset[str] = frozenset()
 
     @property
     def namespace(self) -> dict[str, Any]:
@@ -64,7 +68,8 @@ class CanRead(NamedTuple):
         names: of attributes, globals and keys.
         texts: constants among them; a module may be asked whether it has one.
         ordered: names of sets whose order may count.
-        keyed: names of dicts of which any key may be read, and not only those among ``names``.
+        keyed: names of dicts of which any key may be read, and not only those among ``names``; and ``module:Class`` of
+            classes derived from dict.
         whole: names of objects, and ``module:Class``, of which every attribute counts; `ANY` for all.
         stored: names of attributes that the code itself sets: their values are left to guards.
         inlined: the code that was gone through, as ``module:qualified.name``.
@@ -119,6 +124,7 @@ def can_read(inlined: Iterable[Inlined]) -> CanRead:
     whole: set[str] = set()
     stored: set[str] = set()
     hashing: list[str] = []
+    getters: list[tuple[frozenset[str], set[str]]] = []
     variables: set[str] | None = set()
     questions: dict[tuple[str, str, tuple[str, ...]], None] = {}
     reads_environment = False
@@ -134,7 +140,13 @@ def can_read(inlined: Iterable[Inlined]) -> CanRead:
         stored |= set(_stored(each.code))
         uses = uses_of(each.code, each.namespace)
         ordered |= uses.ordered
-        keyed |= uses.keyed
+        keyed |= {_class_of(each) if name == SELF else name for name in uses.keyed}
+        given = {_class_of(each) if name == SELF else name for name in uses.returned}
+        if each.attributes:
+            getters.append((each.attributes, given))
+        else:
+            ordered |= given
+            keyed |= given
         if each.label != PYTHON or "dir" in each.code.co_names:
             whole |= {_class_of(each) if name == SELF else name for name in uses.whole}
         found = set(each.code.co_names)
@@ -150,11 +162,16 @@ def can_read(inlined: Iterable[Inlined]) -> CanRead:
                 variables = None
     if reads_environment and variables is not None:
         variables = texts
+    for _ in getters:  # one may give what another one gave
+        for attributes, given in getters:
+            for found in (ordered, keyed, whole):
+                if not attributes.isdisjoint(found):
+                    found |= given
     return CanRead(
         names=frozenset(names | texts),
         texts=frozenset(texts),
         ordered=frozenset(ordered - {ANY, SELF, MADE}),
-        keyed=frozenset(keyed - {ANY, SELF, MADE}),
+        keyed=frozenset(keyed - {ANY, MADE}),
         whole=frozenset(whole),
         stored=frozenset(stored),
         inlined=frozenset({each.key for each in code}),

@@ -5,21 +5,29 @@ it is handed to. The order of a set of texts is another one in each process (``P
 ``x.__dict__`` and ``dir(x)`` read names that no code holds, so everything in ``x`` counts.
 
 The bytecode is read once from top to bottom, with a stack of where values come from. What is not understood, and what
-is on the stack where control flow meets, counts as used in every way. What only ends up in an exception does not count.
+is on the stack where control flow meets, counts as used in every way. What only ends up in an exception, in a log or in
+a warning does not count.
 Read against CPython 3.11 to 3.14.
 """
 
 from __future__ import annotations
 
 import dis
+import logging
 import sys
+import warnings
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Sequence
-from types import CodeType
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from types import CodeType, MappingProxyType
 from typing import Final, NamedTuple
 
 MADE: Final = "<made>"
-"""A set that the code makes itself."""
+"""A set that the code makes itself, in an order that another process need not have."""
+FRESH: Final = "<fresh>"
+"""A set that the code fills item by item. In a trace it has the order in which it was filled, as long as it is only
+gone through: Dynamo keeps it as the keys of a dict. What operators and methods make of it is `MADE`.
+"""
 ANY: Final = "<any>"
 """Something that comes from elsewhere: an argument, an item."""
 SELF: Final = "<self>"
@@ -27,25 +35,30 @@ SELF: Final = "<self>"
 
 Value = frozenset[str]
 """Where a value may come from: names of attributes and globals, `MADE`, a local as ``"=name"``, a text as ``"'text"``,
-or a builtin that makes the same of any order, as ``"len()"``."""
+a builtin that makes the same of any order, as ``"len()"``, or what is in the ``__dict__`` of one, as ``"@name"``."""
 
 _NOTHING: Final[Value] = frozenset()
 _MAKING: Final[Value] = frozenset({"<making>"})
 """A set that a comprehension fills while control flow goes round."""
 _SET_METHODS: Final = frozenset(
     {"copy", "difference", "intersection", "symmetric_difference", "union", "pop"}
+    | {"difference_update", "intersection_update", "symmetric_difference_update"}
 )
 """Methods of sets whose result depends on the order, or is a set again."""
 _ORDER_FREE: Final = frozenset(
     {"all", "any", "bool", "frozenset", "len", "max", "min", "set", "sorted", "type"}
 )
 _FREE_CALLS: Final = frozenset(f"{name}()" for name in _ORDER_FREE)
+_GOES_THROUGH: Final = frozenset({"enumerate", "filter", "iter", "list", "map", "sum", "tuple", "zip"})
+_THROUGH_CALLS: Final = frozenset(f"{name}()" for name in _GOES_THROUGH)
 _MAKERS: Final = frozenset({"set()", "frozenset()"})
 _KEY_METHODS: Final = frozenset(
     {"items", "keys", "values", "popitem", "update", "clear", "move_to_end", "__iter__", "__len__"}
 )
 """Methods of dicts that read other keys than one that they are given."""
 _ASKS_ONE: Final = frozenset({"get", "pop", "setdefault", "__getitem__", "__contains__"})
+_ASKS_BY_NAME: Final = frozenset({"getattr", "hasattr"})
+_GETTERS: Final = ("__getattr__", "__getattribute__")
 _LISTS_NAMES: Final = frozenset({"vars", "dir"})
 _SKIPPED: Final = frozenset(
     {"CACHE", "EXTENDED_ARG", "KW_NAMES", "NOP", "NOT_TAKEN", "PRECALL", "RESUME", "COPY_FREE_VARS"}
@@ -60,13 +73,9 @@ _EFFECTS: Final[dict[str, tuple[int | str, int]]] = {
     "BUILD_STRING": ("n", 1),
     "BUILD_SLICE": ("n", 1),
     "FORMAT_SIMPLE": (1, 1),
-    "GET_ITER": (1, 1),
     "LIST_APPEND": (1, 0),
-    "LIST_EXTEND": (1, 0),
     "DICT_UPDATE": (1, 0),
-    "RETURN_VALUE": (1, 0),
     "STORE_GLOBAL": (1, 0),
-    "STORE_DEREF": (1, 0),
     "YIELD_VALUE": (1, 1),
 }
 
@@ -75,39 +84,43 @@ class Uses(NamedTuple):
     """By the names that things are taken under.
 
     ``ordered``: those whose order may count. ``keyed``: those of which other keys may be read than the texts that the
-    code holds. ``whole``: those all of whose attributes may count.
+    code holds. ``whole``: those all of whose attributes may count. ``returned``: those that it gives back as they are;
+    how they are used is whoever asked's to say.
     """
 
     ordered: frozenset[str]
     keyed: frozenset[str]
     whole: frozenset[str]
+    returned: frozenset[str] = frozenset()
 
 
-def uses_of(code: CodeType, namespace: Container[str] = ()) -> Uses:
+def uses_of(code: CodeType, namespace: Mapping[str, object] = MappingProxyType({})) -> Uses:
     """The uses in ``code`` and the code nested in it.
 
     ``namespace`` are the globals of the code: a builtin that is shadowed there is no builtin.
     """
+    return _read(code, namespace).uses()
+
+
+def _read(code: CodeType, namespace: Mapping[str, object]) -> _Reader:
     reader = _Reader(code, namespace)
     reader.read()
-    ordered, whole = set(reader.names(reader.used)), set(reader.names(reader.whole))
-    keyed = ordered | set(reader.names(reader.keyed))
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            inner = uses_of(constant, namespace)
-            ordered |= inner.ordered
-            keyed |= inner.keyed
-            whole |= inner.whole
-    return Uses(frozenset(ordered), frozenset(keyed), frozenset(whole))
+            reader.take_over(_read(constant, namespace))
+    return reader
 
 
 class _Reader:
-    def __init__(self, code: CodeType, namespace: Container[str]) -> None:
+    def __init__(self, code: CodeType, namespace: Mapping[str, object]) -> None:
         self._code = code
         self._namespace = namespace
         self._stack: list[Value] = []
         self._stored: defaultdict[str, set[str]] = defaultdict(set)
+        self._nested: list[Uses] = []
         self.used: set[str] = set()
+        self.returned: set[str] = set()
+        self.gone_through: set[str] = set()
         self.keyed: set[str] = set()
         self.whole: set[str] = set()
 
@@ -117,33 +130,121 @@ class _Reader:
             if block[-1].opname == "RAISE_VARARGS":
                 self._stack = []
                 continue
-            for step in block:
+            logged = self._logged(block)
+            for number, step in enumerate(block):
                 if step.is_jump_target:
                     self._meet()
-                if step.opname not in _SKIPPED:
+                if number in logged:
+                    kept = [set(found) for found in self._found]
+                    self._step(step)
+                    for found, before in zip(self._found, kept, strict=True):
+                        found &= before
+                elif step.opname not in _SKIPPED:
                     self._step(step)
 
-    def names(self, found: Iterable[str]) -> Iterator[str]:
-        """The names behind origins: what was stored in a local is used as the local is."""
-        todo, seen = list(found), set[str]()
-        while todo:
-            name = todo.pop()
-            if name in seen:
+    @property
+    def _found(self) -> tuple[set[str], ...]:
+        return self.used, self.gone_through, self.keyed, self.whole
+
+    def _logged(self, block: Sequence[dis.Instruction]) -> set[int]:
+        """The places of instructions that only make what is handed to a logger or to ``warnings``."""
+        found: set[int] = set()
+        for start, step in enumerate(block[1:], 1):
+            if (
+                start in found
+                or step.opname not in ("LOAD_ATTR", "LOAD_METHOD")
+                or not self._logs(block[start - 1])
+            ):
                 continue
-            seen.add(name)
+            depth = 0
+            for place in range(start + 1, len(block)):
+                each = block[place]
+                depth += dis.stack_effect(each.opcode, each.arg if each.opcode >= dis.HAVE_ARGUMENT else None)
+                if depth < 0:
+                    if each.opname.startswith("CALL"):
+                        found |= {n for n in range(start + 1, place + 1) if block[n].opname not in _SKIPPED}
+                    break
+        return found
+
+    def _logs(self, step: dis.Instruction) -> bool:
+        owner = self._namespace.get(str(step.argval)) if step.opname == "LOAD_GLOBAL" else None
+        return isinstance(owner, logging.Logger) or owner in (logging, warnings)
+
+    def uses(self) -> Uses:
+        """By names, with the uses in nested code."""
+        ordered = {*self._names(self.used), *self._names(self.gone_through, fresh=False)}
+        keyed = ordered | {*self._names(self.keyed, fresh=False)}
+        returned = frozenset(self._names(self.returned))
+        whole = {*self._names(self.whole), *[name[1:] for name in keyed | returned if name.startswith("@")]}
+        nested = [
+            (inner.ordered | inner.returned, inner.keyed | inner.returned, inner.whole)
+            for inner in self._nested
+        ]
+        ordered, keyed, whole = (
+            found.union(*others) for found, *others in zip((ordered, keyed, whole), *nested, strict=True)
+        )
+        if MADE in returned:
+            ordered |= returned
+            keyed |= returned
+        return Uses(frozenset(ordered), frozenset(keyed), frozenset(whole), returned)
+
+    def take_over(self, inner: _Reader) -> None:
+        """Add what nested code does, to its own names and to the variables of this code that it closes over."""
+        self._nested.append(inner.uses())
+        free = set(inner._code.co_freevars)
+        for mine, its in (
+            (self.used, inner._names(inner.used | inner.gone_through | inner.returned)),
+            (self.keyed, inner._names(inner.keyed, fresh=False)),
+            (self.whole, inner._names(inner.whole)),
+        ):
+            mine |= {
+                name if name in self._code.co_freevars else f"={name}" for name in free.intersection(its)
+            }
+
+    def _names(self, found: Iterable[str], *, fresh: bool = True) -> Iterator[str]:
+        """The names behind origins: what was stored in a local is used as the local is.
+
+        ``fresh``: whether it counts that a set is filled here.
+        """
+        todo, seen = [(name, fresh) for name in found], set[tuple[str, bool]]()
+        while todo:
+            name, counts = todo.pop()
+            if (name, counts) in seen:
+                continue
+            seen.add((name, counts))
             if not name.startswith("="):
                 if name.startswith("?"):
-                    todo.append(name[1:])
-                elif name in _MAKING:
-                    yield MADE
+                    todo.append((name[1:], counts))
+                elif name.startswith("~"):
+                    todo.append((name[1:], True))
+                elif name.startswith("@"):
+                    yield from (f"@{owner}" for owner in self._names([name[1:]]))
+                elif name in _MAKING or name == FRESH:
+                    if counts:
+                        yield MADE
                 elif name.isidentifier() or name in (MADE, ANY, SELF):
                     yield name
                 if name == "self":  # in code that is nested in a method
                     yield SELF
             elif name in self._stored:
-                todo.extend(self._stored[name])
+                todo.extend([(each, counts) for each in self._stored[name]])
             elif name != "=.0":  # what a comprehension goes through, which its caller took
                 yield SELF if self._is_method and name[1:] in self._code.co_varnames[:1] else ANY
+
+    def _local(self, name: str) -> Value:
+        """A local; what ``__getattr__`` is asked for is a name that the code that asks holds."""
+        return frozenset({"'<asked>"}) if name == self._asked else frozenset({f"={name}"})
+
+    @cached_property
+    def _asked(self) -> str | None:
+        code = self._code
+        if code.co_name not in _GETTERS or code.co_argcount != 2 or code.co_varnames[1] in code.co_cellvars:
+            return None
+        name = code.co_varnames[1]
+        stored = any(
+            s.opname.startswith("STORE_FAST") and name in str(s.argval) for s in dis.get_instructions(code)
+        )
+        return None if stored else name
 
     @property
     def _is_method(self) -> bool:
@@ -162,6 +263,10 @@ class _Reader:
     def _use(self, values: Iterable[Value]) -> None:
         for value in values:
             self.used |= value
+
+    def _go_through(self, values: Iterable[Value]) -> None:
+        for value in values:
+            self.gone_through |= value
 
     def _take_keys(self, values: Iterable[Value]) -> None:
         for value in values:
@@ -200,20 +305,35 @@ class _Reader:
             if step.argrepr == "[]":  # an item, in 3.14
                 self._push_item(one, two)
             else:
-                self._push((one | two) if step.argrepr in _SET_OPERATORS else _NOTHING)
+                self._push(_combined(one | two) if step.argrepr in _SET_OPERATORS else _NOTHING)
         elif name == "BINARY_SUBSCR":
             self._push_item(*self._pop(2))
         elif name == "BUILD_SET":
             self._pop(arg)
-            self._push(frozenset({MADE}) if arg else _MAKING)
-        elif name in ("SET_UPDATE", "SET_ADD", "POP_TOP"):
+            self._push(frozenset({FRESH}) if arg else _MAKING)
+        elif name == "SET_UPDATE":
+            added = self._pop()[0]
+            if 0 < arg <= len(self._stack):
+                self._stack[-arg] = frozenset({FRESH}) | added
+        elif name in ("SET_ADD", "POP_TOP"):
             self._pop()
+        elif name == "GET_ITER":
+            self._go_through(self._pop())
+            self._push(_NOTHING)
+        elif name == "LIST_EXTEND":
+            self._go_through(self._pop())
+        elif name == "STORE_DEREF":
+            stored = self._pop()
+            if step.argval in self._code.co_cellvars:
+                self._stored[f"={step.argval}"] |= stored[0] or {ANY}
+            else:
+                self._use(stored)
         elif name.startswith(("POP_JUMP", "JUMP")):
             if name.startswith("POP_JUMP"):
                 self._take_keys(self._pop())
             self._meet()
         elif name == "FOR_ITER":
-            self._use(self._pop())
+            self._go_through(self._pop())
             self._push(_NOTHING, _NOTHING)
         elif (
             name == "END_FOR"
@@ -231,8 +351,10 @@ class _Reader:
         elif name == "FORMAT_VALUE":
             self._use(self._pop(2 if arg & 4 else 1))
             self._push(_NOTHING)
-        elif name == "RETURN_VALUE" and self._code.co_name == "<setcomp>":
-            self._pop()
+        elif name == "RETURN_VALUE":
+            given = self._pop()[0]
+            if self._code.co_name != "<setcomp>":
+                self.returned |= given
         elif name == "PUSH_NULL":
             self._push(_NOTHING)
         elif name == "COPY" and len(self._stack) >= arg:
@@ -259,7 +381,9 @@ class _Reader:
         name, argument = step.opname, step.argval
         if name.startswith("LOAD_FAST"):
             names = argument if isinstance(argument, tuple) else (argument,)
-            self._push(*[frozenset({f"={each}"}) for each in names])
+            # a cell itself, in 3.13 and newer: what nested code does with what is in it is known from there
+            cells = (*self._code.co_cellvars, *self._code.co_freevars)
+            self._push(*[_NOTHING if each in cells else self._local(each) for each in names])
         elif name.startswith("LOAD_CONST") or name == "LOAD_SMALL_INT":
             self._push(_constant(argument))
         elif name in ("LOAD_ATTR", "LOAD_METHOD"):
@@ -267,7 +391,8 @@ class _Reader:
             if argument in _SET_METHODS:
                 self._use(owner)
             elif argument == "__dict__":
-                self.whole.update(*owner)
+                self._push(frozenset({f"@{name}" for name in owner[0]}))
+                return
             elif argument in _KEY_METHODS:
                 self._take_keys(owner)
             is_method = name == "LOAD_METHOD" or "NULL" in step.argrepr
@@ -277,10 +402,13 @@ class _Reader:
             self._push(value, *([_NOTHING] if is_method else []))
         elif name == "LOAD_GLOBAL":
             null = [_NOTHING] if (step.arg or 0) & 1 else []
-            is_free = argument in _ORDER_FREE and argument not in self._namespace
+            is_free = argument in _ORDER_FREE | _GOES_THROUGH and argument not in self._namespace
             self._push(*null, frozenset({f"{argument}()" if is_free else argument}))
-        elif name in ("LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_CLOSURE"):
-            self._push(frozenset({argument}))
+        elif name == "LOAD_CLOSURE":
+            self._push(_NOTHING)
+        elif name in ("LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF"):
+            is_own = name == "LOAD_DEREF" and argument in self._code.co_cellvars
+            self._push(frozenset({f"={argument}" if is_own else argument}))
         else:
             self._other(step)
 
@@ -291,11 +419,18 @@ class _Reader:
         called, arguments = taken[0] | taken[1], taken[2:]
         if not (arguments and _is_text(arguments[0])):
             self.keyed |= {name[1:] for name in called if name.startswith("?")}
-        if called == {"<setcomp>"}:
-            self._push(frozenset({MADE}))
+        if called == {"super"}:
+            self._push(frozenset({SELF}))
+        elif called == {"<setcomp>"}:
+            self._push(frozenset({FRESH}))
         elif count and called and called <= _FREE_CALLS:
             self._take_keys(arguments)
-            self._push(frozenset({MADE}).union(*arguments) if called & _MAKERS else _NOTHING)
+            self._push(frozenset({FRESH}).union(*arguments) if called & _MAKERS else _NOTHING)
+        elif called and called <= _ASKS_BY_NAME and len(arguments) == 2 and _is_text(arguments[1]):
+            self._push(_item(arguments[1]))
+        elif called and called <= _THROUGH_CALLS:
+            self._go_through(arguments)
+            self._push(_NOTHING)
         else:
             if called and called <= _LISTS_NAMES:
                 self.whole.update(*arguments)
@@ -309,6 +444,11 @@ def _constant(value: object) -> Value:
     if isinstance(value, frozenset) and len(value) > 1:
         return frozenset({MADE})
     return frozenset({f"'{value}"}) if isinstance(value, str) else _NOTHING
+
+
+def _combined(operands: Value) -> Value:
+    """What an operator of sets makes: its order need not be that in which they were filled."""
+    return operands | {f"~{name}" for name in operands if not name.startswith("~")}
 
 
 def _is_text(key: Value) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import functools
 import gc
+import logging
 import os
 import re
 import threading
@@ -62,7 +63,8 @@ def _mapping(walk: Walk, value: Any, path: str, name: str) -> None:
         walk.watch(SAME, value, _in_order, _in_order(value))
     if isinstance(value, OrderedDict):
         mapping = {key: value[key] for key in OrderedDict.__iter__(value)}
-    if name != ITEM and name not in walk.reads.keyed and all(type(key) is str for key in mapping):
+    any_key = walk.reads_any_key(name, type(value))
+    if not any_key and all(type(key) is str for key in mapping):
         mapping = {key: mapping[key] for key in sorted(walk.reads.names & mapping.keys())}
         walk.add("value", path, _name_of(type(value)))
     else:
@@ -73,7 +75,7 @@ def _mapping(walk: Walk, value: Any, path: str, name: str) -> None:
         if shown is None:
             shown = f"key {place}"
             walk.visit(key, f"{path}.keys()[{place}]", ITEM)
-        walk.visit(item, f"{path}[{shown}]", key if type(key) is str else ITEM)
+        walk.visit(item, f"{path}[{shown}]", ITEM if any_key or type(key) is not str else key)
         if type(item) in PLAIN_TYPES or shown.startswith("key "):
             continue
         walk.add("value", f"{path}[{shown}]", "")  # the key itself, where its value is no plain one
@@ -141,6 +143,35 @@ def plain_text(value: Any) -> str | None:
 
 def _name_of(cls: type) -> str:
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+_READS_KEYS: Final = frozenset(
+    {"__getitem__", "__missing__", "__contains__", "__iter__", "__len__", "__getattr__", "__getattribute__"}
+    | {"get", "keys", "values", "items"}
+)
+
+
+def _has_keys_of_its_own(cls: type) -> bool:
+    """Whether a class derived from dict says itself what is behind a key, so that another one may be read."""
+    own = [vars(base) for base in cls.__mro__ if base.__module__ not in ("builtins", "collections")]
+    return any(not _READS_KEYS.isdisjoint(held) for held in own)
+
+
+def _logger(walk: Walk, value: logging.Logger, path: str, name: str) -> None:
+    """What a logger lets through; not all other loggers, to which it leads."""
+    state = _state_of_logger(value)
+    walk.watch(SAME, value, _state_of_logger, state)
+    walk.add("value", path, f"logger {', '.join(map(str, state))}")
+    visit_class(walk, type(value))
+    kept = {n: item for n, item in vars(value).items() if n not in _OF_LOGGERS}
+    walk.attributes(kept, path, name, type(value))
+
+
+_OF_LOGGERS: Final = frozenset(vars(logging.getLogger())) | {"manager", "root"}
+
+
+def _state_of_logger(value: logging.Logger) -> tuple[Any, ...]:
+    return value.name, value.level, value.getEffectiveLevel(), value.manager.disable, value.disabled
 
 
 def _member(walk: Walk, value: Any, path: str, name: str) -> None:
@@ -274,7 +305,7 @@ def _instance(walk: Walk, value: Any, path: str, name: str) -> None:
     if base is not None:
         walk.add("value", f"{path} as {base.__name__}", base.__repr__(value))
     elif isinstance(value, dict):
-        _mapping(walk, value, f"{path} as dict", ITEM)
+        _mapping(walk, value, f"{path} as dict", ITEM if _has_keys_of_its_own(cls) else name)
     elif isinstance(value, (list, tuple, deque)):
         _sequence(walk, value, f"{path} as {'list' if isinstance(value, list) else 'tuple'}", ITEM)
     elif isinstance(value, (set, frozenset)):
@@ -370,6 +401,8 @@ def _find(kind: type) -> Handler:
         return _module
     if issubclass(kind, enum.Enum):
         return _member
+    if issubclass(kind, logging.Logger):
+        return _logger
     if issubclass(kind, _OF_TORCH):
         return _text
     if kind.__module__ == "torch._ops":

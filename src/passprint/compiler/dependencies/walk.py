@@ -124,9 +124,14 @@ class Walk:
             return True
         known = self._whole_classes.get(cls)
         if known is None:
-            known = any(f"{base.__module__}:{base.__qualname__}" in whole for base in cls.__mro__)
-            self._whole_classes[cls] = known
+            known = self._whole_classes[cls] = _is_named(cls, whole)
         return known
+
+    def reads_any_key(self, name: str, cls: type) -> bool:
+        """Whether code may read any key of a dict of this class, and not only those that it names."""
+        return (
+            name == ITEM or name in self.reads.keyed or (cls is not dict and _is_named(cls, self.reads.keyed))
+        )
 
     def attributes(self, held: dict[str, Any], path: str, name: str, cls: type) -> None:
         """Add those of an object's attributes that count."""
@@ -137,6 +142,10 @@ class Walk:
                 if attribute in stored and type(value) in (int, float, bool):
                     continue  # counters: what code sets itself is another value at each call
                 self.visit(value, f"{path}.{attribute}", attribute)
+
+
+def _is_named(cls: type, names: frozenset[str]) -> bool:
+    return any(f"{base.__module__}:{base.__qualname__}" in names for base in cls.__mro__)
 
 
 Handler = Callable[[Walk, Any, str, str], None]

@@ -298,6 +298,7 @@ def _place(each: Inlined) -> tuple[str, str] | None:
 
 def _inlined(codes: Sequence[CodeType]) -> list[Inlined]:
     owners = _owners(codes)
+    attributes = _properties(owners)
     origins = default_memo().origins
     files = {str(getattr(m, "__file__", None)): name for name, m in list(sys.modules.items())}
     found = []
@@ -309,12 +310,31 @@ def _inlined(codes: Sequence[CodeType]) -> list[Inlined]:
         label = origins.of_module(module).label if module else None
         if str(module).startswith("namedtuple_") and code.co_filename == "<string>":
             label = PYTHON  # the __new__ that collections.namedtuple makes: the same for all
-        found.append(Inlined(code, function, module, label))
+        found.append(Inlined(code, function, module, label, attributes.get(code, frozenset())))
     return found
 
 
 def _frozen(file: str) -> str | None:
     return file.removeprefix("<frozen ").removesuffix(">") if file.startswith("<frozen ") else None
+
+
+def _properties(owners: Mapping[CodeType, FunctionType]) -> dict[CodeType, frozenset[str]]:
+    """Of getters of properties all the names under which classes have them."""
+    held: dict[int, tuple[property, CodeType]] = {}
+    for code, function in owners.items():
+        try:
+            owner = find(function.__module__, function.__qualname__.rpartition(".")[0])
+        except (LookupError, ValueError):
+            continue
+        getter = vars(owner).get(function.__name__) if isinstance(owner, type) else None
+        if isinstance(getter, property) and getter.fget is function:
+            held[id(getter)] = getter, code
+    names: dict[CodeType, set[str]] = {}
+    for table in gc.get_referrers(*[getter for getter, _ in held.values()]) if held else ():
+        for name, value in list(table.items()) if isinstance(table, dict) else ():
+            if id(value) in held:
+                names.setdefault(held[id(value)][1], set()).add(name)
+    return {code: frozenset(found) for code, found in names.items()}
 
 
 def _owners(codes: Sequence[CodeType]) -> dict[CodeType, FunctionType]:
