@@ -22,7 +22,7 @@ Printed = dict[str, Any]
 CASES = [
     f"{how}:{row}"
     for how in ("gone", "signature", "fails before")
-    for row in ("BLOCKS", "KERNELS", "STRIDES")
+    for row in ("BLOCKS", "KERNELS", "STRIDES", "DOOR")
 ]
 
 

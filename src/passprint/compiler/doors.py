@@ -107,15 +107,22 @@ class Door:
 
     def __call__(self, fn: Any) -> Any:
         made = self._context(fn)
-        if isinstance(made, torch.nn.Module):
-            around: Any = made
-            around.dynamo_ctx = self  # a copy makes its own
-            place = "_forward" if "_forward" in vars(made) else "forward"
-            setattr(around, place, self._entered(vars(made)[place], around._orig_mod))
-            return around
-        if inspect.isclass(fn) or not isinstance(made, FunctionType):
+        if patches.is_lost(patches.DOOR):
             return made
-        return self._entered(made, _original(made))
+        try:
+            return self._around(made) if not inspect.isclass(fn) else made
+        except _MOVED as error:
+            patches.lose(patches.DOOR, error)
+            return made
+
+    def _around(self, made: Any) -> Any:
+        if isinstance(made, torch.nn.Module):
+            held = vars(made)
+            place = "_forward" if "_forward" in held else "forward"
+            held[place] = self._entered(held[place], held["_modules"]["_orig_mod"])
+            held["dynamo_ctx"] = self  # a copy makes its own
+            return made
+        return self._entered(made, _original(made)) if isinstance(made, FunctionType) else made
 
     def _entered(self, made: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
         compiled = Compiled(original, self._how, self._dynamic)
@@ -155,6 +162,10 @@ def _torchs_errors() -> tuple[type[BaseException], ...]:
     from passprint.compiler.lowering import inductor
 
     return inductor.trace_errors()
+
+
+_MOVED: Final = (AttributeError, ImportError, TypeError, NameError, LookupError)
+"""What a private name of torch's raises that is not what it was."""
 
 
 def _layer(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
