@@ -25,6 +25,9 @@ from tests.oracle.kinds import (
     modules as modules,
 )
 from tests.oracle.kinds import (
+    narrow as narrow,
+)
+from tests.oracle.kinds import (
     objects as objects,
 )
 from tests.oracle.kinds import (
