@@ -239,6 +239,28 @@ def test_a_tensor_of_a_block_as_an_argument() -> None:
     check(subject, (2, 2), subject.layers[0].inner.linear.weight)
 
 
+class Paired(Block):
+    """Asks whether two of its lists are one."""
+
+    def __init__(self, number: int, one: list[int], two: list[int]) -> None:
+        super().__init__(number)
+        self.one, self.two = one, two
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return self.inner(x) * (2.0 if self.one is self.two else 3.0)
+
+
+@pytest.mark.parametrize("kind", [list, dict])
+def test_what_is_one_and_the_same_in_one_block_only(kind: Any) -> None:
+    torch.manual_seed(0)
+    lists = [kind([(1, 2)]) for _ in range(6)]
+    same = [Paired(number, lists[number], lists[number]) for number in range(2)]
+    apart = [Paired(2 + number, lists[2 + number], lists[4 + number]) for number in range(2)]
+    across = Paired(4, lists[0], kind([(1, 2), (3, 4)])[:1] if kind is not dict else {1: 2})
+    with torch.no_grad():
+        check(Chain(*same, *apart, across).eval(), (2, 3))
+
+
 class Config:
     def __init__(self, factor: float) -> None:
         self.factor = factor

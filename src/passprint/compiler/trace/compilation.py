@@ -8,6 +8,7 @@ call to Dynamo, which comes back with a graph (:meth:`Compilation.lower`) and wi
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -38,6 +39,8 @@ from passprint.compiler.trace.recorder import own_reads, record, relied_on
 from passprint.compiler.trace.regions import NotRepeatable
 from passprint.compiler.trace.repeat import RepeatedBlocks
 from passprint.errors import CompileError
+
+logger = logging.getLogger("passprint")
 
 STATE_CHANGES = "a call ran eagerly: what the model's code reads keeps changing"
 _MOST_STATES = 8
@@ -222,6 +225,10 @@ class Compilation:
             return
         except ProgramMismatch as error:
             self._cannot(f"its record does not hold for the call that was traced: {error}")
+        except Exception as error:
+            # What is traced runs all the same. Whoever asks why gets the error, and the log where it came from.
+            logger.debug("A trace could not be recorded", exc_info=error)
+            self._cannot(f"an error while it was recorded: {type(error).__name__}: {error}")
         else:
             self._session.warm.keep(lookup, key, manifest, files)
             self.program = Program(manifest, guards, run, None)

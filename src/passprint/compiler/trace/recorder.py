@@ -323,7 +323,7 @@ def _properties(owners: Mapping[CodeType, FunctionType]) -> dict[CodeType, froze
     held: dict[int, tuple[property, CodeType]] = {}
     for code, function in owners.items():
         try:
-            owner = find(function.__module__, function.__qualname__.rpartition(".")[0])
+            owner = find(str(function.__module__), function.__qualname__.rpartition(".")[0])
         except (LookupError, ValueError):
             continue
         getter = vars(owner).get(function.__name__) if isinstance(owner, type) else None

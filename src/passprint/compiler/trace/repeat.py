@@ -133,12 +133,14 @@ class Comparison:
         """Equality of attributes; what is not plain data and not the same object counts as different."""
         if isinstance(first, torch.Tensor) and isinstance(other, torch.Tensor):
             return self._tensors(first, other)
-        if first is other:
-            return True
         if type(first) is not type(other):
             return False
         if isinstance(first, _PLAIN):
             return bool(first == other)
+        if first is other or type(first) in (tuple, list, dict):  # code may ask which are one and the same
+            known = self._same_one(first, other)
+            if known is not None or first is other:
+                return known is not False
         if type(first) in (tuple, list, torch.Size):
             return len(first) == len(other) and all(map(self._values, first, other))
         if type(first) is dict:
