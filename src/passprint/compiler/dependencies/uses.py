@@ -58,6 +58,10 @@ _KEY_METHODS: Final = frozenset(
 """Methods of dicts that read other keys than one that they are given."""
 _ASKS_ONE: Final = frozenset({"get", "pop", "setdefault", "__getitem__", "__contains__"})
 _ASKS_BY_NAME: Final = frozenset({"getattr", "hasattr"})
+_BY_NAME_CALLS: Final = frozenset(f"{name}()" for name in _ASKS_BY_NAME)
+_COMPUTES: Final = frozenset({"attrgetter", "__getattribute__", "fget"})
+_ASKED: Final = "'<asked>"
+"""The name that ``__getattr__`` is asked for."""
 _GETTERS: Final = ("__getattr__", "__getattribute__")
 _LISTS_NAMES: Final = frozenset({"vars", "dir"})
 _SKIPPED: Final = frozenset(
@@ -85,13 +89,17 @@ class Uses(NamedTuple):
 
     ``ordered``: those whose order may count. ``keyed``: those of which other keys may be read than the texts that the
     code holds. ``whole``: those all of whose attributes may count. ``returned``: those that it gives back as they are;
-    how they are used is whoever asked's to say.
+    how they are used is whoever asked's to say. ``asked``: those of which a ``__getattr__`` reads what it is asked for.
+
+    ``computes``: whether it may ask objects for attributes whose names no code holds.
     """
 
     ordered: frozenset[str]
     keyed: frozenset[str]
     whole: frozenset[str]
     returned: frozenset[str] = frozenset()
+    asked: frozenset[str] = frozenset()
+    computes: bool = False
 
 
 def uses_of(code: CodeType, namespace: Mapping[str, object] = MappingProxyType({})) -> Uses:
@@ -120,6 +128,8 @@ class _Reader:
         self._nested: list[Uses] = []
         self.used: set[str] = set()
         self.returned: set[str] = set()
+        self.asked: set[str] = set()
+        self._computed = 0
         self.gone_through: set[str] = set()
         self.keyed: set[str] = set()
         self.whole: set[str] = set()
@@ -186,7 +196,12 @@ class _Reader:
         if MADE in returned:
             ordered |= returned
             keyed |= returned
-        return Uses(frozenset(ordered), frozenset(keyed), frozenset(whole), returned)
+        asked = frozenset(self._names(self.asked, fresh=False)).union(
+            *[inner.asked for inner in self._nested]
+        )
+        computes = self._computed > 0 or not _COMPUTES.isdisjoint(self._code.co_names)
+        computes = computes or any(inner.computes for inner in self._nested)
+        return Uses(frozenset(ordered), frozenset(keyed), frozenset(whole), returned, asked, computes)
 
     def take_over(self, inner: _Reader) -> None:
         """Add what nested code does, to its own names and to the variables of this code that it closes over."""
@@ -233,7 +248,7 @@ class _Reader:
 
     def _local(self, name: str) -> Value:
         """A local; what ``__getattr__`` is asked for is a name that the code that asks holds."""
-        return frozenset({"'<asked>"}) if name == self._asked else frozenset({f"={name}"})
+        return frozenset({_ASKED}) if name == self._asked else frozenset({f"={name}"})
 
     @cached_property
     def _asked(self) -> str | None:
@@ -275,6 +290,8 @@ class _Reader:
     def _push_item(self, owner: Value, key: Value) -> None:
         if not _is_text(key):
             self._take_keys((owner,))
+        elif _ASKED in key:
+            self.asked |= owner
         self._push(_item(key))
 
     def _meet(self) -> None:
@@ -296,6 +313,8 @@ class _Reader:
             one, two = self._pop(2)
             if name == "COMPARE_OP" or not _is_text(one):
                 self._take_keys((one, two))
+            elif _ASKED in one:
+                self.asked |= two
             self._push(_NOTHING)
         elif name == "IS_OP":
             self._pop(2)
@@ -402,7 +421,9 @@ class _Reader:
             self._push(value, *([_NOTHING] if is_method else []))
         elif name == "LOAD_GLOBAL":
             null = [_NOTHING] if (step.arg or 0) & 1 else []
-            is_free = argument in _ORDER_FREE | _GOES_THROUGH and argument not in self._namespace
+            known = _ORDER_FREE | _GOES_THROUGH | _ASKS_BY_NAME
+            is_free = argument in known and argument not in self._namespace
+            self._computed += is_free and argument in _ASKS_BY_NAME  # until it is called with a text
             self._push(*null, frozenset({f"{argument}()" if is_free else argument}))
         elif name == "LOAD_CLOSURE":
             self._push(_NOTHING)
@@ -417,8 +438,11 @@ class _Reader:
             count + 2
         )  # a callable and NULL, or a method and its object, in an order of the version
         called, arguments = taken[0] | taken[1], taken[2:]
+        owners = {name[1:] for name in called if name.startswith("?")}
         if not (arguments and _is_text(arguments[0])):
-            self.keyed |= {name[1:] for name in called if name.startswith("?")}
+            self.keyed |= owners
+        elif _ASKED in arguments[0]:
+            self.asked |= owners
         if called == {"super"}:
             self._push(frozenset({SELF}))
         elif called == {"<setcomp>"}:
@@ -426,7 +450,11 @@ class _Reader:
         elif count and called and called <= _FREE_CALLS:
             self._take_keys(arguments)
             self._push(frozenset({FRESH}).union(*arguments) if called & _MAKERS else _NOTHING)
-        elif called and called <= _ASKS_BY_NAME and len(arguments) == 2 and _is_text(arguments[1]):
+        elif called and called <= _BY_NAME_CALLS and len(arguments) in (2, 3) and _is_text(arguments[1]):
+            self._computed -= 1
+            if _ASKED in arguments[1]:
+                self.asked |= arguments[0]
+            self._use(arguments[2:])
             self._push(_item(arguments[1]))
         elif called and called <= _THROUGH_CALLS:
             self._go_through(arguments)
