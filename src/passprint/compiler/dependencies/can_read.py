@@ -124,9 +124,9 @@ def can_read(inlined: Iterable[Inlined]) -> CanRead:
     whole: set[str] = set()
     stored: set[str] = set()
     hashing: list[str] = []
-    getters: list[tuple[frozenset[str], set[str]]] = []
-    asked: set[str] = set()
-    computes = False
+    getters: list[tuple[Inlined, set[str]]] = []
+    asked: list[tuple[Inlined, set[str]]] = []
+    computes: set[str] = set()
     variables: set[str] | None = set()
     questions: dict[tuple[str, str, tuple[str, ...]], None] = {}
     reads_environment = False
@@ -144,10 +144,11 @@ def can_read(inlined: Iterable[Inlined]) -> CanRead:
         ordered |= uses.ordered
         keyed |= {_class_of(each) if name == SELF else name for name in uses.keyed}
         given = {_class_of(each) if name == SELF else name for name in uses.returned}
-        asked |= {f"@{_class_of(each)}" if name == f"@{SELF}" else name for name in uses.asked}
-        computes = computes or uses.computes
+        asked.append((each, {f"@{_class_of(each)}" if name == f"@{SELF}" else name for name in uses.asked}))
+        # code nested in a method has its object by its name, too
+        computes |= {_class_of(each) if name in (SELF, "self") else ANY for name in uses.computes}
         if each.attributes:
-            getters.append((each.attributes, given))
+            getters.append((each, given))
         else:
             ordered |= given
             keyed |= given
@@ -166,13 +167,19 @@ def can_read(inlined: Iterable[Inlined]) -> CanRead:
                 variables = None
     if reads_environment and variables is not None:
         variables = texts
-    if computes:  # then it is not known what a property is asked by, and what a __getattr__ is asked for
-        whole |= {name[1:] for name in asked if name.startswith("@")}
-        keyed |= asked
+    # Where code computes names, it is not known what a property is asked by, and what a __getattr__ is asked for.
+    for each, named in asked:
+        if named and _may_be_asked(each, computes):
+            whole |= {name[1:] for name in named if name.startswith("@")}
+            keyed |= named
+    for each, given in getters:
+        if _may_be_asked(each, computes):
+            ordered |= given
+            keyed |= given
     for _ in getters:  # one may give what another one gave
-        for attributes, given in getters:
+        for each, given in getters:
             for found in (ordered, keyed, whole):
-                if (computes and found is not whole) or not attributes.isdisjoint(found):
+                if not each.attributes.isdisjoint(found):
                     found |= given
     return CanRead(
         names=frozenset(names | texts),
@@ -197,6 +204,33 @@ def _class_of(each: Inlined) -> str:
     """The class that a method, or code nested in one, stands in."""
     path = each.code.co_qualname.partition(".<locals>")[0]
     return f"{each.module}:{path.rpartition('.')[0]}"
+
+
+def _may_be_asked(method: Inlined, computes: set[str]) -> bool:
+    """Whether the object of a method may be one that is asked for computed names: any, or instances of classes."""
+    return ANY in computes or any(_share_instances(_class_of(method), other) for other in computes)
+
+
+def _share_instances(one: str, other: str) -> bool:
+    first, second = _class_at(one), _class_at(other)
+    if first is None or second is None or issubclass(first, second) or issubclass(second, first):
+        return True
+    return any(issubclass(derived, second) for derived in _derived(first))
+
+
+def _class_at(path: str) -> type | None:
+    module, _, names = path.partition(":")
+    found: Any = sys.modules.get(module)
+    for name in names.split("."):
+        found = getattr(found, name, None)
+    return found if isinstance(found, type) else None
+
+
+def _derived(cls: type) -> Iterator[type]:
+    below: list[type] = type.__subclasses__(cls)
+    for derived in below:
+        yield derived
+        yield from _derived(derived)
 
 
 def nested_code(code: CodeType) -> Iterator[CodeType]:

@@ -91,7 +91,7 @@ class Uses(NamedTuple):
     code holds. ``whole``: those all of whose attributes may count. ``returned``: those that it gives back as they are;
     how they are used is whoever asked's to say. ``asked``: those of which a ``__getattr__`` reads what it is asked for.
 
-    ``computes``: whether it may ask objects for attributes whose names no code holds.
+    ``computes``: the objects that it asks for attributes whose names no code holds.
     """
 
     ordered: frozenset[str]
@@ -99,7 +99,7 @@ class Uses(NamedTuple):
     whole: frozenset[str]
     returned: frozenset[str] = frozenset()
     asked: frozenset[str] = frozenset()
-    computes: bool = False
+    computes: frozenset[str] = frozenset()
 
 
 def uses_of(code: CodeType, namespace: Mapping[str, object] = MappingProxyType({})) -> Uses:
@@ -126,10 +126,12 @@ class _Reader:
         self._stack: list[Value] = []
         self._stored: defaultdict[str, set[str]] = defaultdict(set)
         self._nested: list[Uses] = []
+        self._taken_over: set[str] = set()
         self.used: set[str] = set()
         self.returned: set[str] = set()
         self.asked: set[str] = set()
-        self._computed = 0
+        self.computes: set[str] = set()
+        self._uncalled = 0
         self.gone_through: set[str] = set()
         self.keyed: set[str] = set()
         self.whole: set[str] = set()
@@ -199,17 +201,23 @@ class _Reader:
         asked = frozenset(self._names(self.asked, fresh=False)).union(
             *[inner.asked for inner in self._nested]
         )
-        computes = self._computed > 0 or not _COMPUTES.isdisjoint(self._code.co_names)
-        computes = computes or any(inner.computes for inner in self._nested)
-        return Uses(frozenset(ordered), frozenset(keyed), frozenset(whole), returned, asked, computes)
+        computes = {*self._names(self.computes, fresh=False)}.union(
+            *[inner.computes for inner in self._nested]
+        )
+        if self._uncalled or not _COMPUTES.isdisjoint(self._code.co_names):
+            computes.add(ANY)
+        computes.difference_update(self._taken_over)
+        return Uses(*map(frozenset, (ordered, keyed, whole, returned, asked, computes)))
 
     def take_over(self, inner: _Reader) -> None:
         """Add what nested code does, to its own names and to the variables of this code that it closes over."""
         self._nested.append(inner.uses())
         free = set(inner._code.co_freevars)
+        self._taken_over |= free.difference(self._code.co_freevars)
         for mine, its in (
             (self.used, inner._names(inner.used | inner.gone_through | inner.returned)),
             (self.keyed, inner._names(inner.keyed, fresh=False)),
+            (self.computes, inner._names(inner.computes, fresh=False)),
             (self.whole, inner._names(inner.whole)),
         ):
             mine |= {
@@ -423,7 +431,7 @@ class _Reader:
             null = [_NOTHING] if (step.arg or 0) & 1 else []
             known = _ORDER_FREE | _GOES_THROUGH | _ASKS_BY_NAME
             is_free = argument in known and argument not in self._namespace
-            self._computed += is_free and argument in _ASKS_BY_NAME  # until it is called with a text
+            self._uncalled += is_free and argument in _ASKS_BY_NAME
             self._push(*null, frozenset({f"{argument}()" if is_free else argument}))
         elif name == "LOAD_CLOSURE":
             self._push(_NOTHING)
@@ -450,12 +458,9 @@ class _Reader:
         elif count and called and called <= _FREE_CALLS:
             self._take_keys(arguments)
             self._push(frozenset({FRESH}).union(*arguments) if called & _MAKERS else _NOTHING)
-        elif called and called <= _BY_NAME_CALLS and len(arguments) in (2, 3) and _is_text(arguments[1]):
-            self._computed -= 1
-            if _ASKED in arguments[1]:
-                self.asked |= arguments[0]
-            self._use(arguments[2:])
-            self._push(_item(arguments[1]))
+        elif called and called <= _BY_NAME_CALLS and len(arguments) in (2, 3):
+            self._uncalled -= 1
+            self._ask(*arguments)
         elif called and called <= _THROUGH_CALLS:
             self._go_through(arguments)
             self._push(_NOTHING)
@@ -463,6 +468,17 @@ class _Reader:
             if called and called <= _LISTS_NAMES:
                 self.whole.update(*arguments)
             self._use(arguments)
+            self._push(_NOTHING)
+
+    def _ask(self, owner: Value, name: Value, *default: Value) -> None:
+        """A call of ``getattr`` or ``hasattr``."""
+        self._use(default)
+        if _is_text(name):
+            self.asked |= owner if _ASKED in name else _NOTHING
+            self._push(_item(name).union(*default))
+        else:
+            self.computes |= owner or {ANY}
+            self._use((owner, name))
             self._push(_NOTHING)
 
 

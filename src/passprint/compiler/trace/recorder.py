@@ -332,7 +332,7 @@ def _properties(owners: Mapping[CodeType, FunctionType]) -> dict[CodeType, froze
     names: dict[CodeType, set[str]] = {}
     for table in gc.get_referrers(*[getter for getter, _ in held.values()]) if held else ():
         for name, value in list(table.items()) if isinstance(table, dict) else ():
-            if id(value) in held:
+            if isinstance(name, str) and id(value) in held:
                 names.setdefault(held[id(value)][1], set()).add(name)
     return {code: frozenset(found) for code, found in names.items()}
 
