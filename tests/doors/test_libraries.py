@@ -1,4 +1,7 @@
-"""Libraries through their own doors, as their users open them: cold in one process, without a trace in the next."""
+"""Libraries through their own doors, as their users open them: cold in one process, without a trace in the next.
+
+``make test-doors`` installs them; where they are not, the tests are skipped.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def _process(folder: Path, library: str, number: int) -> dict[str, Any]:
-    offline = {"HF_HUB_OFFLINE": "1", "TORCHINDUCTOR_CACHE_DIR": str(folder / f"inductor {number}")}
+    offline = {"HF_HUB_OFFLINE": "1", "TORCHINDUCTOR_CACHE_DIR": str(folder / f"inductor{number}")}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "tests.doors.child", str(folder / "cache"), library],
         capture_output=True,

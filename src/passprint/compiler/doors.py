@@ -176,9 +176,7 @@ def _layer(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
     if backend is not passprint_backend or not isinstance(context, OptimizeContext):
         return context
-    passed: dict[str, Any] = getattr(
-        given, "kwargs", {}
-    )  # of this call of torch.compile: torch gives them to us
+    passed: dict[str, Any] = getattr(given, "kwargs", {})  # of this torch.compile; the back end is given them
     how = how_of(
         passed.get("options") or {}, passed.get("mode"), fullgraph=bool(kwargs.get("nopython", False))
     )

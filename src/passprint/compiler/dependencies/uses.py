@@ -180,7 +180,7 @@ class _Reader:
 
     def _logs(self, step: dis.Instruction) -> bool:
         owner = self._namespace.get(str(step.argval)) if step.opname == "LOAD_GLOBAL" else None
-        return isinstance(owner, logging.Logger) or owner in (logging, warnings)
+        return isinstance(owner, logging.Logger) or owner is logging or owner is warnings
 
     def uses(self) -> Uses:
         """By names, with the uses in nested code."""
