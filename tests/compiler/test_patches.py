@@ -143,12 +143,12 @@ CASES = {
 def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Printed, Printed]]:
     """What two processes in a row print for each case, the second with the first one's cache."""
 
-    def twice(case: str) -> tuple[Printed, Printed]:
-        folder = tmp_path_factory.mktemp("case")
+    def twice(case: str, folder: Path) -> tuple[Printed, Printed]:
         return run(case, folder), run(case, folder)
 
+    folders = [tmp_path_factory.mktemp("case") for _ in CASES]  # pytest's own factory is not for several threads
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(CASES, pool.map(twice, CASES), strict=True))
+        return dict(zip(CASES, pool.map(twice, CASES, folders), strict=True))
 
 
 @pytest.mark.parametrize("case", CASES)
