@@ -146,7 +146,9 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Printed
     def twice(case: str, folder: Path) -> tuple[Printed, Printed]:
         return run(case, folder), run(case, folder)
 
-    folders = [tmp_path_factory.mktemp("case") for _ in CASES]  # pytest's own factory is not for several threads
+    folders = [
+        tmp_path_factory.mktemp("case") for _ in CASES
+    ]  # pytest's own factory is not for several threads
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return dict(zip(CASES, pool.map(twice, CASES, folders), strict=True))
 
