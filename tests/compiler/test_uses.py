@@ -272,6 +272,9 @@ class Holder:
     def of_another(self, other: Any) -> Any:
         return getattr(other, helper())
 
+    def of_another_by_its_getter(self, other: Any) -> Any:
+        return other.__getattr__(helper())
+
     def by_known_name(self) -> Any:
         return getattr(self, "table", None)["x"]
 
@@ -285,6 +288,16 @@ class Forwards:
         if "_table" in self.__dict__ and hasattr(self.__dict__["_table"], name):
             return self._table[name]
         return name in self.__dict__
+
+
+class Prefixed(Forwards):
+    def __getattr__(self, name: str) -> Any:
+        return super().__getattr__(f"_{name}")
+
+
+class Passed(Forwards):
+    def __getattr__(self, name: str) -> Any:
+        return super().__getattr__(name)
 
 
 class Computes:
@@ -326,6 +339,10 @@ def test_a_getter_that_is_asked_for_a_computed_name_may_be_asked_for_any() -> No
 
     assert "_table" not in reads(Forwards.__getattr__, Holder.by_known_name).keyed
     assert "_table" in reads(Forwards.__getattr__, Holder.of_another).keyed
+    assert "_table" in reads(Forwards.__getattr__, Holder.of_another_by_its_getter).keyed
+    assert "_table" in reads(Forwards.__getattr__, Prefixed.__getattr__).keyed
+    if sys.version_info < (3, 12):  # newer Python has an instruction for super(), which is not followed
+        assert "_table" not in reads(Forwards.__getattr__, Passed.__getattr__).keyed
     assert f"{__name__}:Forwards" in reads(Forwards.__getattr__, Holder.of_another).whole
 
 

@@ -422,6 +422,7 @@ class _Reader:
                 return
             elif argument in _KEY_METHODS:
                 self._take_keys(owner)
+            self._uncalled += argument == _GETTERS[0]
             is_method = name == "LOAD_METHOD" or "NULL" in step.argrepr
             value = frozenset({argument})
             if argument in _ASKS_ONE:  # whether it asks for a text is known at the call
@@ -435,6 +436,11 @@ class _Reader:
             self._push(*null, frozenset({f"{argument}()" if is_free else argument}))
         elif name == "LOAD_CLOSURE":
             self._push(_NOTHING)
+        elif (
+            name.startswith("LOAD_SUPER") and argument == _GETTERS[0]
+        ):  # 3.12 and newer: of what, is not followed
+            self._uncalled += 1
+            self._other(step)
         elif name in ("LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF"):
             is_own = name == "LOAD_DEREF" and argument in self._code.co_cellvars
             self._push(frozenset({f"={argument}" if is_own else argument}))
@@ -451,6 +457,8 @@ class _Reader:
             self.keyed |= owners
         elif _ASKED in arguments[0]:
             self.asked |= owners
+        if _GETTERS[0] in called and arguments and _is_text(arguments[0]):
+            self._uncalled -= 1
         if called == {"super"}:
             self._push(frozenset({SELF}))
         elif called == {"<setcomp>"}:
