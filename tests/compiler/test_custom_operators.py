@@ -112,3 +112,44 @@ def test_python_of_operators(tmp_path: Path) -> None:
     found = start(tmp_path)
     assert found["faked"][1] == found["trained"][1] == 1, "what was there before is still found"
     assert LocalStore(tmp_path / "cache").stats().bypasses > 0
+
+
+TABLED = """
+library = torch.library.Library("passprint_tabled", "DEF")
+library.define("gate(Tensor x) -> Tensor")
+library.impl("gate", lambda x: x * 2, "CompositeExplicitAutograd")
+torch.library.register_fake("passprint_tabled::gate", lambda x: torch.empty_like(x), lib=library)
+factor = {factor}
+if factor:
+    from torch._inductor.decomposition import register_decomposition
+    space = {{}}
+    exec(f"def decomposition(x): return x * {{factor}}", space)
+    register_decomposition([torch.ops.passprint_tabled.gate.default])(space["decomposition"])
+
+def plain(x):
+    return torch.tanh(x) + 1
+
+def gated(x):
+    return torch.tanh(torch.ops.passprint_tabled.gate(x))
+
+x = torch.linspace(-1, 1, 8)
+found = {{}}
+for model in (plain, gated):
+    compiled = passprint.compile(model, cache={cache!r}, passes="")
+    result = compiled(x)
+    expected = model(x) if model is plain else torch.tanh(x * (factor or 2))
+    torch.testing.assert_close(result, expected)
+    found[model.__name__] = [compiled.report.status, str(compiled.report.why)]
+print(json.dumps(found))
+"""
+
+
+def test_a_decomposition_counts_only_with_what_can_call_its_operator(tmp_path: Path) -> None:
+    """Libraries register theirs when they are imported; the models of others start as before."""
+    starts = [
+        in_new_process(tmp_path, TABLED.format(factor=factor, cache=str(tmp_path / "cache")))
+        for factor in (0, 3, 3, 4)
+    ]
+    assert [found["plain"][0] for found in starts] == ["cold", "warm", "warm", "warm"]
+    assert [found["gated"][0] for found in starts] == ["cold", "cold", "warm", "cold"]
+    assert "decompositions[passprint_tabled.gate.default] has changed" in starts[3]["gated"][1]

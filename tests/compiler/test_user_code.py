@@ -348,27 +348,54 @@ def _tables() -> dict[str, Callable[[ExitStack, Any], None]]:
 @pytest.mark.parametrize("name", list(_tables()))
 def test_what_is_put_into_torch_counts(name: str) -> None:
     put = _tables()[name]
-    found = [(str(user_code.everywhere()), keys(relu)[1])]
+    found = [(str(user_code.everywhere(users_code=False)), keys(relu)[1])]
     for text in ("def f(*args): return 1", "def f(*args): return 2"):
         with ExitStack() as stack:
             put(stack, run(text)["f"])
-            found.append((str(user_code.everywhere()), keys(relu)[1]))
+            found.append((str(user_code.everywhere(users_code=False)), keys(relu)[1]))
     all_differ(found)
-    assert (str(user_code.everywhere()), keys(relu)[1]) == found[0]
+    assert (str(user_code.everywhere(users_code=False)), keys(relu)[1]) == found[0]
+
+
+def calling_a_function() -> Calls:
+    function = run("def f(x): return x")["f"]
+    return lambda graph, x: graph.call_function(function, (x,))
+
+
+def test_a_decomposition_of_a_custom_operator_counts_where_code_of_the_users_runs() -> None:
+    import torch._inductor.decomposition as decomposition
+
+    put = _in_table(decomposition.decompositions, torch.ops.passprint_users.plain.default)
+    places = {
+        "that operator": calling("plain"),
+        "another": calling("defined"),
+        "a function": calling_a_function(),
+    }
+    found: dict[str, list[str]] = {place: [keys(call)[0]] for place, call in places.items()}
+    torchs = [keys(relu)[0]]
+    for text in ("def f(x): return x + 1", "def f(x): return x + 2"):
+        with ExitStack() as stack:
+            put(stack, run(text)["f"])
+            torchs.append(keys(relu)[0])
+            for place, call in places.items():
+                found[place].append(keys(call)[0])
+    for place, texts in found.items():
+        assert len(set(texts)) == 3, place
+    assert len(set(torchs)) == 1
 
 
 OVERRIDES = """
 from passprint.compiler.lowering import user_code
 from passprint.errors import OpaqueError
-before = user_code.everywhere() is not None
+before = user_code.everywhere(users_code=False) is not None
 own = torch.library.Library("aten", "IMPL")
 own.impl("relu", lambda x: x, {key!r}, allow_override=True)
 try:
-    said = str(user_code.everywhere())
+    said = str(user_code.everywhere(users_code=False))
 except OpaqueError as error:
     said = str(error)
 own._destroy()
-print(json.dumps([before, said, user_code.everywhere() is not None]))
+print(json.dumps([before, said, user_code.everywhere(users_code=False) is not None]))
 """
 
 

@@ -19,6 +19,8 @@ from passprint.compiler.dependencies.can_read import nested_code
 from passprint.compiler.dependencies.walk import FINDERS, ITEM, Handler, Walk
 from passprint.compiler.guards.refs import CannotRecordError, find, unwrapped
 from passprint.compiler.lowering import operators
+from passprint.compiler.lowering.replaced import added
+from passprint.compiler.lowering.user_code import ANY
 from passprint.errors import OpaqueError
 from passprint.identity import code_digest
 from passprint.identity.bytecode import code_facts
@@ -335,6 +337,7 @@ def visit_tensor_class(walk: Walk, cls: type) -> None:
         return
     _by_content(walk, "class", called, cls)
     walk.visit(cls, called, ITEM)
+    visit_operator(walk, ANY)
 
 
 def _by_content(walk: Walk, kind: str, called: str, value: Any) -> None:
@@ -348,9 +351,17 @@ def _by_content(walk: Walk, kind: str, called: str, value: Any) -> None:
 
 
 def visit_operator(walk: Walk, name: str) -> None:
-    """A custom operator: its Python that a trace goes through."""
+    """A custom operator: its Python that a trace goes through, and what stands in torch's tables for such operators.
+
+    That is asked for once: code of one may come to call any other.
+    """
     try:
-        walk.once("operator", name, operators.identity(name))
+        if name != ANY:
+            walk.once("operator", name, operators.identity(name))
+        if not walk.tables_count:
+            walk.tables_count = True
+            for place, digest in added().items():
+                walk.once("replaced", place, digest)
     except OpaqueError as error:
         raise CannotRecordError(f"{error} has no identity") from error
 

@@ -20,9 +20,8 @@ import torch
 
 from passprint.compiler.dependencies.row import Row
 from passprint.compiler.guards.refs import CannotRecordError
-from passprint.compiler.lowering import compilers, host
+from passprint.compiler.lowering import compilers, host, user_code
 from passprint.compiler.lowering.compilers import Compiler
-from passprint.compiler.lowering.replaced import replaced
 from passprint.errors import OpaqueError
 from passprint.identity import canonical, default_memo
 
@@ -43,11 +42,18 @@ _UNCOUNTED: Final = frozenset(
     | {"TORCH_LOGS", "TORCH_LOGS_OUT", "TORCH_TRACE", "TORCHINDUCTOR_COMPILE_THREADS"}
 )
 _COMPILER: Final = "CXX"
+_FUNCTIONS: Final = ("_pass", "_fn")
+"""How settings are named whose value is code, which torch leaves out of its own keys."""
 
 
-def environment() -> list[Row]:
-    """Everything that has to be equal. Raises :class:`CannotRecordError` for settings without a form."""
-    return [*_versions(), *_modes(), *variables(), *_replaced(), *settings((TRACING, *LOWERING))]
+def environment(*, users_passes: bool) -> list[Row]:
+    """Everything that has to be equal. Raises :class:`CannotRecordError` for settings without a form.
+
+    ``users_passes``: whether passes other than passprint's run.
+    """
+    changed = list(settings((TRACING, *LOWERING)))
+    users_code = users_passes or any(row.name.endswith(_FUNCTIONS) for row in changed)
+    return [*_versions(), *_modes(), *variables(), *_replaced(users_code), *changed]
 
 
 def _versions() -> Iterator[Row]:
@@ -79,9 +85,9 @@ def variables() -> Iterator[Row]:
             yield Row("variable", name, value)
 
 
-def _replaced() -> Iterator[Row]:
+def _replaced(users_code: bool) -> Iterator[Row]:
     try:
-        for name, digest in replaced().items():
+        for name, digest in user_code.everywhere(users_code=users_code).items():
             yield Row("replaced", name, digest)
     except OpaqueError as error:
         raise CannotRecordError(f"{error} cannot be identified") from error
@@ -101,7 +107,7 @@ def _changed_settings(module: str) -> dict[str, str]:
     changed = {name: entry for name, entry in config._config.items() if _is_changed(entry)}
     if not changed:
         return {}
-    counted = set(config.save_config_portable()) | {n for n in changed if n.endswith(("_pass", "_fn"))}
+    counted = set(config.save_config_portable()) | {n for n in changed if n.endswith(_FUNCTIONS)}
     return {
         name: setting_text(name, _override(entry))
         for name, entry in sorted(changed.items())

@@ -39,6 +39,8 @@ class Walk:
         self.codes: set[CodeType] = set()
         """The code that was met: what a function or class that counts is made of."""
         self.memo = default_memo().without_values()
+        self.tables_count = False
+        """Whether code of the user's runs while graphs are lowered, so that torch's tables count."""
         self._seen: dict[int, str] = {}
         # What was reached by a name by which more of it counts is gone through again.
         self._whole_names = reads.ordered | reads.keyed | reads.whole

@@ -14,11 +14,9 @@ against torch 2.11 to 2.15.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch.fx import GraphModule, Node
 
 from passprint.errors import OpaqueError
 from passprint.identity import default_memo
@@ -52,15 +50,6 @@ def operator_of(target: object) -> str | None:
     else:
         return None
     return None if name.partition("::")[0] in OF_TORCH else name
-
-
-def operators_in(gm: GraphModule) -> list[str]:
-    """The custom operators that a graph and the graphs in it call, in order."""
-    nodes: Iterable[Node] = (
-        node for module in gm.modules() if isinstance(module, GraphModule) for node in module.graph.nodes
-    )
-    names = [operator_of(node.target) for node in nodes if node.op == "call_function"]
-    return sorted({name for name in names if name is not None})
 
 
 def identity(name: str) -> str:

@@ -1,6 +1,8 @@
 """Functions that somebody put into torch where no graph names them: methods of tensors, lowerings, decompositions.
 
 A graph says ``relu`` and ``aten.gelu``; which function that is, is torch's version's to say, but for what stands here.
+What stands in the same tables for operators of somebody's own (a library registers dozens when it is imported) can only
+be reached through code that is not torch's.
 
 Reached here, and why there is no public way: the tables of ``torch._decomp`` and Inductor, the functions that
 ``py_impl`` keeps with operators (``py_kernels``, ``python_key_table``, ``functorch_table``),
@@ -22,7 +24,7 @@ from typing import Any
 import torch
 from torch._ops import OpOverload, OpOverloadPacket
 
-from passprint.compiler.lowering.operators import OF_TORCH, RUN_LATER
+from passprint.compiler.lowering.operators import OF_TORCH, RUN_LATER, operator_of
 from passprint.errors import OpaqueError
 from passprint.identity import default_memo
 
@@ -40,9 +42,26 @@ _FOLDER = os.path.dirname(torch.__file__) + os.sep
 
 
 def replaced() -> dict[str, str]:
-    """By name, the identity of each function that is not torch's. Raises :class:`OpaqueError` where one has none."""
+    """By name, the identity of each function that stands for something of torch's and is not torch's.
+
+    Raises :class:`OpaqueError` where one has none.
+    """
+    return _found(custom=False) | _registered(frozenset(_unexpected()))
+
+
+def added() -> dict[str, str]:
+    """By name, the identity of each function that stands in a table of torch's for a custom operator.
+
+    Raises :class:`OpaqueError` where one has none.
+    """
+    return _found(custom=True)
+
+
+def _found(*, custom: bool) -> dict[str, str]:
     found = {}
     for owner, table, key, value in _suspects():
+        if (operator_of(key) is not None) is not custom:
+            continue
         function = users(value)
         if function is not None:
             name = f"{owner}.{table}[{key}]" if table else f"{owner}.{key}"
@@ -50,7 +69,7 @@ def replaced() -> dict[str, str]:
             if digest is None:
                 raise OpaqueError(f"the function that somebody put into {name}")
             found[name] = digest
-    return found | _registered(frozenset(_unexpected()))
+    return found
 
 
 def of_operator(operator: Any) -> Iterator[tuple[object, str, object, object]]:

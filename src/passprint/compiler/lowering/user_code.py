@@ -2,30 +2,68 @@
 
 A graph names what it calls and says what its tensors are; which code that means is said here, in one place for both
 keys: custom operators and functions, classes of tensors, Triton kernels (each with all that it reaches), and what
-somebody put into torch itself. What has no identity raises :class:`~passprint.OpaqueError`.
+somebody put into torch itself. Decompositions and lowerings of custom operators count where code of the user's runs at
+all, which may come to call any operator. What has no identity raises :class:`~passprint.OpaqueError`.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch.fx import GraphModule, Node
 
 from passprint.compiler.lowering import kernels, operators, subclasses
-from passprint.compiler.lowering.replaced import of_operator, replaced, users
+from passprint.compiler.lowering.replaced import added, of_operator, replaced, users
 from passprint.errors import OpaqueError
 from passprint.identity import default_memo
 
 _OPERATORS = (torch._ops.OperatorBase, torch._ops.OpOverloadPacket)
 
 
-def everywhere() -> dict[str, str]:
-    """What somebody put into torch, by place; it counts for every graph."""
-    return replaced()
+ANY: Final = "any operator"
+"""What stands for the operators that a function of the user's may call."""
+
+
+def everywhere(*, users_code: bool) -> dict[str, str]:
+    """What somebody put into torch, by place, that counts for every graph.
+
+    ``users_code``: code of the user's (such as a pass) may run while any graph is lowered.
+    """
+    found = replaced()
+    return found | added() if found or users_code else found
+
+
+def in_passes(passes: Iterable[object]) -> bool:
+    """Whether there are others than passprint's own, which call none of the user's operators."""
+    return any(not type(each).__module__.startswith("passprint.passes.library.") for each in passes)
+
+
+def of_tables() -> str:
+    """What stands in torch's tables for custom operators: it counts where code of the user's runs."""
+    return ", ".join([f"{place} is {digest}" for place, digest in added().items()])
+
+
+def operators_in(gm: GraphModule) -> list[str]:
+    """The custom operators that a graph and the graphs in it call; `ANY` where it calls functions of the user's."""
+    calls: Iterable[Any] = (
+        node.target
+        for module in gm.modules()
+        if isinstance(module, GraphModule)
+        for node in module.graph.nodes
+        if node.op == "call_function"
+    )
+    names = set()
+    for target in calls:
+        name = operators.operator_of(target)
+        if name is not None:
+            names.add(name)
+        elif not isinstance(target, _OPERATORS) and users(target) is not None:
+            names.add(ANY)
+    return sorted(names)
 
 
 def of_target(target: object) -> str:
@@ -33,7 +71,7 @@ def of_target(target: object) -> str:
     if not isinstance(target, _OPERATORS):
         return _digest(target, "a function that the graph calls") if users(target) is not None else ""
     name = operators.operator_of(target)
-    words = [] if name is None else [operators.identity(name)]
+    words = [] if name is None else [f"custom {operators.identity(name)}".rstrip()]
     own = name is not None or isinstance(target, torch._ops.HigherOrderOperator)
     for _, table, key, value in of_operator(target) if own else ():
         if users(value) is not None:
@@ -67,7 +105,7 @@ def words(gm: GraphModule, inputs: Sequence[object]) -> list[str]:
 
 
 def _everywhere() -> str:
-    return ", ".join([f"{place} {digest}" for place, digest in everywhere().items()])
+    return ", ".join([f"{place} {digest}" for place, digest in everywhere(users_code=True).items()])
 
 
 def _indexed(node: Node) -> str:

@@ -50,7 +50,8 @@ def environment(manager: PassManager, device_types: Sequence[str]) -> Environmen
         else:
             mounted[slot] = digest
     try:
-        others: dict[str, object] = dict(user_code.everywhere())
+        users_code = bool(mounted) or user_code.in_passes(manager.leaves())
+        others: dict[str, object] = dict(user_code.everywhere(users_code=users_code))
     except OpaqueError as error:
         others = {}
         opaque.append(str(error))

@@ -50,10 +50,11 @@ class Structure:
 
 @dataclass
 class Texts:
-    """Texts that the pieces of one graph share: of symbolic expressions, of what is called, of dtypes and devices."""
+    """Texts that the pieces of one graph share: of symbolic expressions, of what is called (and whether code of the
+    user's is behind it), of dtypes and devices."""
 
     expressions: dict[object, str] = field(default_factory=dict)
-    targets: dict[object, str] = field(default_factory=dict)
+    targets: dict[object, tuple[str, bool]] = field(default_factory=dict)
     kinds: dict[torch.dtype | torch.device, str] = field(default_factory=dict)
 
 
@@ -65,6 +66,8 @@ class _Writer:
     symbols: dict[str, str] = field(default_factory=dict)
     storages: dict[int, int] = field(default_factory=dict)
     opaque: list[str] = field(default_factory=list)
+    runs_users: bool = False
+    """Whether code of the user's runs while it is lowered."""
 
     # -- values
 
@@ -154,10 +157,12 @@ class _Writer:
     def _users_of(self, write: Callable[[], str]) -> str:
         """The text of what is the user's, given what writes it; where that has no identity, the piece is opaque."""
         try:
-            return write()
+            own = write()
         except OpaqueError as error:
             self.opaque.append(str(error))
             return _OPAQUE
+        self.runs_users |= bool(own)
+        return own
 
     def _name(self, kind: torch.dtype | torch.device) -> str:
         text = self.texts.kinds.get(kind)
@@ -173,18 +178,23 @@ class _Writer:
     def target(self, target: Callable[..., object] | str) -> str:
         if isinstance(target, str):
             return repr(target)
-        text = self.texts.targets.get(target)
-        return self._target(target) if text is None else text
+        known = self.texts.targets.get(target)
+        if known is None:
+            return self._target(target)
+        text, is_users = known
+        self.runs_users |= is_users
+        return text
 
     def _target(self, target: Callable[..., object]) -> str:
         text = self._named(target)
         if text is None:
+            self.runs_users = True
             return self._identified(target)  # says what is opaque each time
         own = self._users_of(lambda: user_code.of_target(target))
         if own:
             text = f"{text} {own}"
         if own != _OPAQUE:
-            self.texts.targets[target] = text
+            self.texts.targets[target] = text, bool(own)
         return text
 
     @staticmethod
@@ -237,6 +247,7 @@ class _Writer:
         for index, node in enumerate(module.graph.nodes):
             writer.numbers[node] = f"%{index}"
             lines.append(f"  %{index} = {writer._nested_line(node)}")
+        self.runs_users |= writer.runs_users
         return "\n".join(lines)
 
     def _nested_line(self, node: Node) -> str:
@@ -263,6 +274,9 @@ def describe(piece: Piece, owner: GraphModule, facts: SymbolFacts, texts: Texts 
         writer.numbers[node] = f"%{index}"
     returned = ", ".join(f"{writer.numbers[n]}: {_example(writer, n)}" for n in piece.outputs)
     lines.append(f"return {returned}")
+    if writer.runs_users:
+        tables = writer._users_of(user_code.of_tables)
+        lines += [f"where {tables}"] if tables else []
     known = _facts(writer.symbols, facts)
     return Structure(
         graph="\n".join(lines),

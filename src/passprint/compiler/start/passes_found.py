@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from passprint.compiler.guards.refs import CannotRecordError
+from passprint.compiler.lowering import user_code
 from passprint.errors import PipelineError
 from passprint.identity import Change, Fingerprint
 
@@ -18,11 +19,13 @@ class PassesFound(NamedTuple):
     """A digest of the passes, and the tree behind it (None: the default pipeline, not looked at).
 
     Where nothing has imported the default pipeline, it is what passprint's own files say, and they are checked apart.
+    ``users``: there are passes that are not passprint's.
     """
 
     default: bool = True
     digest: str | None = None
     tree: Fingerprint | None = None
+    users: bool = False
 
     @classmethod
     def of(cls, manager: PassManager, *, default: bool) -> PassesFound:
@@ -33,7 +36,7 @@ class PassesFound(NamedTuple):
             raise CannotRecordError(str(error)) from error
         if tree.opaque:
             raise CannotRecordError(f"a pass cannot be identified: {tree.opaque[0]}")
-        return cls(default, tree.digest, tree)
+        return cls(default, tree.digest, tree, user_code.in_passes(manager.leaves()))
 
     @property
     def key(self) -> str:

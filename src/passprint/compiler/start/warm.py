@@ -87,7 +87,9 @@ class WarmStart:
             with self.report.phase("identity"):
                 asked = request(model, args, kwargs, self.how(), ambient.snapshot())
             with self.report.phase("manifest"):
-                lookup = Lookup(request=asked, environment=environment.environment(), passes=self.passes())
+                passes = self.passes()
+                rows = environment.environment(users_passes=passes.users)
+                lookup = Lookup(request=asked, environment=rows, passes=passes)
         except CannotRecordError as error:
             return Lookup(unusable=str(error))
         self._look_through(lookup, asked, model, args, kwargs)

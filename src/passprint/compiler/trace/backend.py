@@ -16,7 +16,7 @@ from passprint.cache.store import StoreSpec
 from passprint.compiler.artifacts.stitched import Runnable, Stitched, choose
 from passprint.compiler.guards.overlap import overlapping
 from passprint.compiler.lowering import inductor
-from passprint.compiler.lowering.operators import operators_in
+from passprint.compiler.lowering.user_code import operators_in
 from passprint.compiler.pieces import symbols
 from passprint.compiler.pieces.find import PieceCompiler
 from passprint.compiler.pieces.job import Variant
