@@ -1,6 +1,6 @@
 """Each patch of torch left out by itself, in each way: ten models are right in two processes, and the report says so.
 
-``python -m tests.compiler.patched_proof`` runs it in full and prints a line for each; the tests run three models with
+``python -m tests.compiler.patched_proof`` runs it in full and prints a line for each; the tests run four models with
 all patches left out (``test_patches.py``).
 """
 
@@ -22,7 +22,7 @@ Printed = dict[str, Any]
 CASES = [
     f"{how}:{row}"
     for how in ("gone", "signature", "fails before")
-    for row in ("BLOCKS", "KERNELS", "STRIDES", "DOOR")
+    for row in ("BLOCKS", "KERNELS", "STRIDES", "ROWS", "DOOR")
 ]
 
 

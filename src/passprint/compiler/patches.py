@@ -131,6 +131,17 @@ STRIDES = Patch(
     read=((2, 11), (2, 12), (2, 13), (2, 14), (2, 15)),
 )
 
+ROWS = Patch(
+    name=Name("torch._inductor.ir", "ExternKernel.convert_to_reinterpret_view", ("x",)),
+    purpose="a matrix of one row is passed to a product with strides that need no copy",
+    without="products of a matrix of one row copy it first",
+    read=((2, 11), (2, 12), (2, 13), (2, 14), (2, 15)),
+    calls=(
+        Name("torch._inductor.ir", "ReinterpretView"),
+        Name("torch._inductor.ir", "FixedLayout"),
+    ),
+)
+
 DOOR = Patch(
     name=Name("torch._dynamo", "optimize", ("args", "kwargs")),
     purpose='``torch.compile(…, backend="passprint")`` looks for a stored program before it traces',
@@ -143,7 +154,7 @@ DOOR = Patch(
     ),
 )
 
-TABLE = (BLOCKS, KERNELS, STRIDES, DOOR)
+TABLE = (BLOCKS, KERNELS, STRIDES, ROWS, DOOR)
 
 
 class Unfit(Exception):
@@ -206,7 +217,7 @@ class Installer:
                 return original(*args, **kwargs)
             return layer(original, *args, **kwargs)
 
-        setattr(owner, last, patched)
+        setattr(owner, last, staticmethod(patched) if inspect.ismethod(original) else patched)
 
 
 def _check_signature(name: Name, function: Any) -> None:

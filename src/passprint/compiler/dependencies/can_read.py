@@ -115,6 +115,10 @@ class CanRead(NamedTuple):
         return sha256(self.encode()).hexdigest()
 
 
+_TABLES_OF_ENUMS: Final = frozenset({"_member_map_", "_value2member_map_", "_member_names_"})
+"""What the module ``enum`` looks members up in; which of them, the code that asks it says."""
+
+
 def can_read(inlined: Iterable[Inlined]) -> CanRead:
     """The list for code that a trace went through, without roots."""
     names: set[str] = set()
@@ -137,7 +141,7 @@ def can_read(inlined: Iterable[Inlined]) -> CanRead:
                 names |= set(_names(each.code))
             continue
         own_texts = set(_texts(each.code))
-        names |= set(_names(each.code))
+        names |= set(_names(each.code)) - (_TABLES_OF_ENUMS if each.module == "enum" else set())
         texts |= own_texts
         stored |= set(_stored(each.code))
         uses = uses_of(each.code, each.namespace)

@@ -10,6 +10,7 @@ import gc
 import importlib.util
 import sys
 from collections.abc import Sequence
+from enum import Enum, Flag
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
@@ -55,6 +56,12 @@ _NOT_MEMBERS: Final = frozenset(
     | {"__orig_bases__", "__annotations_cache__", "__classdictcell__", "__slotnames__", "__match_args__"}
     | {"__dataclass_fields__", "__dataclass_params__"}
 )
+_OF_INSTANCE: Final = "__class__"
+"""The name by which the class of an instance is taken."""
+_LIST_MEMBERS: Final = frozenset(
+    {"__members__", "__iter__", "__call__", "__getitem__", "__contains__", "__len__"}
+)
+"""What code asks an enum for, by name, to get at members that it does not name."""
 _GENERATORS: Final = frozenset(
     {"dataclasses", "functools", "typing", "abc", "enum", "collections", "contextlib", "builtins"}
 )
@@ -88,6 +95,9 @@ def visit_function(walk: Walk, function: FunctionType, path: str, name: str) -> 
         if digest is not None:
             walk.watch(EQUAL, function, walk.memo.digest, digest)
             walk.once("function", f"{home}.{function.__qualname__}", digest)
+            inner = vars(function).get("__wrapped__")
+            if isinstance(inner, FunctionType):  # code may call that by itself
+                walk.visit(inner, f"{path}.__wrapped__", name)
             return
         walk.once("function", called, code_digest(code))
     if label is None or inlined:
@@ -229,15 +239,15 @@ def visit_namespace(walk: Walk, module: ModuleType, path: str, name: str) -> Non
 
 def visit_class_object(walk: Walk, cls: type, path: str, name: str) -> None:
     """A class that was reached as a value."""
-    _expand_class(walk, cls)
+    _expand_class(walk, cls, name)
 
 
 def visit_class(walk: Walk, cls: type) -> None:
     """The class of an instance."""
-    walk.visit(cls, f"{cls.__module__}.{cls.__qualname__}", ITEM)
+    walk.visit(cls, f"{cls.__module__}.{cls.__qualname__}", _OF_INSTANCE if issubclass(cls, Enum) else ITEM)
 
 
-def _expand_class(walk: Walk, cls: type) -> None:
+def _expand_class(walk: Walk, cls: type, name: str) -> None:
     called = f"{cls.__module__}.{cls.__qualname__}"
     if issubclass(cls, torch.autograd.Function) and walk.label_of(cls.__module__) is None:
         _by_content(walk, "class", called, cls)
@@ -266,7 +276,7 @@ def _expand_class(walk: Walk, cls: type) -> None:
     if issubclass(cls, tuple) and "_fields" in content:
         walk.once("value", f"fields of {called}", ", ".join(map(str, content["_fields"])))
     names = walk.reads.names
-    whole = walk.is_whole(ITEM, cls) or _enumerates(cls)
+    whole = walk.is_whole(ITEM, cls) or (issubclass(cls, Enum) and _is_listed(walk, cls, name))
     for member, value in content.items():
         if member in _NOT_MEMBERS:
             continue
@@ -278,10 +288,17 @@ def _expand_class(walk: Walk, cls: type) -> None:
             walk.visit(value, f"{called}.{member}", member)
 
 
-def _enumerates(cls: type) -> bool:
-    import enum
-
-    return issubclass(cls, enum.Enum)
+def _is_listed(walk: Walk, cls: type[Enum], name: str) -> bool:
+    """Whether code may read other members of an enum than those that it names."""
+    names = walk.reads.names
+    return (
+        name == ITEM
+        or name in walk.reads.keyed
+        or issubclass(cls, Flag)
+        or walk.label_of(type(cls).__module__) is None
+        or not _LIST_MEMBERS.isdisjoint(names)
+        or (name == _OF_INSTANCE and "type" in names)
+    )
 
 
 def _method(

@@ -176,7 +176,7 @@ def _state_of_logger(value: logging.Logger) -> tuple[Any, ...]:
 
 def _member(walk: Walk, value: Any, path: str, name: str) -> None:
     walk.add("value", path, f"{_name_of(type(value))}.{value.name}")
-    walk.visit(type(value), _name_of(type(value)), ITEM)
+    visit_class(walk, type(value))
     walk.visit(value.value, f"{path}.value", ITEM)
 
 
