@@ -63,6 +63,29 @@ def test_a_copy_for_the_caller_stays():
     assert recorder.matches == {"DropClones": 0}
 
 
+@pytest.mark.parametrize("cut", [torch.split, torch.tensor_split, torch.chunk, torch.unbind])
+def test_a_copy_whose_parts_are_for_the_caller_stays(cut):
+    def fn(x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(cut(x.clone(), *([] if cut is torch.unbind else [2])))
+
+    x = torch.randn(4, 4)
+    compiled, recorder = optimised(fn, DropClones())
+    for result in compiled(x):
+        assert result.untyped_storage().data_ptr() != x.untyped_storage().data_ptr()
+    assert recorder.matches == {"DropClones": 0}
+
+
+def test_a_copy_that_gives_outputs_their_strides_stays():
+    def fn(x: Tensor) -> tuple[Tensor, Tensor]:
+        y = x.cos()
+        return torch.cat([y, y], -1).chunk(2, -1)
+
+    x = torch.randn(2, 3, 8)
+    compiled, recorder = optimised(fn, DropClones())
+    assert [result.stride() for result in compiled(x)] == [(48, 16, 1)] * 2
+    assert recorder.matches == {"DropClones": 0}
+
+
 def test_an_input_that_is_written_to_later():
     def fn(cache: Tensor, x: Tensor) -> Tensor:
         before = cache.expand(2, 4).clone().reshape(8)

@@ -23,6 +23,8 @@ _FUNCTIONAL = frozenset({"auto_functionalized", "auto_functionalized_v2", "trito
 #: Operators whose result is a view of their first argument although their schema does not say so.
 _UNDECLARED_VIEWS = frozenset({"aten::_unsafe_view"})
 
+#: What schemas of ``split``, ``unbind`` and the like say of their argument: parts of it are in the list they give.
+_IN_A_LIST = "*"
 
 #: What the annotation of a node may be that holds no tensor.
 NUMBERS = (int, float, torch.SymInt, torch.SymFloat, torch.SymBool)
@@ -66,6 +68,10 @@ class Aliasing:
         told that they are two tensors.
         """
         return not self._is_output(view) or (base.op == "call_function" and not self._is_output(base))
+
+    def is_returned(self, node: Node) -> bool:
+        """Whether ``node``, or what may be a view of its memory, is an output."""
+        return bool(self._memory[node].outputs)
 
     def may_replace_copy(self, copy: Node, source: Node) -> bool:
         """Whether ``source`` may stand for ``copy``, which has the same numbers in memory that may be fresh.
@@ -174,7 +180,8 @@ def _may_share(node: Node) -> Iterator[Node]:
         return
     returned = {name for result in node.target._schema.returns for name in _alias_names(result)}
     for argument, values in _tensor_arguments(node):
-        if returned & _alias_names(argument):
+        names = _alias_names(argument)
+        if returned & names or _IN_A_LIST in names:
             yield from values
     # An operator that converts may hand its argument back where there is nothing to convert.
     if node.target._schema.name == "prims::convert_element_type" and same_dtype(node):

@@ -21,9 +21,9 @@ class DropClones(InductorPass):
     Two cases are safe:
 
     - the copy has the strides of its source;
-    - its one use is a reshape, and the reshape of the source has the strides of the reshape of the copy. This
-      is what ``repeat_kv`` and rotary embeddings leave, a reshape of an expanded tensor, which copies anyway,
-      and an attention's ``transpose(1, 2).contiguous()`` before its heads are joined.
+    - its one use is a reshape, the reshape of the source has the strides of the reshape of the copy, and no
+      output is a view of it. This is what ``repeat_kv`` and rotary embeddings leave, a reshape of an expanded
+      tensor, which copies anyway, and an attention's ``transpose(1, 2).contiguous()`` before its heads are joined.
 
     In both, neither memory may be written to while the copy is in use, and no output may begin to share
     memory with an input or another output. Everything else stays: a copy that puts its elements in another
@@ -39,7 +39,9 @@ class DropClones(InductorPass):
             if source is None or not aliasing.may_replace_copy(node, source):
                 continue
             is_same = same_layout(tensor_of(node), tensor_of(source))
-            if not (is_same or _only_reshaped(node, source)) or not may_rewrite(node):
+            # Inductor does not keep the strides of an output whose memory a reshape would make.
+            is_spare = is_same or (_only_reshaped(node, source) and not aliasing.is_returned(node))
+            if not is_spare or not may_rewrite(node):
                 continue
             if is_same:
                 aliasing.replace(node, source)
