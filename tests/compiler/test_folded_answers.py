@@ -9,6 +9,7 @@ import pytest
 from tests.compiler.processes import in_new_process
 
 MODEL = """
+import functools
 import importlib.metadata
 import importlib.util
 import os
@@ -85,6 +86,28 @@ def assumed(x):
     return x * constant()
 
 
+@functools.lru_cache
+@torch.compiler.assume_constant_result
+def power(base, *, scale=1):
+    return scale * base ** constant()
+
+
+def assumed_with_arguments(x):
+    return x * power(2, scale=3) + power(3)
+
+
+def assumed_for(x, base=2):
+    return x * power(base)
+
+
+def assumed_elsewhere(x):
+    return x * [power(2) for power in [power]][0]
+
+
+def assumed_in_a_module(x):
+    return x * switches.constant()
+
+
 def named(x):
     return x * len(sys.intern("a name"))
 """
@@ -107,7 +130,8 @@ print(json.dumps(found))
 """
 
 ASKED = ["limited", "longest_number", "accelerated", "versioned", "flagged", "optional", "patched"]
-OTHERS = ["assumed", "named"]
+CONSTANTS = ["assumed", "assumed_with_arguments"]
+NOT_ASKED = ["assumed_for", "assumed_elsewhere", "assumed_in_a_module"]
 
 
 @pytest.fixture
@@ -120,7 +144,8 @@ def folder(tmp_path: Path) -> Path:
         (about / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: some-accelerator\nVersion: {version}\n"
         )
-    options = "class Options: pass\n\nOPTIONS = Options()\ndef fast(): pass\n"
+    options = "import torch\n@torch.compiler.assume_constant_result\ndef constant(): return 2.0\n\n"
+    options += "class Options: pass\n\nOPTIONS = Options()\ndef fast(): pass\n"
     switched = "import os\n\nos.some_flag = FAST = EXTRA = OPTIONS.fast = fast.mark = 4.0\n"
     (tmp_path / "site 1.0" / "switches.py").write_text(options)
     (tmp_path / "site 1.0.1" / "switches.py").write_text(options + switched)
@@ -144,16 +169,14 @@ def whole(found: Any) -> list[str]:
 
 
 def test_answers_are_asked_again(folder: Path) -> None:
-    first = start(folder, ASKED + OTHERS)
-    assert [each[0] for each in first.values()] == [0] * 9
+    first = start(folder, [*ASKED, "named"])
+    assert [each[0] for each in first.values()] == [0] * 8
     folded = whole(first)
     assert {"limited", "longest_number", "flagged", "optional", "patched"} <= set(folded)
-    (folder / "number").write_text("3")
-    again = start(folder, ASKED + OTHERS)
+    again = start(folder, [*ASKED, "named"])
     assert {name: each[0] for name, each in again.items()} == {
-        name: int(name in folded and name != "assumed") for name in ASKED + OTHERS
+        name: int(name in folded) for name in [*ASKED, "named"]
     }
-    assert any("asking.constant gave, which is marked" in note for note in again["assumed"][2])
     other = start(folder, ASKED, "1.0.1", limits=(3001, 5000))
     assert [each[0] for each in other.values()] == [0] * 7
     assert "sys.getrecursionlimit() gave 3000 and gives 3001" in other["limited"][1]
@@ -161,6 +184,24 @@ def test_answers_are_asked_again(folder: Path) -> None:
     if {"accelerated", "versioned"} <= set(folded):
         assert "find_spec('some_accelerator') gave None and gives a module" in other["accelerated"][1]
         assert "version('some-accelerator') gave '1.0' and gives '1.0.1'" in other["versioned"][1]
+
+
+def test_functions_with_a_constant_result_are_asked_again(folder: Path) -> None:
+    assert [each[0] for each in start(folder, CONSTANTS).values()] == [0, 0]
+    assert [each[0] for each in start(folder, CONSTANTS).values()] == [1, 1]
+    (folder / "number").write_text("3")
+    other = start(folder, CONSTANTS)  # compares with eager's results
+    assert [each[0] for each in other.values()] == [0, 0]
+    assert "asking.constant() gave 2.0 and gives 3.0" in other["assumed"][1]
+    assert "asking.power(2, scale=3) gave 12.0 and gives 24.0" in other["assumed_with_arguments"][1]
+    assert [each[0] for each in start(folder, CONSTANTS).values()] == [1, 1]
+
+
+def test_constant_results_with_unknown_arguments_are_not_stored(folder: Path) -> None:
+    start(folder, NOT_ASKED)
+    for loaded, _, notes in start(folder, NOT_ASKED).values():
+        assert loaded == 0
+        assert any("gave, which is marked as a constant result" in note for note in notes)
 
 
 def test_what_a_dict_of_attributes_holds_is_not_taken_for_granted(folder: Path) -> None:

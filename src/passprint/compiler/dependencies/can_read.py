@@ -16,6 +16,7 @@ from hashlib import sha256
 from types import CodeType, FunctionType
 from typing import Any, Final, NamedTuple
 
+from passprint.compiler.dependencies.constants import calls_of, is_found, marked
 from passprint.compiler.dependencies.uses import ANY, MADE, SELF, uses_of
 from passprint.errors import CacheError
 from passprint.identity.origin import PYTHON
@@ -35,6 +36,10 @@ _QUESTIONS: Final = {
     "find_spec": ("importlib.util", True),
     "version": ("importlib.metadata", True),
 }
+
+
+Question = tuple[str, str, tuple[Any, ...], tuple[tuple[str, Any], ...]]
+"""A module, a function's name there, positional arguments, named arguments."""
 
 
 class Inlined(NamedTuple):
@@ -76,7 +81,7 @@ class CanRead(NamedTuple):
         roots: functions and classes that are looked up by module and path, beside the model.
         packages: the top packages of installed code that was inlined.
         variables: of the environment, or None where every one may be read.
-        questions: module, function and arguments of what is asked again.
+        questions: what is asked again.
         hashing: code that may depend on the hash of a text.
         operators: the custom operators that the graph calls.
     """
@@ -91,7 +96,7 @@ class CanRead(NamedTuple):
     roots: tuple[tuple[str, str], ...] = ()
     packages: tuple[str, ...] = ()
     variables: tuple[str, ...] | None = ()
-    questions: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
+    questions: tuple[Question, ...] = ()
     hashing: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
 
@@ -132,7 +137,8 @@ def can_read(inlined: Iterable[Inlined]) -> CanRead:
     asked: list[tuple[Inlined, set[str]]] = []
     computes: set[str] = set()
     variables: set[str] | None = set()
-    questions: dict[tuple[str, str, tuple[str, ...]], None] = {}
+    questions: dict[Question, None] = {}
+    refused: set[tuple[str, str]] = set()
     reads_environment = False
     code = [each for each in inlined if not _is(each, "passprint")]
     for each in code:
@@ -161,6 +167,13 @@ def can_read(inlined: Iterable[Inlined]) -> CanRead:
         found = set(each.code.co_names)
         if MADE in uses.ordered or (found & _HASHES and each.code.co_name != "__hash__"):
             hashing.append(each.key)
+        for name in {name for nested in nested_code(each.code) for name in nested.co_names}:
+            constant = marked(each.namespace.get(name))
+            if constant is not None:
+                path = constant.__module__, constant.__qualname__
+                calls = calls_of(each.code, name) if is_found(constant) else None
+                refused |= {path} if calls is None else set()
+                questions |= {(*path, *call): None for call in calls or ()}
         if each.label == PYTHON:
             continue
         for name in sorted(found & _QUESTIONS.keys()):
@@ -195,7 +208,7 @@ def can_read(inlined: Iterable[Inlined]) -> CanRead:
         inlined=frozenset({each.key for each in code}),
         packages=tuple(sorted({str(e.module).partition(".")[0] for e in code if e.label is not None})),
         variables=None if variables is None else tuple(sorted(variables)),
-        questions=tuple(questions),
+        questions=tuple(sorted((one for one in questions if one[:2] not in refused), key=repr)),
         hashing=tuple(sorted(set(hashing))),
     )
 
@@ -283,7 +296,7 @@ def _computes_text(code: CodeType) -> bool:
     return False
 
 
-def _asked(name: str, each: Inlined, texts: list[str]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+def _asked(name: str, each: Inlined, texts: list[str]) -> Iterator[Question]:
     module, takes_text = _QUESTIONS[name]
     function = getattr(sys.modules.get(module), name, None)
     namespace = each.namespace
@@ -295,9 +308,9 @@ def _asked(name: str, each: Inlined, texts: list[str]) -> Iterator[tuple[str, st
     ):
         return  # another one of that name
     if not takes_text:
-        yield module, name, ()
+        yield module, name, (), ()
     for text in _dotted(each.code) if takes_text else ():
-        yield module, name, (text,)
+        yield module, name, (text,), ()
 
 
 def _dotted(code: CodeType) -> Iterator[str]:

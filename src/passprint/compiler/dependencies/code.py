@@ -17,6 +17,7 @@ from typing import Any, Final
 import torch
 
 from passprint.compiler.dependencies.can_read import nested_code
+from passprint.compiler.dependencies.constants import holds_result, is_found, marked
 from passprint.compiler.dependencies.walk import FINDERS, ITEM, Handler, Walk
 from passprint.compiler.guards.refs import CannotRecordError, find, unwrapped
 from passprint.compiler.lowering import operators
@@ -73,9 +74,8 @@ _SET_BY_IMPORTS: Final = frozenset({"__builtins__", "__cached__", "__file__", "_
 
 def visit_function(walk: Walk, function: FunctionType, path: str, name: str) -> None:
     """A function: its code where content counts, and what it looks up where it was inlined."""
-    if vars(function).get("_dynamo_marked_constant"):
-        said = f"{function.__module__}.{function.__qualname__}"
-        raise CannotRecordError(f"it holds what {said} gave, which is marked as a constant result")
+    if marked(function) is function:
+        raise holds_result(function)
     home = str(function.__globals__.get("__name__"))
     label = walk.label_of(home)
     if label is not None and home.partition(".")[0] in ("torch", "passprint"):
@@ -132,6 +132,14 @@ def _reach(walk: Walk, function: FunctionType, home: str, called: str) -> None:
         walk.attributes(vars(function), called, ITEM, FunctionType)
 
 
+def visit_constant(walk: Walk, function: FunctionType) -> None:
+    """A function whose result is a constant of the trace: it is asked again, or nothing can stand for it."""
+    asked = {question[:2] for question in walk.reads.questions}
+    if (function.__module__, function.__qualname__) not in asked or not is_found(function):
+        raise holds_result(function)
+    walk.watch(REFERS, function, gc.get_referents(function))
+
+
 def _look_up(
     walk: Walk, namespace: dict[str, Any], home: str, chain: tuple[str, ...], builtins: dict[str, Any]
 ) -> None:
@@ -143,7 +151,10 @@ def _look_up(
         return
     value = namespace[name]
     walk.watch(NAME, namespace, name, value)
-    if isinstance(value, ModuleType):
+    constant = marked(value)
+    if constant is not None:
+        visit_constant(walk, constant)
+    elif isinstance(value, ModuleType):
         _follow(walk, value, attributes)
     else:
         walk.visit(value, f"{home}.{name}", name)
@@ -159,7 +170,11 @@ def _follow(walk: Walk, module: ModuleType, attributes: Sequence[str]) -> None:
     if isinstance(value, ModuleType):
         walk.watch(NAME, inside, attribute, value)
         _follow(walk, value, attributes[1:])
-    elif walk.label_of(module.__name__) is None or _is_foreign(value, module.__name__):
+        return
+    constant = marked(value)
+    if constant is not None and module.__name__.partition(".")[0] != "torch":
+        raise holds_result(constant)
+    if walk.label_of(module.__name__) is None or _is_foreign(value, module.__name__):
         walk.watch(NAME, inside, attribute, value)
         if value is ABSENT:
             walk.once("value", path, "not there")

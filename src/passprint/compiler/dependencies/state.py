@@ -12,10 +12,12 @@ from typing import Any
 import torch
 
 from passprint.compiler.dependencies.can_read import CanRead
-from passprint.compiler.dependencies.code import visit_operator
+from passprint.compiler.dependencies.code import visit_constant, visit_operator
+from passprint.compiler.dependencies.constants import holds_result, marked
 from passprint.compiler.dependencies.values import add_variables, visit_hooks
 from passprint.compiler.dependencies.walk import Walk
 from passprint.compiler.guards.refs import CannotRecordError, find, text_hash, unwrapped
+from passprint.errors import OpaqueError
 from passprint.identity import canonical
 
 
@@ -51,6 +53,10 @@ def _visit_root(walk: Walk, module: str, path: str) -> None:
     except LookupError:
         walk.once("value", f"{module}.{path}", "not there")
         return
+    constant = marked(value)
+    if constant is not None:
+        visit_constant(walk, constant)
+        return
     walk.visit(value, f"{module}.{path}", path.rpartition(".")[2])
 
 
@@ -67,16 +73,25 @@ def _add_packages(walk: Walk) -> None:
 
 def _add_questions(walk: Walk) -> None:
     """What functions answer that were called while the code was traced."""
-    for module, name, args in walk.reads.questions:
-        asked = f"{module}.{name}({', '.join(map(repr, args))})"
+    for module, name, args, named in walk.reads.questions:
+        given_as = [*map(repr, args), *(f"{key}={value!r}" for key, value in named)]
+        asked = f"{module}.{name}({', '.join(given_as)})"
+        constant = None
         try:
             function: Any = find(module, name)
-            given = function(*args)
+            constant = marked(function)
+            function = constant or function  # Dynamo steps past a cache around it
+            given = function(*args, **dict(named))
         except Exception as error:  # noqa: BLE001 - told: another function may raise anything
             walk.once("answer", asked, f"a {type(error).__name__}")
             continue
         if type(given).__name__ == "ModuleSpec":
             walk.once("answer", asked, f"a module {given.name}")
             continue
-        canonical(given)
+        try:
+            canonical(given)
+        except OpaqueError:
+            if constant is not None:
+                raise holds_result(constant) from None
+            raise CannotRecordError(f"{asked} gave something without an identity") from None
         walk.once("answer", asked, repr(given))
