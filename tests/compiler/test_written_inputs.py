@@ -63,6 +63,19 @@ def _write(x: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
     return torch.sin(state) + x
 
 
+def _write_beside_vmap(x: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+    state.add_(x)
+    return torch.vmap(lambda row: row.sin() + 1)(x)
+
+
+def test_a_graph_that_writes_may_have_a_vmap(tmp_path: Path) -> None:
+    compiled = passprint.compile(_write_beside_vmap, cache=tmp_path, passes="")
+    x, state = torch.randn(3, 4), torch.ones(3, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x, state), x.sin() + 1)
+    assert torch.equal(state, x + 1)
+
+
 def test_autograd_learns_that_an_input_was_written_to(tmp_path: Path) -> None:
     """What autograd has saved of a tensor is no longer that once a compiled graph has written to it."""
     compiled = passprint.compile(_write, cache=tmp_path, passes="")

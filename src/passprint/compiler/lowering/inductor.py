@@ -116,6 +116,12 @@ def compile_graph(
     )
 
 
+def is_transformed(value: torch.Tensor) -> bool:
+    """Whether a tensor is one that a functorch transform passes around (``vmap``'s batched one, say)."""
+    functorch: Any = torch._C._functorch
+    return bool(functorch.is_functorch_wrapped_tensor(value))
+
+
 def _cpp_wrapper() -> AbstractContextManager[Any]:
     """Let Inductor write the code that calls kernels in C++, all of a graph in one library."""
     import torch._inductor.config as inductor_config

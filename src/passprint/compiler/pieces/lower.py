@@ -95,7 +95,9 @@ def _has_large_buffers(job: Job) -> bool:
 def _storages(nodes: Iterable[Node]) -> Iterator[torch.UntypedStorage]:
     for node in nodes:
         for value in tree_leaves(node.meta.get("example_value")):
-            if isinstance(value, torch.Tensor) and value.layout is torch.strided:
+            if not isinstance(value, torch.Tensor) or inductor.is_transformed(value):
+                continue  # what vmap sees of a tensor has no storage
+            if value.layout is torch.strided:
                 yield value.untyped_storage()
 
 
