@@ -52,7 +52,7 @@ def page(found: list[Figures]) -> str:
     sums = "\n".join(f"| {KINDS[kind]} | {counts[kind]} |" for kind in order if kind != "dropped")
     errors = Counter(_short(one["eager"]["error"].split(":")[0]) for one in dropped)
     left_out = "; ".join(f"{name}: {count}" for name, count in errors.most_common())
-    reasons = Counter(_short(reason(one)) for one in ran if kind_of(one) in ("breaks", "traced"))
+    reasons = Counter(_short(reason(one), 160) for one in ran if kind_of(one) in ("breaks", "traced"))
     return _PAGE.format(
         ran=len(ran),
         sums=sums,
@@ -124,8 +124,8 @@ _PAGE = """# The zoo
 `python -m benchmarks.zoo` builds base models of transformers small and with random weights (two layers, narrow, a small
 vocabulary), and some others; runs each eagerly; compiles it in one process; and starts it in the next. Three calls of
 each process are compared with eager: the one that compiles, the same again, and one with other values. The second
-process has another seed for `hash`. Models come in an order by the digest of their name; those that have no row were
-not run yet.
+process has another seed for `hash`. Most models were taken in an order by the digest of their name, some by name; those
+that have no row were not run yet.
 
 Times are of one start each, on two cores that other programs kept busy: they say which start compiles, not how fast.
 Cold starts share Inductor's folder (the precompiled header and equal kernels are built once); passprint's cache is each
@@ -136,7 +136,8 @@ model's own. Plain `torch.compile` ran where a result of passprint's was wrong o
 {sums}
 
 Of {whole} models that are one graph, {share} start without a trace in the second process. {ran} models ran.
-{dropped} more do not run eagerly as they are built here ({left_out}).
+{dropped} more do not run eagerly as they are built here:
+{left_out}.
 
 ## Why the second process traced
 
