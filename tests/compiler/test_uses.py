@@ -392,7 +392,7 @@ def test_what_is_asked_of_the_process() -> None:
 
         return os.environ.get(f"SOME_{name}")
 
-    assert listed(limited).questions == (("sys", "getrecursionlimit", ()),)
+    assert listed(limited).questions == (("sys", "getrecursionlimit", (), ()),)
     assert listed(flagged).variables is not None
     assert "SOME_VARIABLE" in (listed(flagged).variables or ())
     assert listed(computed).variables is None, "names of variables are computed: all count"
