@@ -125,7 +125,7 @@ _PAGE = """# The zoo
 vocabulary), and some others; runs each eagerly; compiles it in one process; and starts it in the next. Three calls of
 each process are compared with eager: the one that compiles, the same again, and one with other values. The second
 process has another seed for `hash`. Most models were taken in an order by the digest of their name, some by name; those
-that have no row were not run yet.
+that have no row were not run yet. Rows were not all measured at one commit.
 
 Times are of one start each, on two cores that other programs kept busy: they say which start compiles, not how fast.
 Cold starts share Inductor's folder (the precompiled header and equal kernels are built once); passprint's cache is each
