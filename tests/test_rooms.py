@@ -20,9 +20,10 @@ ROOMS = {
     "pipeline": {"identity", "passes"},
     "testing": {"identity", "passes", "pipeline"},
     "compiler": {"identity", "passes", "pipeline", "cache"},
-    "report": {"identity", "passes", "pipeline", "compiler"},
+    "integrations": {"identity", "passes", "pipeline", "compiler", "cache"},
+    "report": {"identity", "passes", "pipeline", "compiler", "integrations"},
     "demo": {"identity", "passes", "pipeline", "compiler", "report"},
-    "cli": {"identity", "passes", "pipeline", "compiler", "cache", "report", "demo"},
+    "cli": {"identity", "passes", "pipeline", "compiler", "cache", "integrations", "report", "demo"},
 }
 COMPILER = {
     "lowering": set(),

@@ -1,0 +1,1 @@
+"""Other people's doors: one package a host. Each imports its host lazily, and fails soft."""
