@@ -263,6 +263,22 @@ def _moved(model_config: Any) -> Any:
     return moved
 
 
+_MARK: Final = "passprint_door"
+"""On vLLM's base of passes: the door through which passprint came in, as this state is the process's."""
+
+
+def installed_door() -> Door | None:
+    """The door through which passprint is in this process's vLLM, or None."""
+    passes = sys.modules.get(f"{_PASSES}.inductor_pass")
+    found = getattr(getattr(passes, "InductorPass", None), _MARK, None)
+    return found if isinstance(found, Door) else None
+
+
+def mark_installed(door: Door) -> None:
+    """Remember that passprint is in this process's vLLM."""
+    setattr(door.inductor_pass, _MARK, door)
+
+
 def open_door() -> Door:
     """The names of this process's vLLM. Raises NotReadError where they are not those that were read."""
     version = str(getattr(importlib.import_module("vllm"), "__version__", "unknown"))

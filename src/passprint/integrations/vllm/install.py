@@ -6,20 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 from passprint.integrations.vllm.bypass import Bypass
-from passprint.integrations.vllm.door import Door, open_door
+from passprint.integrations.vllm.door import Door, installed_door, mark_installed, open_door
 from passprint.integrations.vllm.history import History
 from passprint.integrations.vllm.keys import Keys
 from passprint.integrations.vllm.passes import PassIdentities
 from passprint.integrations.vllm.sources import are_same_code
 
-_MARK = "passprint_installed"
-
 
 def install(mode: str) -> None:
     """Put passprint into this process's vLLM, once. Raises NotReadError, and then nothing was changed."""
-    door = open_door()
-    if hasattr(door.inductor_pass, _MARK):
+    if installed_door() is not None:
         return
+    door = open_door()
     door.ignore_run_state()
     _put_identity(door)
     _accept_passes(door)
@@ -27,7 +25,7 @@ def install(mode: str) -> None:
         from passprint.integrations.vllm.manager import choose_manager
 
         choose_manager(door)
-    setattr(door.inductor_pass, _MARK, mode)
+    mark_installed(door)
 
 
 def _put_identity(door: Door) -> None:
