@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
+import importlib
 import sys
 import threading
 import tracemalloc
@@ -391,3 +393,44 @@ def test_threads_may_ask_at_once_while_another_changes_a_global() -> None:
     assert set(answers) <= allowed
     module.FLAG = 1
     assert memo.digest(module.target) == Memo().digest(module.target)
+
+
+def test_an_ordered_set_of_torchs_is_checked_by_pointer() -> None:
+    ordered = importlib.import_module("torch.utils._ordered_set").OrderedSet
+
+    class Holder:
+        pass
+
+    holder: Any = Holder()
+    holder.names = ordered(["a", "b"])
+    memo = Memo()
+    before = memo.digest(holder)
+    assert id(holder) in memo._entries  # what is walked each time has none
+    assert memo.digest(holder) == before
+    holder.names.add("c")
+    assert memo.digest(holder) not in (None, before)
+    holder.names = ordered(["b", "a"])
+    assert memo.digest(holder) not in (None, before)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Frozen:
+    n: int
+    names: list[str]
+
+
+def test_a_frozen_dataclass_with_slots_is_checked_by_pointer() -> None:
+    value = _Frozen(1, ["a"])
+    memo = Memo()
+
+    def holder() -> _Frozen:
+        return value
+
+    before = memo.digest(holder)
+    assert id(holder) in memo._entries
+    assert memo.digest(holder) == before
+    value.names.append("b")
+    changed = memo.digest(holder)
+    assert changed not in (None, before)
+    object.__setattr__(value, "n", 2)
+    assert memo.digest(holder) not in (None, before, changed)

@@ -2,7 +2,7 @@
 
 Read against torch 2.11 to 2.15. Private names, and why: ``torch._library.custom_ops.OPDEFS`` leads from the
 name of a custom operator to the Python functions that implement it; ``torch._ops`` has the types of
-operators.
+operators. ``torch.utils._ordered_set.OrderedSet`` keeps its items in the dict ``_dict``.
 """
 
 from __future__ import annotations
@@ -196,6 +196,14 @@ def _expand_graph_module(walk: Walk, module: Any, node: Node) -> None:
     node.add(".", "training", walk.child(module.training), module.training)
 
 
+def _expand_ordered_set(walk: Walk, ordered: Any, node: Node) -> None:
+    """As any instance. Its ``__getstate__`` would have to be asked each time, and says no more than its dict."""
+    from passprint.identity.value_kinds import add_class, add_state  # which come to this module themselves
+
+    add_class(walk, ordered, node)
+    add_state(walk, ordered, node)
+
+
 _TEXT = Handler("torch value", lambda walk, value, node: None, _text_leaf)
 _SIZE = Handler("torch value", lambda walk, value, node: None, _size_leaf)
 _OP = Handler("operator", _expand_op, _op_leaf)
@@ -203,6 +211,7 @@ _DEFINITION = Handler("custom operator", _expand_definition)
 _TENSOR = Handler("tensor", _expand_tensor)
 _GRAPH = Handler("graph", _expand_graph)
 _GRAPH_MODULE = Handler("graph module", _expand_graph_module)
+_ORDERED_SET = Handler("set", _expand_ordered_set)
 
 
 def _find(kind: type) -> Handler | None:
@@ -225,6 +234,8 @@ def _find(kind: type) -> Handler | None:
         handler = _DEFINITION
     elif module == "torch.fx.graph" and kind.__name__ == "Graph":
         handler = _GRAPH
+    elif module == "torch.utils._ordered_set" and kind.__name__ == "OrderedSet":
+        handler = _ORDERED_SET
     elif any(
         base.__name__ == "GraphModule" and base.__module__ == "torch.fx.graph_module" for base in kind.__mro__
     ):

@@ -269,7 +269,10 @@ def _hides_state(cls: type, base: type = object) -> bool:
 def _find_instance(kind: type) -> Handler | None:
     if hasattr(kind, "__fingerprint__"):
         return Handler("instance", _expand_declared)
-    if getattr(kind, "__getstate__", None) is not getattr(object, "__getstate__", None):
+    getstate = getattr(kind, "__getstate__", None)
+    # that of a frozen dataclass with slots only lists its fields, which are read as such
+    is_generated = getattr(getstate, "__module__", None) == "dataclasses"
+    if getstate is not getattr(object, "__getstate__", None) and not is_generated:
         if kind.__flags__ & (1 << 9):
             return Handler("instance", _expand_with_getstate)
         return Handler("instance", _expand_reduced)
