@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         graph_pass,
         may_rewrite,
         pass_context,
+        pass_uuid,
     )
     from passprint.pipeline import FixedPoint, PassManager, selected
 
@@ -59,6 +60,7 @@ _LAZY = {
     "graph_pass": "passprint.passes",
     "may_rewrite": "passprint.passes",
     "pass_context": "passprint.passes",
+    "pass_uuid": "passprint.passes",
     "FixedPoint": "passprint.pipeline",
     "PassManager": "passprint.pipeline",
     "selected": "passprint.pipeline",
@@ -96,6 +98,7 @@ __all__ = [
     "last_report",
     "may_rewrite",
     "pass_context",
+    "pass_uuid",
     "selected",
 ]
 

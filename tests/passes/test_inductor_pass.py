@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+import sys
 import threading
 import types
 import warnings
@@ -23,6 +24,7 @@ from passprint.passes import (
     PatternPass,
     get_pass_context,
     is_applicable_for_range,
+    pass_uuid,
 )
 
 
@@ -273,3 +275,24 @@ def test_threads_may_make_and_identify_passes_at_once() -> None:
     for thread in threads:
         thread.join()
     assert found == [ScaleRMSNorm().uuid()] * 8
+
+
+def test_pass_uuid_serves_passes_of_any_base() -> None:
+    class Mine(CustomGraphPass):
+        factor = 1.0
+
+        def __call__(self, graph: torch.fx.Graph) -> None:
+            graph.factor = self.factor
+
+        def uuid(self) -> str | None:
+            return pass_uuid(self)
+
+    before = Mine().uuid()
+    assert before is not None
+    assert Mine().uuid() == before
+    Mine.factor = 2.0
+    assert Mine().uuid() not in (None, before)
+    held = Mine()
+    held.log = sys.stderr
+    with pytest.warns(OpaqueWarning, match="cannot be identified"):
+        assert held.uuid() is None

@@ -11,6 +11,7 @@ from passprint.passes.context import (
     may_rewrite,
     pass_context,
 )
+from passprint.passes.identity import pass_uuid
 from passprint.passes.kinds import GraphModulePass, InferenceAwarePass, Partitioner, SchedulerPass
 from passprint.passes.opaque import OpaqueWarning
 from passprint.passes.pattern import Pattern, PatternPass
@@ -36,4 +37,5 @@ __all__ = [
     "is_applicable_for_range",
     "may_rewrite",
     "pass_context",
+    "pass_uuid",
 ]

@@ -9,10 +9,9 @@ from typing import Any, ClassVar, dataclass_transform
 
 import torch
 
-from passprint.identity import default_memo
 from passprint.passes.context import CompileRange
+from passprint.passes.identity import pass_uuid
 from passprint.passes.naming import changed_options, kebab_case, pass_text
-from passprint.passes.opaque import warn_opaque
 from passprint.passes.sources import hash_dict, hash_source
 from passprint.passes.torch_door import CustomGraphPass
 
@@ -132,10 +131,7 @@ class BasePass(metaclass=_PassType):
 
         None is torch's word for "do not cache"; it comes with one warning that names what is opaque.
         """
-        digest: str | None = default_memo().digest(self)
-        if digest is None:
-            warn_opaque(self)
-        return digest
+        return pass_uuid(self)
 
     def is_applicable_for_range(self, compile_range: CompileRange) -> bool:
         """Whether to run on graphs compiled for ``compile_range``; a subclass may say no."""

@@ -46,6 +46,19 @@ scale = Scale()
 ''',
 }
 
+OPAQUE = """
+class Log:
+    def __init__(self):
+        self.file = open(__file__)
+
+    def __deepcopy__(self, memo):
+        return self  # vLLM copies passes
+
+
+scale = Scale()
+scale.log = Log()
+"""
+
 EDITS = {
     "helper": {"scale_helpers.py": ("FACTOR = 1.0", "FACTOR = -1.0")},
     "base": {"scale_base.py": ("return 1.0", "return -1.0")},
@@ -54,7 +67,7 @@ EDITS = {
         "scale_base.py": ("        return 1.0", "        # no change of sign\n        return 1.0"),
         "scale_pass.py": ("        for node", "        # every multiplication\n        for node"),
     },
-    "opaque": {"scale_pass.py": ("scale = Scale()", "scale = Scale()\nscale.log = open(__file__)")},
+    "opaque": {"scale_pass.py": ("scale = Scale()", OPAQUE)},
     "raises": {
         "scale_pass.py": ("        for node", '        raise ValueError("no such scale")\n        for node')
     },

@@ -84,7 +84,7 @@ def test_an_opaque_value_is_never_cached(fleet: Fleet) -> None:
         assert (found["loaded"], found["saved"]) == (0, 0)
         assert found["tokens"] == fleet.eager()
         (warning,) = found["warnings"]
-        assert "Scale.log" in warning
+        assert "Scale.log.file" in warning
         assert "TextIOWrapper" in warning
 
 
