@@ -429,3 +429,16 @@ def test_a_pass_that_raises_is_named(host: Host) -> None:
         pytest.raises(passprint.PassError, match="the pass 'scale' raised ValueError: no such scale"),
     ):
         manager(_graph())
+
+
+def test_vllms_passes_are_listed(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    from passprint.cli.app import run
+
+    host.load("passes")
+    assert run(["passes", "list", "--json"]) == 0
+    listed = capsys.readouterr().out
+    assert '"no-op-elimination"' in listed
+    assert '"vllm-ir-lowering"' in listed
+    os.environ["PASSPRINT_VLLM"] = "identity"
+    assert run(["passes", "list", "--json"]) == 0
+    assert '"vllm-ir-lowering"' not in capsys.readouterr().out

@@ -69,7 +69,7 @@ class Description:
 def list_command(modules: Modules = None, as_json: AsJson = False) -> None:
     """List every known pass: passprint's own, those of installed packages, those of --module.
 
-    Gives 1 where two of them claim one name, and says which.
+    With PASSPRINT_VLLM=passes, vLLM's as well. Gives 1 where two of them claim one name, and says which.
     """
     from rich.table import Table
     from rich.text import Text
@@ -85,6 +85,7 @@ def list_command(modules: Modules = None, as_json: AsJson = False) -> None:
         for name, kinds in claims.items()
         for kind in kinds
     ]
+    described += _of_vllm()
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(one) for one in described], indent=2))
         _tell_disputes(disputes)
@@ -104,6 +105,27 @@ def list_command(modules: Modules = None, as_json: AsJson = False) -> None:
         )
     console().print(table)
     _tell_disputes(disputes)
+
+
+def _of_vllm() -> list[Description]:
+    """vLLM's passes, where PASSPRINT_VLLM asks for them."""
+    from passprint.integrations.vllm.listing import listed
+
+    return [
+        Description(
+            name=name,
+            about=" ".join((inspect.getdoc(kind) or "(no docstring)").split("\n\n")[0].split()),
+            doc=inspect.getdoc(kind) or "(no docstring)",
+            options=[],
+            hook="post_grad_post",
+            hooks=["post_grad_post"],
+            order={},
+            place=None,
+            source=f"vLLM: {kind.__module__}",
+            line=None,
+        )
+        for name, kind in listed().items()
+    ]
 
 
 def _tell_disputes(disputes: dict[str, str]) -> None:

@@ -53,8 +53,9 @@ def keep_mode_3() -> list[Any]:
 
 def start(given: dict[str, Any]) -> dict[str, Any]:
     """Start an engine, generate twelve tokens, and say what happened."""
-    from vllm import LLM, SamplingParams
     from vllm.compilation.counter import compilation_counter
+
+    from vllm import LLM, SamplingParams
 
     kept = keep_mode_3()
     is_eager = given.get("pass") is None

@@ -43,6 +43,11 @@ def in_vllm(pass_: Any, door: Door) -> Any:
     return pipeline
 
 
+def name_in_pipeline(kind: type) -> str:
+    """What a pass of vLLM's is called: its class's name without "Pass", in kebab case."""
+    return kebab_case(kind.__name__.removesuffix("Pass"))
+
+
 class OfVllm(CustomGraphPass):
     """A pass of vLLM's in a pipeline of passprint's. Its name is its class's, without "pass".
 
@@ -51,7 +56,7 @@ class OfVllm(CustomGraphPass):
 
     def __init__(self, pass_: Any, door: Door) -> None:
         self.pass_ = pass_
-        self.name = kebab_case(type(pass_).__name__.removesuffix("Pass"))
+        self.name = name_in_pipeline(type(pass_))
         self._door = door
 
     def is_applicable_for_range(self, compile_range: CompileRange) -> bool:

@@ -318,3 +318,15 @@ def _find(name: Name, version: str) -> tuple[Any, str, Any]:
 
 def _parameters(function: Any) -> Iterator[str]:
     yield from inspect.signature(function).parameters
+
+
+def classes_of_passes() -> list[Any]:
+    """The classes of passes that vLLM's pass manager has on this platform. Raises NotReadError."""
+    door = installed_door() or open_door()
+    manager = sys.modules[f"{_PASSES}.pass_manager"]
+    own = [f"{_PASSES}.vllm_inductor_pass", f"{_PASSES}.inductor_pass"]
+    return [
+        value
+        for value in vars(manager).values()
+        if isinstance(value, type) and issubclass(value, door.inductor_pass) and value.__module__ not in own
+    ]
