@@ -182,7 +182,9 @@ def test_the_miss_is_explained_down_to_the_value(host: Host) -> None:
     host.start()
     host.texts["user_helpers"] = HELPERS.replace("1.0", "-1.0")
     host.start()
-    assert "factor → FACTOR: 1.0 → -1.0" in _explained(host)
+    told = _explained(host)
+    assert "factor → FACTOR: 1.0 → -1.0" in told
+    assert "not with the same passes:" in told  # and nothing else, though the uuid is in a configuration
 
 
 def test_a_field_that_the_model_reads_counts_though_vllm_leaves_it_out(host: Host) -> None:
