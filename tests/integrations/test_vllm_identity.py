@@ -268,6 +268,28 @@ def test_hash_source_follows_what_a_function_reaches(host: Host) -> None:
     assert first.hash_source("ab", "c") != first.hash_source("a", "bc")
 
 
+def test_a_function_that_vllm_made_a_pass_of_before_the_plug_in_came(host: Host) -> None:
+    def put_function(config: Any) -> None:
+        helpers = importlib.import_module("user_helpers")
+        kind = importlib.import_module("vllm.compilation.passes.inductor_pass").CallableInductorPass
+        config.compilation_config.inductor_compile_config["post_grad_custom_post_pass"] = kind(helpers.factor)
+
+    found = []
+    for text in (
+        HELPERS,
+        HELPERS.replace("return", "\n    # why\n    return"),
+        HELPERS.replace("1.0", "2.0"),
+    ):
+        host.texts["user_helpers"] = text
+        config = host.load(mode="off")
+        put_function(config)
+        os.environ["PASSPRINT_VLLM"] = "identity"
+        plugin.register()
+        config.compilation_config.init_backend(config)
+        found.append(config.compilation_config.inductor_compile_config["post_grad_custom_post_pass"].uuid())
+    assert found[0] == found[1] != found[2]
+
+
 def test_a_uuid_of_ones_own_counts_besides(host: Host) -> None:
     host.texts["user_pass"] = PASS + "    def uuid(self): return 'v1'\n"
     host.start()

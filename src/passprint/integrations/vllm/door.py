@@ -168,6 +168,20 @@ class Door:
         settings = getattr(vllm_config.compilation_config, "inductor_compile_config", None) or {}
         return {hook: value for hook, value in settings.items() if callable(getattr(value, "uuid", None))}
 
+    def wrapped_function(self, pass_: Any) -> Any:
+        """The function that vLLM made a pass of, where the pass's uuid is the plain digest of its text; or None.
+
+        Such passes are made while a user's configuration is read, which is before vLLM loads plug-ins.
+        """
+        kind = getattr(sys.modules[f"{_PASSES}.inductor_pass"], "CallableInductorPass", None)
+        function = getattr(pass_, "callable", None)
+        if type(pass_) is not kind or function is None:
+            return None
+        try:
+            return function if pass_._uuid == self.original("hash_source")(function) else None
+        except (OSError, TypeError):  # there is no text
+            return None
+
     def members(self, manager: Any) -> tuple[Any, ...]:
         """The passes of vLLM's manager, in the order in which they run."""
         return (

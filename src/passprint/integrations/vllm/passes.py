@@ -91,6 +91,10 @@ class PassIdentities:
     def check(self, vllm_config: Any) -> None:
         """Switch the caches off if a pass of a configuration has no identity, or a limit counts over the process."""
         self._limit()
+        for pass_ in self._door.configured_passes(vllm_config).values():
+            function = self._door.wrapped_function(pass_)
+            if function is not None:
+                pass_._uuid = self.hash_source(function)
         self._digests(tuple(self._door.configured_passes(vllm_config).values()))
 
     def _limit(self) -> str | None:

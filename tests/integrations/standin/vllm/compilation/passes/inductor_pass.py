@@ -58,3 +58,15 @@ class InductorPass(CustomGraphPass):
 
     def is_applicable_for_range(self, compile_range):
         return True
+
+
+class CallableInductorPass(InductorPass):
+    def __init__(self, callable, uuid=None):
+        self.callable = callable
+        self._uuid = self.hash_source(callable) if uuid is None else uuid
+
+    def __call__(self, graph):
+        self.callable(graph)
+
+    def uuid(self):
+        return self._uuid
