@@ -118,7 +118,7 @@ def plain(x: torch.Tensor) -> torch.Tensor:
 
 def row(x: torch.Tensor) -> torch.Tensor:
     """A product of one row, as a step of decoding has them."""
-    return nn.functional.linear(torch.tanh(x[:1]).unsqueeze(0), WEIGHT) + 1
+    return nn.functional.linear(torch.tanh(x[:1].unsqueeze(0)), WEIGHT) + 1
 
 
 def models(count: int) -> dict[str, tuple[Any, tuple[Any, ...]]]:

@@ -50,6 +50,7 @@ def test_nothing_else_of_torch_is_replaced() -> None:
         "pipeline/torch_door.py",  # a hook of Inductor's configuration
         "pipeline/snapshots.py",  # a copy of a graph
         "passes/inductor_bases.py",  # a module under its own name
+        "integrations/vllm/door.py",  # names of vLLM's
     }
 
 
