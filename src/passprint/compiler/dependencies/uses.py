@@ -452,7 +452,9 @@ class _Reader:
             count + 2
         )  # a callable and NULL, or a method and its object, in an order of the version
         called, arguments = taken[0] | taken[1], taken[2:]
-        self.keyed |= {name for name in called if name[:1] not in "?@'"}  # an enum gives the member of a value
+        self.keyed |= {
+            name for name in called if name[:1] not in "?@'"
+        }  # an enum gives the member of a value
         owners = {name[1:] for name in called if name.startswith("?")}
         if not (arguments and _is_text(arguments[0])):
             self.keyed |= owners
