@@ -166,3 +166,51 @@ def test_a_pass_that_fails_is_not_tried_again() -> None:
         Cut(GraphModule({}, graph), ["cos"], report).attempt(make)
     assert tried == [2]
     assert not report.notes
+
+
+class Halves(torch.nn.Module):
+    """Blocks that pass on two halves of one tensor, which lie in memory with gaps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = torch.nn.ModuleList(Half() for _ in range(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        one, other = torch.chunk(torch.cat([x, x], -1), 2, -1)
+        for layer in self.layers:
+            one, other = layer(one, other)
+        return torch.cat([one, other], -1)
+
+
+class Half(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)
+
+    def forward(self, one: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        one = one + self.up(other).relu()
+        return one, other + self.down(one).relu()
+
+
+class DropCopies(passprint.InductorPass):
+    """Drops copies before a reshape, which changes no number, but how results lie in memory."""
+
+    def __call__(self, graph: Graph) -> None:
+        for node in graph.find_nodes(op="call_function", target=torch.ops.aten.clone.default):
+            if all(user.target is torch.ops.aten.reshape.default for user in node.users):
+                node.replace_all_uses_with(node.args[0])
+                graph.erase_node(node)
+
+
+def test_a_pass_that_moves_a_result_in_memory_leaves_the_graph_uncut(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, x = Halves().eval(), torch.randn(2, 3, 8)
+    compiled: Any = passprint.compile(model, cache=tmp_path, passes=[DropCopies()])
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), model(x))
+    (note,) = [note for note in compiled.report.notes if "uncut" in note]
+    assert "lies in memory otherwise than the next part expects" in note
+    kept: Any = passprint.compile(model, cache=tmp_path, passes="")
+    with torch.no_grad():
+        torch.testing.assert_close(kept(x), model(x))
+    assert not any("uncut" in note for note in kept.report.notes)

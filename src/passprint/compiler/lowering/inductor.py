@@ -57,7 +57,8 @@ class Artifact:
     """What ``standalone_compile`` made: something to call, and its serialized form where torch can give one.
 
     ``reused``: one of Inductor's own caches had it, so no pass ran. ``writes``: it may write to an input.
-    ``grad``: it was compiled for calls with gradients on. ``cpp``: its wrapper is C++.
+    ``grad``: it was compiled for calls with gradients on. ``cpp``: its wrapper is C++. ``strides``: by output those
+    that it gives it, a text for each dimension; empty where that is not known.
     """
 
     call: Runnable
@@ -66,6 +67,7 @@ class Artifact:
     writes: bool
     grad: bool
     cpp: bool
+    strides: Sequence[Sequence[str] | None] = ()
 
 
 def compile_graph(
@@ -106,13 +108,15 @@ def compile_graph(
     payload = _serialized(artifact) if serializable and _can_serialize(artifact) else None
     if cpp and (payload is None or _PYTHON_IN_CPP in payload):
         raise NoCppWrapper
+    entry = None if payload is None else pickle.loads(payload)[0]
     return Artifact(
         artifact,
         payload,
         reused=_cache_hits() > hits,
-        writes=_writes(payload),
+        writes=entry is None or _writes(entry),
         grad=torch.is_grad_enabled(),
         cpp=cpp,
+        strides=() if entry is None else _output_strides(entry),
     )
 
 
@@ -165,14 +169,24 @@ def _nothing_to_save() -> Iterator[None]:
         log.removeFilter(other)
 
 
-def _writes(payload: bytes | None) -> bool:
-    """Whether the graph writes to an input; True where that is not known."""
-    if payload is None:
-        return True
-    entry = pickle.loads(payload)[0]
+def _writes(entry: Any) -> bool:
+    """Whether the graph of a ``BundledAOTAutogradResult`` writes to an input."""
     halves = [half.result for half in (entry.compiled_fw, entry.compiled_bw) if half is not None]
     changed = entry.runtime_metadata.mutated_inp_runtime_indices
     return bool(changed) or any(half.mutated_input_idxs for half in halves)
+
+
+def _output_strides(entry: Any) -> Sequence[Sequence[str] | None]:
+    """By output, the strides that Inductor gives it; empty where its outputs are not one by one the graph's."""
+    meta, strides = entry.runtime_metadata, entry.compiled_fw.result.output_strides
+    plain = (
+        entry.compiled_bw is None
+        and entry.maybe_subclass_meta is None
+        and not meta.mutated_inp_runtime_indices
+        and meta.num_intermediate_bases == 0
+        and all(info.output_type.name in _OWN for info in meta.output_info)
+    )
+    return strides if plain and strides is not None and len(strides) == len(meta.output_info) else ()
 
 
 def _serialized(artifact: Any) -> bytes | None:
