@@ -188,3 +188,17 @@ def test_a_hook_on_all_modules(tmp_path: Path) -> None:
         finally:
             handle.remove()
         assert compiled.why_trace(x) is None
+
+
+def of_a_device(x: torch.Tensor) -> torch.Tensor:
+    return torch.sin(x) + torch.get_device_module("cuda").is_available()
+
+
+def test_a_module_that_dynamo_imports_itself_has_a_name(tmp_path: Path) -> None:
+    x = torch.linspace(-1, 1, 8)
+    found = []
+    for _ in range(2):
+        compiled: Any = passprint.compile(of_a_device, cache=tmp_path, passes="")
+        torch.testing.assert_close(compiled(x), of_a_device(x))
+        found.append(compiled.report.status)
+    assert found == ["cold", "warm"]

@@ -46,6 +46,13 @@ def _no_name(node: ast.expr) -> str | None:
     return None
 
 
+def _imported(call: ast.Call) -> str | None:
+    """The package whose module Dynamo writes as ``__import__('package.module')``, which gives the package; or None."""
+    is_import = isinstance(call.func, ast.Name) and call.func.id == "__import__" and len(call.args) == 1
+    module = call.args[0] if is_import else None
+    return str(module.value).partition(".")[0] if isinstance(module, ast.Constant) else None
+
+
 class Scope:
     """One generated function: expressions become variables, each once."""
 
@@ -53,10 +60,12 @@ class Scope:
         self,
         sources: Sources,
         global_name: Callable[[str], str],
+        imported: Callable[[str], str],
         class_name: Callable[[ast.expr], str | None] = _no_name,
     ) -> None:
         self._parse = sources.parse
         self._global_name = global_name
+        self._imported = imported
         self._class_name = class_name
         self.lines: list[str] = []
         self._names: dict[str, str] = {}
@@ -107,6 +116,9 @@ class Scope:
                 known = self._class_name(node.args[0])
                 if known is not None:
                     return known
+            imported = _imported(node)
+            if imported is not None:
+                return self._imported(imported)
             arguments = ", ".join(self.value(a) for a in node.args)
             if isinstance(node.func, (ast.Attribute, ast.Name)):
                 return f"{self.value_of_callee(node.func)}({arguments})"

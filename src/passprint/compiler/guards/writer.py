@@ -92,8 +92,8 @@ class GuardWriter:
         self._sources = sources = Sources()
         self._values = Values(sources, self.frame_locals, self.frame_globals)
         self._pins = Pins(None, {}, sources, ())
-        self._check, self._fetch = Scope(sources, self.global_name), Scope(sources, self.global_name)
-        self._rest = Scope(sources, self.global_name, self._pinned_class)
+        self._check, self._fetch = (Scope(sources, self.global_name, self.imported) for _ in range(2))
+        self._rest = Scope(sources, self.global_name, self.imported, self._pinned_class)
         self._here = self._check
         self._written: set[str] = set()
         self._asked: set[str] = set()
@@ -149,6 +149,13 @@ class GuardWriter:
         if not isinstance(value, ModuleType):
             raise CannotRecordError(f"a guard is on the global {name}, a {type(value).__qualname__}")
         return self._module(value)
+
+    def imported(self, package: str) -> str:
+        """How the generated code names a package that guards reach by importing it."""
+        module = sys.modules.get(package)
+        if module is None:
+            raise CannotRecordError(f"a guard is on the module {package}, which is not imported")
+        return self._module(module)
 
     def _module(self, module: ModuleType) -> str:
         if module.__name__ not in self.modules:
