@@ -79,7 +79,9 @@ def test_who_runs_what(built: tuple[str, str], here: tuple[str, str], said: str 
 def test_a_miss_for_passprints_own_code_shows_a_few_digits() -> None:
     """Of a checkout, files count by content; a person needs to know that they differ, not both digests in full."""
     before, now = ([Row("environment", "passprint", f"checkout {digits * 32}")] for digits in ("ab", "cd"))
-    assert any((row.kind, row.name) == ("environment", "passprint") for row in environment(users_passes=False))
+    assert any(
+        (row.kind, row.name) == ("environment", "passprint") for row in environment(users_passes=False)
+    )
     said = differences(before, now)
     assert said == ["passprint was checkout abababababab and is checkout cdcdcdcdcdcd"]
     change = Change("piece → passprint → code → value", "changed", f"0.1.0+{'ab' * 32}", f"0.1.0+{'cd' * 32}")
