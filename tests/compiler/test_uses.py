@@ -6,6 +6,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -17,6 +18,13 @@ from passprint.errors import CacheError
 OPTIONS: Any = {}
 helper: Any = None
 log = logging.getLogger(__name__)
+
+
+class Part(Enum):
+    """An enum, of which code may name one member or ask for any."""
+
+    MLP = 1
+    GATE = 2
 
 
 class Reader:
@@ -82,6 +90,25 @@ class Reader:
 
     def truth(self) -> Any:
         return 1 if self.table else 2
+
+    def names_members(self) -> Any:
+        return self.key is Part.MLP or Part["GATE"].value
+
+    def member_of_a_value(self) -> Any:
+        return Part(self.key)
+
+    def member_through_a_local(self) -> Any:
+        kind = Part
+        return kind(self.key)
+
+    def member_by_a_computed_name(self) -> Any:
+        return Part[self.key]
+
+    def all_members(self) -> Any:
+        return [part.value for part in Part]
+
+    def counted_members(self) -> Any:
+        return len(Part)
 
     def own_dict(self) -> Any:
         return self.__dict__
@@ -200,6 +227,24 @@ def test_keys_that_code_holds_are_all_that_is_read() -> None:
 @pytest.mark.parametrize("name", ["computed_key", "computed_get", "counted", "items", "truth"])
 def test_any_key_may_be_read(name: str) -> None:
     assert "table" in uses(name).keyed
+
+
+def test_members_that_code_names_are_all_that_is_read() -> None:
+    assert "Part" not in uses("names_members").keyed
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "member_of_a_value",
+        "member_through_a_local",
+        "member_by_a_computed_name",
+        "all_members",
+        "counted_members",
+    ],
+)
+def test_any_member_may_be_read(name: str) -> None:
+    assert "Part" in uses(name).keyed
 
 
 def test_all_attributes_count_where_they_are_listed() -> None:
