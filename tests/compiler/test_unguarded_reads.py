@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -290,30 +289,3 @@ def test_an_attribute_of_the_models_own_counts_whatever_its_name() -> None:
         "model._own_hooks",
         "model._own_hooks[0]",
     }
-
-
-def _plus_one(function: Any) -> Any:
-    @functools.wraps(function)
-    def wrapper(x: torch.Tensor) -> Any:
-        return function(x) + 1
-
-    return wrapper
-
-
-@_plus_one
-def _halved(x: torch.Tensor) -> torch.Tensor:
-    return x / 2
-
-
-def _without_the_wrapper(x: torch.Tensor) -> Any:
-    return torch.sin(_halved.__wrapped__(x))
-
-
-def test_a_function_is_found_behind_its_wrapper(tmp_path: Path) -> None:
-    x = torch.linspace(-1, 1, 8)
-    found = []
-    for _ in range(2):
-        compiled: Any = passprint.compile(_without_the_wrapper, cache=tmp_path, passes="")
-        torch.testing.assert_close(compiled(x), _without_the_wrapper(x))
-        found.append(compiled.report.status)
-    assert found == ["cold", "warm"]
