@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tests.compiler.processes import in_new_process
 from torch import nn
 
 import passprint
+from passprint.cache import open_store
 
 STEP = """
 class Layer(torch.nn.Module):
@@ -130,6 +132,43 @@ def test_an_operator_of_python_runs_in_a_step(tmp_path: Path) -> None:
                 torch.testing.assert_close(compiled(torch.ones(3), mine), model(torch.ones(3), theirs))
                 torch.testing.assert_close(mine, theirs)
         assert compiled.report.status == status
+
+
+def _and_only(x: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    return torch.where(one & other, x, 0.0)
+
+
+def _own_only(x: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    made = torch.zeros_like(x)
+    made.add_(x)
+    made[0] = 1.0
+    return torch.where(one, made, other)
+
+
+def _augmented(x: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    x += 1
+    return torch.where(one, x, other)
+
+
+def _through_a_view(x: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    x[1:].mul_(2)
+    return torch.where(one, x, other)
+
+
+@pytest.mark.parametrize(
+    ("function", "is_step"),
+    [(_and_only, False), (_own_only, False), (_augmented, True), (_through_a_view, True)],
+)
+def test_only_what_writes_to_an_input_is_worth_a_wrapper_in_cpp(
+    tmp_path: Path, function: Callable[..., torch.Tensor], is_step: bool
+) -> None:
+    """It takes two seconds more to compile."""
+    one, other = torch.ones(3) > 0, torch.zeros(3) > 0
+    with torch.no_grad():
+        found = passprint.compile(function, cache=tmp_path, passes="")(torch.ones(3), one, other)
+        torch.testing.assert_close(found, function(torch.ones(3), one, other))
+    [wrapper] = [e.read("wrapper.py") for e in open_store(tmp_path).entries() if e.meta["form"] == "direct"]
+    assert (b"inductor_entry" in wrapper) is is_step
 
 
 class Returns(nn.Module):

@@ -98,8 +98,8 @@ def _moved(job: Job, strides: Sequence[Sequence[str] | None]) -> str | None:
 def is_step(job: Job) -> bool:
     """Whether what a call costs beside its kernels may matter, so that a wrapper in C++ is worth two seconds more.
 
-    That is a piece on the CPU, of fixed sizes and without gradients, that writes to something in place: a step of
-    decoding, which writes to its caches and is called thousands of times.
+    That is a piece on the CPU, of fixed sizes and without gradients, that writes to an input: a step of decoding,
+    which writes to its caches and is called thousands of times.
     """
     values = [node.meta.get("example_value") for node in job.piece.inputs]
     tensors = [value for value in values if isinstance(value, torch.Tensor)]
@@ -107,14 +107,13 @@ def is_step(job: Job) -> bool:
         return False
     trains = torch.is_grad_enabled() and any(value.requires_grad for value in tensors)
     fixed = job.variant is None and not job.structure.symbols and job.graph.device_types == ["cpu"]
-    return fixed and not trains and any(map(_is_in_place, job.piece.nodes)) and not _has_large_buffers(job)
-
-
-def _has_large_buffers(job: Job) -> bool:
-    """Whether the piece may make a tensor that is worth keeping; a wrapper in C++ would make it anew each time."""
+    if not fixed or trains:
+        return False
     given = {storage._cdata for storage in _storages(job.piece.inputs)}
+    written = [storage for node in job.piece.nodes for storage in _storages(_written(node))]
+    # What is worth keeping, a wrapper in C++ would make anew each time.
     made = [storage for storage in _storages(job.piece.nodes) if storage._cdata not in given]
-    return any(storage.nbytes() >= LARGE for storage in made)
+    return any(storage._cdata in given for storage in written) and all(s.nbytes() < LARGE for s in made)
 
 
 def _storages(nodes: Iterable[Node]) -> Iterator[torch.UntypedStorage]:
@@ -126,9 +125,23 @@ def _storages(nodes: Iterable[Node]) -> Iterator[torch.UntypedStorage]:
                 yield value.untyped_storage()
 
 
-def _is_in_place(node: Node) -> bool:
-    name = node.target if node.op == "call_method" else getattr(node.target, "__name__", "")
-    return node.target is operator.setitem or (str(name).endswith("_") and not str(name).endswith("__"))
+def _written(node: Node) -> list[Node]:
+    """What a node of Dynamo's graph changes in place: its first argument, where its name says so."""
+    name = str(node.target if node.op == "call_method" else getattr(node.target, "__name__", ""))
+    if getattr(node.target, "__module__", None) == operator.iadd.__module__:
+        in_place = node.target in _IN_PLACE  # `and_` and `not_` only keep clear of keywords
+    else:
+        in_place = name.endswith("_") and not name.endswith("__")
+    return [node.args[0]] if in_place and node.args and isinstance(node.args[0], Node) else []
+
+
+_IN_PLACE = frozenset(
+    getattr(operator, name)
+    for name in (
+        *("setitem", "iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "imatmul"),
+        *("iand", "ior", "ixor", "ilshift", "irshift"),
+    )
+)
 
 
 @contextmanager
