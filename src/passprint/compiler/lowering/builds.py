@@ -5,8 +5,8 @@ Inductor starts the builds of a graph's kernels in threads, and waits for them a
 - nobody waits there (:class:`BackgroundBuilds`): the next piece is lowered while the compiler runs, which is sound
   because the generated wrapper looks its kernels up by name when it is called,
 - a graph's kernels are built together (``joint.py``), which saves the compiler's start for each,
-- what all builds need is made ready while Dynamo still traces (:func:`prepare`): the probe that asks whether the
-  compiler knows the CPU's instruction set, and the precompiled header.
+- what all builds need is made ready while Dynamo still traces (:func:`prepare`): the probes that ask whether the
+  compiler knows the CPU's instruction sets, side by side, and then the precompiled header.
 
 What is replaced for that is where a generated module asks for a kernel (``patches.KERNELS``): it is given a
 :class:`Kernel`, which is no future that torch would wait for. ``AsyncCompile.pool`` is reached besides.
@@ -20,6 +20,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, Token
 from functools import cache, partial
 from types import FrameType
@@ -44,6 +45,8 @@ class BackgroundBuilds:
         self._token: Token[BackgroundBuilds | None] | None = None
 
     def __enter__(self) -> BackgroundBuilds:
+        if prepare() is not None:
+            _instruction_sets.wait()  # what is being asked has other flags meanwhile
         patches.install(patches.KERNELS, _cpp_pybinding)
         self._token = _collecting.set(self)
         return self
@@ -194,9 +197,34 @@ def wait_until_prepared() -> None:
 def _probe() -> None:
     """Ask for a kernel in the way that generated code does, up to the point where it would be built."""
     try:
+        _probe_instruction_sets()
+    finally:
+        _instruction_sets.set()
+    try:
         _bindings().load_pybinding_async(["const int64_t"], _PROBE, submit_fn=_never)
     except Exception as error:  # noqa: BLE001 - the first real build meets it again and reports it
         logger.debug("The C++ toolchain could not be made ready: %s", error)
+
+
+_instruction_sets = threading.Event()
+"""Set once the probes of instruction sets are done, whatever came of them."""
+
+
+def _probe_instruction_sets() -> None:
+    """Ask each instruction set that this CPU has whether the compiler knows it, two at a time; each keeps its answer.
+
+    Torch asks one after another, two seconds each, and needs all answers before it generates the first kernel.
+    """
+    try:
+        from torch._inductor.cpu_vec_isa import supported_vec_isa_list, x86_isa_checker
+
+        has = x86_isa_checker()
+        mine = [isa for isa in supported_vec_isa_list if all(flag in has for flag in str(isa).split())]
+        with ThreadPoolExecutor(2, "passprint instruction sets") as pool:
+            for answer in [pool.submit(contextvars.copy_context().run, bool, isa) for isa in mine]:
+                answer.result()
+    except Exception as error:  # noqa: BLE001 - torch asks again, in its own way
+        logger.debug("Instruction sets could not be asked for side by side: %s", error)
 
 
 def _never(build: Callable[[], None]) -> object:
