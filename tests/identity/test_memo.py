@@ -8,7 +8,7 @@ import importlib
 import sys
 import threading
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -280,6 +280,51 @@ def test_nothing_is_walked_again_while_nothing_changes(monkeypatch: pytest.Monke
     module.FLAG = 3
     with pytest.raises(AssertionError, match="walked again"):
         memo.digest(module.target)
+
+
+class Timed:
+    """Writes down when it ran, as passes in vLLM do."""
+
+    __fingerprint_ignore__ = ("started", "ended")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.started = 0.0
+
+
+class TimedOtherwise(Timed):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("change", "is_walked"),
+    [
+        (lambda it: setattr(it, "started", 1.5), False),
+        (lambda it: setattr(it, "ended", 2.5), False),
+        (lambda it: delattr(it, "started"), False),
+        (lambda it: setattr(it, "limit", 4), True),
+        (lambda it: setattr(it, "more", 1), True),
+        (lambda it: delattr(it, "limit"), True),
+        (lambda it: setattr(it, "__class__", TimedOtherwise), True),
+        (lambda it: setattr(it, "__dict__", {"limit": 3}), False),
+        (lambda it: setattr(it, "__dict__", {"limit": 4, "started": 0.0}), True),
+    ],
+)
+def test_what_is_ignored_can_be_written_without_another_walk(
+    monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], None], is_walked: bool
+) -> None:
+    target, memo, walks = Timed(3), Memo(), []
+    before = memo.digest(target)
+    original = engine.walk_object
+
+    def walked(*given: Any) -> Any:
+        walks.append(given)
+        return original(*given)
+
+    monkeypatch.setattr("passprint.identity.memo.walk_object", walked)
+    change(target)
+    assert (memo.digest(target) == before) is not is_walked
+    assert bool(walks) is is_walked
 
 
 def test_members_of_a_group_are_each_checked() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from _thread import _local
 from collections import defaultdict
+from functools import lru_cache
 from types import MappingProxyType, MethodDescriptorType, ModuleType
 
 from passprint.errors import OpaqueError
@@ -14,6 +15,7 @@ from passprint.identity.walk import HANDLERS, Handler, Walk, by_name, own_attrib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from passprint.identity.walk import Expand
@@ -114,9 +116,28 @@ def add_state(walk: Walk, value: Any, node: Node, uncounted: frozenset[str] = fr
     attributes = own_attribute(value, "__dict__")
     if isinstance(attributes, dict):
         content.update(attributes)
-        walk.slots.mapping(attributes, dict(attributes))
-    walk.slots.refer(value)
+    if not ignored.isdisjoint(content) and not _slot_names(cls):
+        read = _counted_by(ignored)
+        walk.slots.made(value, read, read(value))
+    else:
+        if isinstance(attributes, dict):
+            walk.slots.mapping(attributes, dict(attributes))
+        walk.slots.refer(value)
     _add_attributes(walk, value, node, content, ignored)
+
+
+@lru_cache(maxsize=256)
+def _counted_by(ignored: frozenset[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """What reads the class and attributes of an instance without some that are written while it is used."""
+
+    def read(value: Any) -> tuple[Any, ...]:
+        found: list[Any] = [type(value)]
+        for name, item in own_attribute(value, "__dict__").items():
+            if name not in ignored:
+                found += (name, item)
+        return tuple(found)
+
+    return read
 
 
 def _add_attributes(
