@@ -141,6 +141,7 @@ class PieceCompiler:
             self._elsewhere.discard(digest)
             self._told.discard(digest)
             origin = "compiled"
+        job.check_strides(ready.strides)
         return ready, origin
 
     # -- several processes
@@ -261,7 +262,9 @@ class PieceCompiler:
             self.store.looked_up(how=how)
         files = {name: entry.path(name) for name in entry.files}
         meta = entry.meta
-        ready = Ready(run, meta["form"], guards, meta["matches"], meta["writes"], files=files)
+        ready = Ready(
+            run, meta["form"], guards, meta["matches"], meta["writes"], meta["strides"], files=files
+        )
         self._ready[job.key.digest] = ready
         return ready
 
@@ -280,7 +283,7 @@ class PieceCompiler:
         guards = None
         if not job.specialised:
             guards = symbols.guards_since(job.graph.shape_env, job.graph.guards_before, job.symbols)
-        ready = Ready(None, "unstored", guards, lowered.matches, artifact.writes)
+        ready = Ready(None, "unstored", guards, lowered.matches, artifact.writes, artifact.strides)
 
         def finish() -> None:
             ready.finish = None
@@ -312,6 +315,7 @@ class PieceCompiler:
                 "form": packed.form,
                 "guards": ready.guards,
                 "writes": ready.writes,
+                "strides": ready.strides,
                 "matches": dict(ready.matches),
                 "label": job.piece.label,
                 "nodes": len(job.piece.nodes),

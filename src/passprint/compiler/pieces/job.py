@@ -29,12 +29,17 @@ class Variant:
     sizes: CompileRange
 
 
+class StridesChanged(RuntimeError):
+    """A result of a piece has other strides than were traced: Inductor keeps them only where no pass moved them."""
+
+
 @dataclass
 class Ready:
     """A piece, and the guards on its symbols that its compilation relied on.
 
     ``run`` is None while its kernels are being built; ``finish`` then waits for them. ``bypass`` says why it was not
-    stored, or is None. ``writes`` says whether the piece may write to an input.
+    stored, or is None. ``writes`` says whether the piece may write to an input. ``strides``: by output those that it
+    gives it, a text for each dimension; empty where that is not known.
     """
 
     run: Runnable | None
@@ -42,6 +47,7 @@ class Ready:
     guards: str | None
     matches: Mapping[str, int]
     writes: bool
+    strides: Sequence[Sequence[str] | None] = ()
     bypass: str | None = None
     finish: Callable[[], None] | None = None
     files: Mapping[str, bytes | Path] = field(default_factory=dict)
@@ -116,6 +122,24 @@ class Job:
     def accepts(self, guards: str | None) -> bool:
         """Whether guards that were recorded for an equal piece hold here; they become guards of this trace."""
         return guards is None or symbols.assume_guards(self.graph.shape_env, guards, self.symbols)
+
+    def check_strides(self, strides: Sequence[Sequence[str] | None]) -> None:
+        """Raises :class:`StridesChanged` where a result that another piece takes has other strides than were traced."""
+        outputs, inside = self.piece.outputs, set(self.piece.nodes)
+        if len(strides) != len(outputs):
+            return
+        for node, given in zip(outputs, strides, strict=True):
+            value = node.meta.get("example_value")
+            if not isinstance(value, torch.Tensor):
+                return  # a list of tensors counts as several
+            if given is None or all(user in inside or user.op == "output" for user in node.users):
+                continue
+            for size, traced, has in zip(value.shape, value.stride(), given, strict=False):
+                known = type(size) is int and type(traced) is int and has.isdecimal()
+                if known and size > 1 and int(has) != traced:
+                    raise StridesChanged(
+                        f"{node.name} of {self.piece.label} lies in memory otherwise than the next part expects"
+                    )
 
     def was_told_more(self) -> bool:
         """Whether more is known now of numbers from data than the key says: other pieces of the graph brought it up."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import NamedTuple
@@ -24,10 +24,6 @@ from passprint.passes import pass_context
 from passprint.pipeline import PassManager
 
 MORE_KNOWN = "more was known of a size that comes from data than the piece itself says"
-
-
-class StridesChanged(RuntimeError):
-    """A result of a piece has other strides than were traced: Inductor keeps them only where no pass moved them."""
 
 
 class Lowered(NamedTuple):
@@ -65,9 +61,6 @@ def lower(job: Job, manager: PassManager, builds: BackgroundBuilds) -> Lowered:
                 raise
             cpp = False
             continue
-        moved = _moved(job, artifact.strides)
-        if moved is not None:
-            raise StridesChanged(f"{moved} lies in memory otherwise than the next part expects")
         if job.specialised and symbols.guard_count(symbols.shape_env_of(inputs)):
             raise CannotSpecialise("its code holds for a part of the range only")
         if bypass is None and job.was_told_more():
@@ -75,24 +68,6 @@ def lower(job: Job, manager: PassManager, builds: BackgroundBuilds) -> Lowered:
         if artifact.payload is None and bypass is None:
             bypass = inductor.NOT_SERIALIZABLE
         return Lowered(artifact, dict(ctx.matches), bypass)
-
-
-def _moved(job: Job, strides: Sequence[Sequence[str] | None]) -> str | None:
-    """A result that another piece takes, and that has other strides than those it was traced with; None for none."""
-    outputs, inside = job.piece.outputs, set(job.piece.nodes)
-    if len(strides) != len(outputs):
-        return None
-    for node, given in zip(outputs, strides, strict=True):
-        value = node.meta.get("example_value")
-        if not isinstance(value, torch.Tensor):
-            return None  # a list of tensors counts as several
-        if given is None or all(user in inside or user.op == "output" for user in node.users):
-            continue
-        for size, traced, has in zip(value.shape, value.stride(), given, strict=False):
-            known = type(size) is int and type(traced) is int and has.isdecimal()
-            if known and size > 1 and int(has) != traced:
-                return f"{node.name} of {job.piece.label}"
-    return None
 
 
 def is_step(job: Job) -> bool:
