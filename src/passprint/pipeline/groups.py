@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from operator import is_
 from typing import Any
 
@@ -84,9 +84,6 @@ class FixedPoint(PassManager):
     def _own_text(self) -> str:
         given = "" if self._max == DEFAULT_MAX else f"(max={self._max})"
         return f"{self.name}{given}{{{self._body()}}}"
-
-    def _with_members(self, members: Sequence[Any]) -> FixedPoint:
-        return FixedPoint(members, max=self._max, hook=self.hook)
 
     def __eq__(self, other: object) -> bool:
         same = super().__eq__(other)

@@ -50,7 +50,8 @@ _CHANGED: Final = {
     "operator": "the operator {}, which was traced, has changed",
     "replaced": "what somebody put into {} has changed",
     "stamp": "{} has changed (an installed package was edited or patched: no lines of it are kept)",
-    "hash": "{} uses hash(), or the order of a set, which is another one in this process",
+    "hash": "{} uses hash(), or the order of a set, which is another one in this process"
+    " (PYTHONHASHSEED=0 makes it the same in all)",
 }
 _SHOWN: Final = 100
 

@@ -13,7 +13,7 @@ from typing import Any
 from torch.fx import GraphModule
 
 from passprint.cache import Entry, Miss, NoStore, Store, explain_miss, with_sources
-from passprint.compiler.artifacts.artifact import Runnable, boxed, pack, unpack
+from passprint.compiler.artifacts.artifact import boxed, pack, unpack
 from passprint.compiler.lowering import builds, host, inductor, toolchain
 from passprint.compiler.lowering.builds import BackgroundBuilds
 from passprint.compiler.pieces import symbols, workers
@@ -51,10 +51,6 @@ class PieceCompiler:
     _made: dict[str, Ready] = field(default_factory=dict)
     _elsewhere: set[str] = field(default_factory=set)
     _told: set[str] = field(default_factory=set)
-
-    def compile_all(self, gm: GraphModule, pieces: Sequence[Piece]) -> list[Runnable]:
-        """One runnable per piece, in order."""
-        return self.start(gm, pieces).finish()[0]
 
     def start(
         self, gm: GraphModule, pieces: Sequence[Piece], variants: Sequence[Variant] = ()

@@ -103,7 +103,9 @@ def _moved(path: str, leader: str, block: str) -> str:
 def _check_alike(placeholder: Node, operand: Any) -> None:
     """The trace's input and a call's input have the same metadata; sizes are compared as they are written."""
     traced = placeholder.meta.get("example_value")
-    given = operand.meta.get("example_value") if isinstance(operand, Node) else operand  # a number stands for itself
+    given = (
+        operand.meta.get("example_value") if isinstance(operand, Node) else operand
+    )  # a number stands for itself
     if _facts(traced) != _facts(given):
         raise NotRepeatable(f"input {placeholder.name} of a repeated block was {traced}, and is {given}")
 
