@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -151,11 +153,19 @@ class TrustedKeys:
 class PrivateKey:
     """A key that signs. Its text never appears in messages."""
 
-    def __init__(self, name: str, key: Ed25519PrivateKey, source: str) -> None:
+    def __init__(self, name: str, secret: bytes, source: str) -> None:
         self.name = name
         self.source = source
         """Where it came from, for messages."""
-        self._key = key
+        self._secret = secret
+
+    @cached_property
+    def _key(self) -> Ed25519PrivateKey:
+        """Only who signs imports the library."""
+        _library()
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        return Ed25519PrivateKey.from_private_bytes(self._secret)
 
     def __repr__(self) -> str:
         return f"PrivateKey({self.name!r}, {self.source!r})"
@@ -197,12 +207,7 @@ def private_key(path: str | os.PathLike[str] | None = None) -> PrivateKey | None
         raise CacheError(
             f"{place} is not a private key. Expected a file that `passprint key new NAME` wrote."
         )
-    _library()
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    return PrivateKey(
-        _checked_name(words[2]), Ed25519PrivateKey.from_private_bytes(bytes.fromhex(words[3])), str(place)
-    )
+    return PrivateKey(_checked_name(words[2]), bytes.fromhex(words[3]), str(place))
 
 
 def new_key(name: str, path: str | os.PathLike[str] | None = None) -> PrivateKey:
@@ -212,11 +217,9 @@ def new_key(name: str, path: str | os.PathLike[str] | None = None) -> PrivateKey
     """
     _checked_name(name)
     _library()
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
     place = _path(path, PRIVATE_ENVIRONMENT, "private-key")
-    key = Ed25519PrivateKey.generate()
-    line = f"{_PRIVATE} ed25519 {name} {key.private_bytes_raw().hex()}\n"
+    secret = secrets.token_bytes(32)
+    line = f"{_PRIVATE} ed25519 {name} {secret.hex()}\n"
     try:
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -228,7 +231,7 @@ def new_key(name: str, path: str | os.PathLike[str] | None = None) -> PrivateKey
         ) from None
     except OSError as error:
         raise CacheError(f"The private key {place} cannot be written: {error.strerror}.") from error
-    return PrivateKey(name, key, str(place))
+    return PrivateKey(name, secret, str(place))
 
 
 def _library() -> None:

@@ -294,7 +294,8 @@ class Tier:
     def _failed(self, reason: str) -> None:
         self._count(failures=1)
         self._warn_once(
-            "failed", f"The remote cache {self.name} failed: {reason}. Compiling goes on without it."
+            "failed",
+            f"The remote cache {self.name} failed: {reason.rstrip('.')}. Compiling goes on without it.",
         )
 
     def _warn_once(self, what: str, message: str) -> None:
