@@ -34,6 +34,12 @@ def stored(store: TieredStore, *names: str) -> None:
     assert store.flush(30)
 
 
+def misses_all(store: TieredStore, names: str) -> None:
+    """Each of these one-letter names is a miss."""
+    for name in names:
+        assert store.get(digest(name)) is None
+
+
 def digest(name: str) -> str:
     return key_of(name).digest
 

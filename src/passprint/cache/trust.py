@@ -133,7 +133,7 @@ class TrustedKeys:
         retired = words[4:] == ["retired"]
         if len(words) != 4 + retired or words[:2] != [_PUBLIC, "ed25519"] or not _HEX.fullmatch(words[3]):
             raise CacheError(
-                f"{line[:80]!r} is not a public key. Expected a line '{_PUBLIC} ed25519 NAME HEX', as "
+                f"A line that begins with {line[:24]!r} is not a public key. Expected a line '{_PUBLIC} ed25519 NAME HEX', as "
                 f"`passprint key new` prints it (file: {self.path})."
             )
         return PublicKey(_checked_name(words[2]), words[3], retired)

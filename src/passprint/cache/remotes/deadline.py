@@ -42,7 +42,12 @@ def side_by_side(calls: Sequence[Callable[[], Result]], seconds: float) -> list[
                 state.notify()
 
     for _ in range(min(_THREADS, len(calls))):
-        threading.Thread(target=work, name="passprint-remote", daemon=True).start()
+        try:
+            threading.Thread(target=work, name="passprint-remote", daemon=True).start()
+        except (
+            RuntimeError
+        ):  # the interpreter ends and begins no more threads: what is still to be sent goes from here
+            work()
     with state:
         done = state.wait_for(lambda: errors or len(results) == len(calls), seconds)
         given_up = True

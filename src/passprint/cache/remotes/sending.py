@@ -46,6 +46,8 @@ class Sender:
             self._waiting.append(work)
             self._state.notify_all()
             if self._thread is None:
+                for tier in self._tiers:
+                    tier.load()
                 self._thread = threading.Thread(target=self._run, name="passprint-sender", daemon=True)
                 self._thread.start()
                 atexit.register(self.flush, self._exit_seconds)

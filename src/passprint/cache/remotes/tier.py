@@ -272,6 +272,15 @@ class Tier:
                 self._opened = (os.getpid(), open_transport(self.spec))
             return self._opened[1]
 
+    def load(self) -> None:
+        """Import what sending needs. Some of it cannot be imported any more while the interpreter ends."""
+        import zstandard  # noqa: F401
+
+        try:
+            self._transport()
+        except CacheError as error:
+            self._failed(str(error))
+
     # -- counting
 
     def stats(self) -> TierStats:
