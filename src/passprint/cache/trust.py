@@ -133,8 +133,8 @@ class TrustedKeys:
         retired = words[4:] == ["retired"]
         if len(words) != 4 + retired or words[:2] != [_PUBLIC, "ed25519"] or not _HEX.fullmatch(words[3]):
             raise CacheError(
-                f"A line that begins with {line[:24]!r} is not a public key. Expected a line '{_PUBLIC} ed25519 NAME HEX', as "
-                f"`passprint key new` prints it (file: {self.path})."
+                f"A line that begins with {line[:24]!r} is not a public key. Expected a line "
+                f"'{_PUBLIC} ed25519 NAME HEX', as `passprint key new` prints it (file: {self.path})."
             )
         return PublicKey(_checked_name(words[2]), words[3], retired)
 

@@ -112,13 +112,13 @@ class RedisRemote:
         def ask() -> list[Any]:
             with self._client.pipeline(transaction=False) as pipe:
                 for key in keys:
-                    pipe.strlen(key)
                     pipe.object("idletime", key)
+                    pipe.memory_usage(key)  # unlike STRLEN, it is no use of the key
                 found: list[Any] = pipe.execute(raise_on_error=False)
                 return found
 
         facts = self._ask(ask, self._spec.request)
-        for key, size, idle in zip(keys, facts[::2], facts[1::2], strict=True):
+        for key, idle, size in zip(keys, facts[::2], facts[1::2], strict=True):
             if isinstance(size, int) and isinstance(idle, int):  # else it went meanwhile
                 yield Listed(key.decode().removeprefix(_PREFIX), size, float(idle))
 

@@ -94,8 +94,16 @@ class Tier:
 
     # -- read
 
-    def fetch(self, digests: Sequence[str], held: Callable[[StoredFile], bool]) -> Answer:
-        """The entries of these keys, every byte checked. Objects that the folder has (``held``) are not sent again."""
+    def fetch(
+        self,
+        digests: Sequence[str],
+        held: Callable[[StoredFile], bool],
+        chosen: Callable[[Record], bool] = lambda record: True,
+    ) -> Answer:
+        """The entries of these keys, every byte checked. Objects that the folder has (``held``) are not sent again.
+
+        Of entries that are not ``chosen`` nothing but the record is looked at.
+        """
         answer = Answer()
         names = {place(RECORDS, digest): digest for digest in digests}
         sealed = self._ask(lambda at, seconds: at.get(dict.fromkeys(names, LONGEST_RECORD), seconds), 0)
@@ -108,9 +116,12 @@ class Tier:
                 answer.absent.add(digest)
                 continue
             try:
-                records.append((unseal(sealed[name], digest, self._trusted), sealed[name]))
+                record = unseal(sealed[name], digest, self._trusted)
             except RefusedError as error:
                 answer.refused[digest] = self._refuse(digest, str(error))
+                continue
+            if chosen(record):
+                records.append((record, sealed[name]))
         self._count(misses=len(answer.absent), bytes_received=received)
         for batch in _batches(records):
             self._fetch_objects(batch, held, answer)

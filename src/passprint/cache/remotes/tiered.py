@@ -17,6 +17,7 @@ from passprint.cache.remotes.spec import RemoteSpec
 from passprint.cache.remotes.tier import Tier
 from passprint.cache.store import WAIT_SECONDS, Key, Payload, Stats
 from passprint.cache.trust import PRIVATE_ENVIRONMENT, TRUSTED_ENVIRONMENT
+from passprint.errors import CacheError
 from passprint.identity import Change
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _ABSENT_SECONDS: Final = 60.0
 """How long a key that no remote has, or has rightly signed, is not asked for again."""
+
+_TOGETHER: Final = 256
+"""How many records are asked for together when all are."""
 
 
 class TieredStore:
@@ -166,6 +170,54 @@ class TieredStore:
     def stats(self) -> Stats:
         """The folder's, and what this process asked of each remote."""
         return self._local.stats()._replace(tiers=tuple(tier.stats() for tier in self._tiers))
+
+    def push(self, labels: Sequence[str] = ()) -> int:
+        """Send all entries of the folder, or those of these ``labels`` with what they need; how many were sent.
+
+        Raises ``CacheError`` for a label that no entry has, and where no remote may be written.
+        """
+        from passprint.cache.moving import select
+
+        if not any(tier.writes for tier in self._tiers):
+            raise CacheError(
+                f"Nothing can be sent to {self._tiers[0].name}: it is only read here. Writing needs a private key "
+                f"(passprint key new NAME) and a mode other than readonly."
+            )
+        before = sum(tier.stats().stores for tier in self._tiers)
+        for digest, _ in select(self._local.entries(), (), labels):
+            self.send(digest)
+        self.flush()
+        return sum(tier.stats().stores for tier in self._tiers) - before
+
+    def pull(self, labels: Sequence[str] = ()) -> int:
+        """Bring all entries of the remotes, or those of these ``labels`` with what they need; how many came.
+
+        Raises ``CacheError`` for a remote that cannot list what it has.
+        """
+        from passprint.cache.moving import needs
+        from passprint.cache.remotes.sweeping import records_of
+
+        count = 0
+        for tier in self._tiers:
+            if not tier.reads:
+                continue
+            waiting, asked = list(records_of(tier)), set[str]()
+            label_counts = bool(labels)
+            while waiting:
+                below: list[str] = []
+                for first in range(0, len(waiting), _TOGETHER):
+                    batch = [d for d in waiting[first : first + _TOGETHER] if not self._local.has_record(d)]
+                    answer = tier.fetch(
+                        batch,
+                        self._local.has_object,
+                        lambda record: not label_counts or record.meta.get("label") in labels,  # noqa: B023
+                    )
+                    for fetched in answer.entries:
+                        count += self._local.bring(fetched.record, fetched.datas, f"from {tier.name}")
+                        below += [digest for digest in needs(fetched.record.meta) if digest not in asked]
+                asked.update(below)
+                waiting, label_counts = (below if labels else []), False
+        return count
 
     def _how(self, digest: str) -> str:
         name = self._from.get(digest)
