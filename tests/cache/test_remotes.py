@@ -126,6 +126,28 @@ def test_a_process_that_ends_sends_first(url: str, tmp_path: Path) -> None:
     assert found(machine(tmp_path / "b", url), "a")
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_sends_what_it_stores(url: str, tmp_path: Path) -> None:
+    if url.startswith("memory"):
+        pytest.skip("the memory of another process cannot be seen")
+    program = (
+        "import os, sys; from pathlib import Path\n"
+        "from tests.cache.fleet import machine\n"
+        "from tests.cache.proof import put\n"
+        "store = machine(Path(sys.argv[1]), sys.argv[2])\n"
+        "for number in range(5):\n"
+        "    put(store, f'parent {number}', 1)\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        put(store, f'child {number}', 1)\n"
+        "        os._exit(0 if store.flush(20) else 1)\n"
+        "    assert os.waitpid(child, 0)[1] == 0\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "a"), url], check=True, timeout=120)
+    other = machine(tmp_path / "b", url)
+    assert all(found(other, f"{who} {number}") for who in ("parent", "child") for number in range(5))
+
+
 def test_a_remote_that_refuses_connections_is_one_warning_and_then_left_alone(
     tmp_path: Path, trusted: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -78,14 +79,21 @@ class Tier:
                 f"Run: passprint trust add 'passprint-public-key ed25519 NAME HEX', with the line that "
                 f"`passprint key new` printed where the cache is written."
             )
-        self.breaker = Breaker()
         self._allowance = Allowance(spec.start)
-        self._opened: tuple[int, Transport] | None = None
         self._ever_asked = False
-        self._lock = threading.Lock()
+        self._begin()
+        forked = weakref.WeakMethod(self._begin)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=lambda: (begin := forked()) and begin())
         self._counts: dict[str, Any] = {}
         self._warned: set[str] = set()
         self._damaged: set[str] = set()
+
+    def _begin(self) -> None:
+        """Begin without a connection; also in a forked child, where other threads of its parent may hold locks."""
+        self.breaker = Breaker()
+        self._opened: Transport | None = None
+        self._lock = threading.Lock()
 
     @property
     def name(self) -> str:
@@ -277,14 +285,13 @@ class Tier:
 
     def _transport(self) -> Transport:
         with self._lock:
-            if (
-                self._opened is None or self._opened[0] != os.getpid()
-            ):  # connections are not for a forked child
-                self._opened = (os.getpid(), open_transport(self.spec))
-            return self._opened[1]
+            if self._opened is None:
+                self._opened = open_transport(self.spec)
+            return self._opened
 
     def load(self) -> None:
         """Import what sending needs. Some of it cannot be imported any more while the interpreter ends."""
+        import cryptography.hazmat.primitives.asymmetric.ed25519  # noqa: F401
         import zstandard  # noqa: F401
 
         try:
@@ -296,7 +303,7 @@ class Tier:
 
     def stats(self) -> TierStats:
         """What this process asked of it."""
-        leases = self._opened[1].leases if self._opened is not None else None
+        leases = self._opened.leases if self._opened is not None else None
         return TierStats(self.name, self.mode, leases, **self._counts)
 
     def _count(self, **more: float) -> None:
