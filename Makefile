@@ -76,6 +76,7 @@ proof: $(STAMP)
 	$(BIN)/python -m tests.identity.proof
 	$(BIN)/python -m tests.identity.fuzz
 	$(BIN)/python -m tests.cache.proof
+	$(BIN)/python -m tests.cache.fleet_proof
 	$(BIN)/python -m tests.pipeline.broken
 	$(BIN)/python -m tests.compiler.patched_proof
 	$(BIN)/python -m tests.oracle --pairs 10000

@@ -25,7 +25,7 @@ from typing import IO, Any, Final
 
 from passprint.cache.files import DamagedError, check_file, read_checked, read_file
 from passprint.cache.folder import sharded
-from passprint.cache.record import Record, StoredFile, UnknownFormatError, decode
+from passprint.cache.record import Record, StoredFile, UnknownFormatError, check_sound, decode
 from passprint.cache.signing import SigningKey
 from passprint.cache.store import Exported
 from passprint.errors import CacheError
@@ -35,7 +35,6 @@ ARCHIVE_FORMAT: Final = 1
 _MAGIC: Final = b"passprint-archive"
 _LONGEST_HEAD: Final = 200
 _CHUNK: Final = 1 << 20
-_LATEST: Final = 1e11  # seconds since 1970; no clock says more
 _ENTRY_NAME: Final = re.compile(r"[0-9a-f]{16,128}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -273,29 +272,9 @@ def _blob(name: Any, size: Any, sha256: Any) -> _Blob:
     return _Blob(name, size, sha256)
 
 
-def _can_be_shown(text: object) -> bool:
-    """Whether it is a name without control characters: it is printed to terminals."""
-    return isinstance(text, str) and text.isprintable()
-
-
 def _check_record(record: Record, held: Mapping[str, int]) -> None:
-    """Raise ``DamagedError`` for a record that does not say what a store would have written."""
-    names = [file.name for file in record.files]
-    sound = (
-        isinstance(record.created, int | float)
-        and 0 <= record.created < _LATEST
-        and isinstance(record.meta, dict)
-        and all(_can_be_shown(text) for text in (record.kind, record.meta.get("label", "")))
-        and isinstance(record.parts, dict)
-        and all(isinstance(text, str) for pair in record.parts.items() for text in pair)
-        and all(isinstance(file.name, str) and isinstance(file.sha256, str) for file in record.objects)
-        and len(set(names)) == len(names)
-    )
-    if not sound:
-        raise DamagedError("does not say what a stored entry says")
-    for name in names:
-        if name.startswith(("/", "\\")) or ":" in name or ".." in re.split(r"[/\\]", name):
-            raise DamagedError(f"names a file {name!r} that lies outside of the entry")
+    """Raise ``DamagedError`` for a record that is not sound, or names what the archive does not hold."""
+    check_sound(record)
     for stored in record.objects:
         if held.get(stored.sha256) != stored.size:
             raise DamagedError(

@@ -39,6 +39,11 @@ class Entry:
         self._files = {file.name: file for file in record.files}
 
     @property
+    def record(self) -> Record:
+        """What the entry says, as it is stored."""
+        return self._record
+
+    @property
     def digest(self) -> str:
         """The digest of the key."""
         return self._record.key
@@ -82,7 +87,7 @@ class Entry:
         if self._key is None:
             sources = self._record.sources
             try:
-                tree, shared = self._load(self._record.tree), self._load(sources) if sources else b""
+                tree, shared = self.load(self._record.tree), self.load(sources) if sources else b""
                 self._key = unpack_key(tree, shared)
             except (
                 DamagedError,
@@ -103,7 +108,7 @@ class Entry:
         data = self._bytes.get(name)
         if data is None:
             try:
-                data = self._load(self._files[name])
+                data = self.load(self._files[name])
             except (DamagedError, OSError) as error:
                 raise CacheError(
                     f"The file {name!r} of entry {self.digest} {error}: it was changed while in use. "
@@ -141,7 +146,7 @@ class Entry:
         for stored in self._record.files:
             try:
                 if stored.size <= KEPT_IN_MEMORY:
-                    self._bytes[stored.name] = self._load(stored)
+                    self._bytes[stored.name] = self.load(stored)
                 else:
                     check_file(sharded(self._room, stored.sha256), stored.size, stored.sha256)
             except DamagedError as error:
@@ -168,7 +173,8 @@ class Entry:
     def __repr__(self) -> str:
         return f"<Entry {self.digest[:16]} {self.kind} {len(self._files)} files, {self.size} bytes>"
 
-    def _load(self, stored: StoredFile) -> bytes:
+    def load(self, stored: StoredFile) -> bytes:
+        """One object of the record, checked. Raises ``DamagedError`` and ``OSError``."""
         return read_checked(sharded(self._room, stored.sha256), stored.size, stored.sha256)
 
 

@@ -34,3 +34,13 @@ def parse_size(text: str) -> int:
         shown = text if len(text) <= 40 else f"{text[:40]}…"
         raise CacheError(f"A size must be like 500M, 2G or 1048576, but {shown!r} was given.")
     return int(size)
+
+
+def parse_age(text: str) -> float:
+    """``30d``, ``12h``, ``90min``, ``45s`` in seconds. Raises ``CacheError`` for anything else."""
+    import re
+
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d+)?)\s*(d|h|min|s)\s*", text)
+    if match is None:
+        raise CacheError(f"An age must be like 30d, 12h, 90min or 45s, but {text[:40]!r} was given.")
+    return float(match[1]) * {"d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}[match[2]]

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from passprint.cache.counters import Counters
 from passprint.cache.entry import Entry, pack_key
-from passprint.cache.files import FILE_MODE, locked
-from passprint.cache.folder import check_digest, check_there, prepare, revive, root_of, warn
+from passprint.cache.files import FILE_MODE, DamagedError, check_file, locked
+from passprint.cache.folder import check_digest, check_there, prepare, revive, root_of, sharded, warn
 from passprint.cache.limits import SWEEP, size_limit
 from passprint.cache.nearest import COMPARED, Catalog, entry_but_for, nearest_entry
 from passprint.cache.reading import NO_ENTRY, Absent, Reader
@@ -95,6 +95,18 @@ class LocalStore:
         from passprint.cache.miss import Journal
 
         return Journal(f"{self.root}/misses")
+
+    @property
+    def here(self) -> LocalStore:
+        """Itself: there is no remote behind it."""
+        return self
+
+    def expect(self, digests: Sequence[str], *, certain: bool = True) -> None:
+        """Nothing to do: a folder answers at once."""
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Always True: what is stored is stored."""
+        return True
 
     def get(self, digest: str, *, counted: bool = True) -> Entry | None:
         """The entry of the key with this digest, or None.
@@ -168,6 +180,31 @@ class LocalStore:
             sources=StoredFile.of("sources", sources) if sources else None,
         )
         datas = [tree, *([sources] if sources else []), *contents.values()]
+        return self._write(record, datas, "")
+
+    def bring(self, record: Record, datas: Sequence[bytes | None], origin: str) -> bool:
+        """Store an entry that was made elsewhere and checked: its record, and the bytes of ``record.objects`` in order,
+        None for one that lies here.
+
+        ``origin`` is counted with it. Returns whether it was stored, as :meth:`put`.
+        """
+        check_digest(record.key)
+        return self._write(record, datas, origin)
+
+    def has_object(self, stored: StoredFile) -> bool:
+        """Whether the object lies here, whole."""
+        try:
+            check_file(sharded(self._objects, stored.sha256), stored.size, stored.sha256)
+        except (DamagedError, OSError):
+            return False
+        return True
+
+    def has_record(self, digest: str) -> bool:
+        """Whether there is a record of this key, whole or not."""
+        return os.path.exists(sharded(self._entries, check_digest(digest)))
+
+    def _write(self, record: Record, datas: Sequence[bytes | None], origin: str) -> bool:
+        """Objects first, then the record. None stands for an object that lies here."""
         encoded = record.encode()
         try:
             revive(self.root)
@@ -175,7 +212,8 @@ class LocalStore:
                 if not taken:
                     raise TimeoutError(errno.ETIMEDOUT, "a sweep of the cache does not end")
                 for stored, data in zip(record.objects, datas, strict=True):
-                    put_object(self._objects, stored, data)
+                    if data is not None:
+                        put_object(self._objects, stored, data)
                 put_record(self._entries, record, encoded)
         except OSError as error:
             reason = error.strerror or str(error)
@@ -184,7 +222,7 @@ class LocalStore:
                 f"Nothing can be stored in the cache {self.root}: {reason}. Compiling goes on without it."
             )
             return False
-        self.counters.add("store")
+        self.counters.add("store", origin)
         self._stored_bytes += record.size
         self._sweep_if_due()
         return True

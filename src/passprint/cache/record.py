@@ -18,6 +18,8 @@ FORMAT: Final = 2
 
 _MAGIC: Final = b"passprint-entry"
 _DIGEST: Final = re.compile(rb"[0-9a-f]{64}")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_LATEST: Final = 1e11  # seconds since 1970; no clock says more
 
 
 class UnknownFormatError(Exception):
@@ -120,6 +122,33 @@ def decode(data: bytes, digest: str) -> Record:
     if record.key != digest:
         raise DamagedError(f"is of another key, {record.key}")
     return record
+
+
+def check_sound(record: Record) -> None:
+    """Raise ``DamagedError`` for a record from elsewhere that does not say what a store would have written."""
+    names = [file.name for file in record.files]
+    sound = (
+        isinstance(record.created, int | float)
+        and 0 <= record.created < _LATEST
+        and isinstance(record.meta, dict)
+        and all(_can_be_shown(text) for text in (record.kind, record.meta.get("label", "")))
+        and isinstance(record.parts, dict)
+        and all(isinstance(text, str) for pair in record.parts.items() for text in pair)
+        and all(isinstance(file.name, str) for file in record.objects)
+        and all(type(file.size) is int and file.size >= 0 for file in record.objects)
+        and all(isinstance(file.sha256, str) and _SHA256.fullmatch(file.sha256) for file in record.objects)
+        and len(set(names)) == len(names)
+    )
+    if not sound:
+        raise DamagedError("does not say what a stored entry says")
+    for name in names:
+        if name.startswith(("/", "\\")) or ":" in name or ".." in re.split(r"[/\\]", name):
+            raise DamagedError(f"names a file {name!r} that lies outside of the entry")
+
+
+def _can_be_shown(text: object) -> bool:
+    """Whether it is a name without control characters: it is printed to terminals."""
+    return isinstance(text, str) and text.isprintable()
 
 
 def mentioned(data: bytes) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -26,6 +26,29 @@ WAIT_SECONDS: Final = 600.0
 """How long a process waits for another one that compiles the same thing."""
 
 
+class TierStats(NamedTuple):
+    """What this process asked of one remote.
+
+    ``hits`` are entries that came, ``misses`` keys that it does not have, ``refused`` entries that are not whole or not
+    signed by a trusted key, ``stores`` entries that were sent. Bytes are those on the way, compressed; seconds are
+    those that requests took.
+    """
+
+    name: str
+    mode: str
+    leases: bool | None
+    requests: int = 0
+    hits: int = 0
+    misses: int = 0
+    refused: int = 0
+    stores: int = 0
+    failures: int = 0
+    skipped: int = 0
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    seconds: float = 0.0
+
+
 class Stats(NamedTuple):
     """What a store holds and what was asked of it. Bytes are those of files, each equal file counted once."""
 
@@ -35,6 +58,7 @@ class Stats(NamedTuple):
     bytes: int
     limit_bytes: int | None
     counts: Mapping[Kind, Mapping[str, int]]
+    tiers: tuple[TierStats, ...] = ()
 
     @property
     def hits(self) -> int:
@@ -75,6 +99,7 @@ class Stats(NamedTuple):
             "stores": self.stores,
             "failures": self.failures,
             "reasons": {kind: dict(reasons) for kind, reasons in self.counts.items()},
+            "tiers": [tier._asdict() for tier in self.tiers],
         }
 
 
@@ -114,6 +139,19 @@ class Imported(NamedTuple):
 @runtime_checkable
 class Store(Protocol):
     """Where artifacts are kept. Nothing here raises for what a cache can meet: that is a miss or a False."""
+
+    @property
+    def here(self) -> Store:
+        """The part of it that answers at once: this machine's folder, without the remotes behind it."""
+
+    def expect(self, digests: Sequence[str], *, certain: bool = True) -> None:
+        """These keys are about to be asked for, so a remote can answer for all of them together.
+
+        Not ``certain``: perhaps; then only a remote to which many keys are one request is asked.
+        """
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait up to ``timeout`` seconds (None: no limit) for what is sent in the background; whether all was."""
 
     def get(self, digest: str, *, counted: bool = True) -> Entry | None:
         """The entry of the key with this digest, whole and checked, or None (counted as a miss).
@@ -170,6 +208,18 @@ class NoStore:
     def __init__(self, reason: str = "caching is turned off") -> None:
         self.reason = reason
         self._bypassed: Counter[str] = Counter()
+
+    @property
+    def here(self) -> Store:
+        """Itself."""
+        return self
+
+    def expect(self, digests: Sequence[str], *, certain: bool = True) -> None:
+        """Nothing to be asked."""
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Always True."""
+        return True
 
     def get(self, digest: str, *, counted: bool = True) -> Entry | None:
         """Always None."""

@@ -14,8 +14,10 @@ from passprint.cli.cache import cache_app
 from passprint.cli.demo import demo_command
 from passprint.cli.explain import explain_command
 from passprint.cli.identity import diff_command, fingerprint_command
+from passprint.cli.moving import pull_command, push_command
 from passprint.cli.passes import passes_app
 from passprint.cli.reproduce import reproduce_command
+from passprint.cli.trust import key_app, trust_app
 from passprint.errors import PassprintError
 
 app = typer.Typer(
@@ -50,8 +52,12 @@ app.command("diff")(diff_command)
 app.command("explain")(explain_command)
 app.command("bisect")(bisect_command)
 app.command("reproduce")(reproduce_command)
+app.command("push")(push_command)
+app.command("pull")(pull_command)
 app.add_typer(passes_app, name="passes")
 app.add_typer(cache_app, name="cache")
+app.add_typer(trust_app, name="trust")
+app.add_typer(key_app, name="key")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

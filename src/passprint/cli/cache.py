@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from passprint.errors import CacheError
 from passprint.wording import many
 
 if TYPE_CHECKING:
@@ -88,10 +89,36 @@ def gc(
             "--limit", help="Keep at most this much, as 500M or 2G (0: no limit). Default: the cache's."
         ),
     ] = None,
+    remote: Annotated[
+        str | None, typer.Option("--remote", metavar="URL", help="Sweep this remote instead of the folder.")
+    ] = None,
+    max_age: Annotated[
+        str | None,
+        typer.Option("--max-age", help="Of a remote: remove what was not used for so long, as 30d or 12h."),
+    ] = None,
 ) -> None:
-    """Remove garbage, and the least recently used entries above the size limit."""
-    from passprint.cache.limits import parse_size
+    """Remove garbage, and the least recently used entries above the size limit.
 
+    Of a remote, nothing goes that was written in the last hour, and nothing by size without --limit.
+    """
+    from passprint.cache.limits import parse_age, parse_size
+
+    if remote is not None:
+        from passprint.cache.remotes.spec import RemoteSpec
+        from passprint.cache.remotes.sweeping import sweep
+        from passprint.cache.remotes.tier import Tier
+
+        size = parse_size(limit) if limit is not None else 0
+        swept = sweep(Tier(RemoteSpec.parse(remote)), size or None, parse_age(max_age) if max_age else None)
+        typer.echo(
+            f"Removed {many(swept.entries, 'entry')} and {many(swept.objects, 'object')} "
+            f"({size_text(swept.bytes)}); {many(swept.left_entries, 'entry')} ({size_text(swept.left_bytes)}) left."
+        )
+        return
+    if max_age is not None:
+        raise CacheError(
+            f"--max-age got {max_age!r} without a remote. Expected --remote URL with it, or --limit alone."
+        )
     _print_swept(open_folder(folder).gc(parse_size(limit) if limit is not None else None))
 
 

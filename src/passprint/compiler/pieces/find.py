@@ -184,6 +184,7 @@ class PieceCompiler:
         for ready in [self._compile(job) for job in jobs]:
             if ready.finish is not None:
                 ready.finish()
+        self.store.flush()
 
     def _tell_missing(self, job: Job) -> None:
         """Count and explain a look-up that is a miss, once."""
@@ -203,6 +204,7 @@ class PieceCompiler:
         try:
             with ExitStack() as locks:
                 with self.report.phase("lookup"), inductor.timed("lookup"):
+                    self.store.expect(list(asked))
                     for digest, job in asked.items():
                         self._found[digest] = self._ask(job)
                 with self.report.phase("wait"):

@@ -92,13 +92,23 @@ class WarmStart:
                 lookup = Lookup(request=asked, environment=rows, passes=passes)
         except CannotRecordError as error:
             return Lookup(unusable=str(error))
-        self._look_through(lookup, asked, model, args, kwargs)
+        self._look_through(lookup, asked, model, args, kwargs, self.store.here)
+        if lookup.program is None and self.store.here is not self.store:
+            for refused in lookup.refused:
+                refused.entry.close()
+            lookup = Lookup(request=asked, environment=rows, passes=passes)
+            self._look_through(lookup, asked, model, args, kwargs, self.store)
         self.store.looked_up(None if lookup.program is not None else self.why_none(lookup))
         return lookup
 
-    def _look_through(self, lookup: Lookup, asked: Request, model: Any, args: Any, kwargs: Any) -> None:
-        """Load the first program that serves, the newest list first. All together are one look-up."""
-        for entry in self._lists(lookup, asked):
+    def _look_through(
+        self, lookup: Lookup, asked: Request, model: Any, args: Any, kwargs: Any, store: Store
+    ) -> None:
+        """Load the first program that serves, the newest list first. All together are one look-up.
+
+        This machine's folder is looked through by itself first, so that no remote is asked where it serves.
+        """
+        for entry in self._lists(lookup, asked, store):
             with entry:
                 try:
                     data = entry.read(NAMES)
@@ -110,9 +120,11 @@ class WarmStart:
                     continue
             key = ProgramKey(asked, lookup.environment, lookup.passes, reads, sha256(data).hexdigest(), state)
             lookup.keys.append(key)
+            with self.report.phase("lookup"):
+                store.expect([key.digest(number) for number in range(CANDIDATES)], certain=False)
             for number in range(CANDIDATES):
                 with self.report.phase("lookup"):
-                    found = self.store.get(key.digest(number), counted=False)
+                    found = store.get(key.digest(number), counted=False)
                 if found is None:
                     break
                 try:
@@ -124,11 +136,12 @@ class WarmStart:
                     lookup.refused.append(Refused(found, f"a stored program could not be loaded: {error}"))
                 found.close()
 
-    def _lists(self, lookup: Lookup, asked: Request) -> list[Entry]:
+    def _lists(self, lookup: Lookup, asked: Request, store: Store) -> list[Entry]:
         found: list[Entry] = []
         with self.report.phase("lookup"):
+            store.expect([asked.list_digest(number) for number in range(LISTS)], certain=False)
             for number in range(LISTS):
-                entry = self.store.get(asked.list_digest(number), counted=False)
+                entry = store.get(asked.list_digest(number), counted=False)
                 if entry is None:
                     lookup.free_list = number
                     break
@@ -201,7 +214,7 @@ class WarmStart:
         """The number of a new candidate: a free one, or the oldest one's."""
         made: list[float] = []
         for number in range(CANDIDATES):
-            entry = self.store.get(key.digest(number), counted=False)
+            entry = self.store.here.get(key.digest(number), counted=False)
             if entry is None:
                 return number
             with entry:
