@@ -1,0 +1,105 @@
+"""The whole document of a report: what happened in the compile, and what the store knows of its pieces.
+
+docs/report.md describes it. Graphs, keys and generated code are read from the store, so a start keeps none of them in
+memory, and a warm one has them as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from passprint.errors import CacheError
+
+if TYPE_CHECKING:
+    from passprint.cache import Entry, Store
+    from passprint.identity import Fingerprint, Part
+
+TEXTS: Final = ("graph", "inputs", "symbols")
+CODE: Final = "wrapper.py"
+LONGEST: Final = 60_000
+"""Texts are cut to so many characters, and a page to so many parts of keys in all."""
+
+MOST_PARTS: Final = 400
+DEEPEST: Final = 6
+
+
+def document(report: Mapping[str, Any], store: Store | None) -> dict[str, Any]:
+    """A report's plain data (:meth:`CompileReport.to_dict`) with ``versions``, ``store`` and ``details``."""
+    digests = dict.fromkeys(piece["digest"] for piece in (*report["each_piece"], *report["variants"]))
+    nearest = dict.fromkeys(miss["nearest"] for miss in report["misses"] if miss["nearest"])
+    details = (
+        {} if store is None else dict(_details(store, [*digests, *(d for d in nearest if d not in digests)]))
+    )
+    return {**report, "versions": versions(), "store": _store(store), "details": details}
+
+
+def versions() -> dict[str, str]:
+    """Of passprint, Python and torch, as installed here."""
+    import platform
+    from importlib import metadata
+
+    from passprint import __version__
+
+    try:
+        torch = metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        torch = "not installed"
+    return {"passprint": __version__, "python": platform.python_version(), "torch": torch}
+
+
+def _store(store: Store | None) -> dict[str, Any] | None:
+    return None if store is None else store.stats().to_dict()
+
+
+def _details(store: Store, digests: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for digest in digests:
+        entry = store.get(digest, counted=False)
+        if entry is None:
+            continue
+        with entry:
+            try:
+                yield digest, _detail(entry)
+            except (CacheError, OSError) as error:
+                yield digest, {"problem": str(error)}
+
+
+def _detail(entry: Entry) -> dict[str, Any]:
+    from passprint.identity.sources import unpack
+
+    key = entry.key
+    by_name = {part.name: part for part in key.root.children}
+    texts = {
+        name: _cut(unpack(key.sources[by_name[name].digest]))
+        for name in TEXTS
+        if name in by_name and by_name[name].digest in key.sources
+    }
+    code = entry.read(CODE).decode(errors="replace") if CODE in entry.files else None
+    return {
+        "kind": entry.kind,
+        "label": str(entry.meta.get("label", "")),
+        "created": entry.created,
+        "bytes": entry.size,
+        "texts": texts,
+        "code": None if code is None else _cut(code),
+        "key": key_tree(key),
+    }
+
+
+def key_tree(key: Fingerprint) -> dict[str, Any]:
+    """A key's parts as plain data: names, kinds, digests and short texts, as far as a page has room for them."""
+    return _part(key.root, [MOST_PARTS], 0)
+
+
+def _part(part: Part, left: list[int], depth: int) -> dict[str, Any]:
+    left[0] -= 1
+    text = None if part.text is None else part.text[:200]
+    form: dict[str, Any] = {"name": part.name[:200], "kind": part.kind, "digest": part.digest, "text": text}
+    below = part.children if depth < DEEPEST and left[0] > 0 else ()
+    form["children"] = [_part(child, left, depth + 1) for child in below[: max(left[0], 0)]]
+    form["more"] = len(part.children) - len(form["children"])
+    return form
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}\n… cut here"
