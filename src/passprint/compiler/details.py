@@ -6,7 +6,7 @@ memory, and a warm one has them as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from passprint.errors import CacheError
@@ -17,20 +17,24 @@ if TYPE_CHECKING:
 
 TEXTS: Final = ("graph", "inputs", "symbols")
 CODE: Final = "wrapper.py"
-LONGEST: Final = 60_000
-"""Texts are cut to so many characters, and a page to so many parts of keys in all."""
+LONGEST: Final = 40_000
+"""Each text is cut to so many characters, or to a share of `ALL_TEXTS` where there are many pieces."""
 
-MOST_PARTS: Final = 400
+ALL_TEXTS: Final = 400_000
+MOST_PARTS: Final = 200
 DEEPEST: Final = 6
+"""Of a key's tree, so many parts and levels are written."""
 
 
 def document(report: Mapping[str, Any], store: Store | None) -> dict[str, Any]:
     """A report's plain data (:meth:`CompileReport.to_dict`) with ``versions``, ``store`` and ``details``."""
-    digests = dict.fromkeys(piece["digest"] for piece in (*report["each_piece"], *report["variants"]))
-    nearest = dict.fromkeys(miss["nearest"] for miss in report["misses"] if miss["nearest"])
-    details = (
-        {} if store is None else dict(_details(store, [*digests, *(d for d in nearest if d not in digests)]))
-    )
+    pieces = dict.fromkeys(piece["digest"] for piece in (*report["each_piece"], *report["variants"]))
+    missed = dict.fromkeys(digest for miss in report["misses"] for digest in (miss["key"], miss["nearest"]))
+    longest = min(LONGEST, ALL_TEXTS // (2 * len(pieces) or 1))
+    details: dict[str, dict[str, Any]] = {}
+    if store is not None:
+        details.update(_details(store, [digest for digest in missed if digest], longest=0))
+        details.update(_details(store, pieces, longest))
     return {**report, "versions": versions(), "store": _store(store), "details": details}
 
 
@@ -52,36 +56,37 @@ def _store(store: Store | None) -> dict[str, Any] | None:
     return None if store is None else store.stats().to_dict()
 
 
-def _details(store: Store, digests: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _details(store: Store, digests: Iterable[str], longest: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """By digest, what is stored; texts only where there is room for them."""
     for digest in digests:
         entry = store.get(digest, counted=False)
         if entry is None:
             continue
         with entry:
             try:
-                yield digest, _detail(entry)
+                yield digest, _detail(entry, longest)
             except (CacheError, OSError) as error:
                 yield digest, {"problem": str(error)}
 
 
-def _detail(entry: Entry) -> dict[str, Any]:
+def _detail(entry: Entry, longest: int) -> dict[str, Any]:
     from passprint.identity.sources import unpack
 
     key = entry.key
     by_name = {part.name: part for part in key.root.children}
     texts = {
-        name: _cut(unpack(key.sources[by_name[name].digest]))
+        name: _cut(unpack(key.sources[by_name[name].digest]), longest)
         for name in TEXTS
-        if name in by_name and by_name[name].digest in key.sources
+        if longest and name in by_name and by_name[name].digest in key.sources
     }
-    code = entry.read(CODE).decode(errors="replace") if CODE in entry.files else None
+    code = entry.read(CODE).decode(errors="replace") if longest and CODE in entry.files else None
     return {
         "kind": entry.kind,
         "label": str(entry.meta.get("label", "")),
         "created": entry.created,
         "bytes": entry.size,
         "texts": texts,
-        "code": None if code is None else _cut(code),
+        "code": None if code is None else _cut(code, longest),
         "key": key_tree(key),
     }
 
@@ -101,5 +106,5 @@ def _part(part: Part, left: list[int], depth: int) -> dict[str, Any]:
     return form
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}\n… cut here"
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}\n… cut here"

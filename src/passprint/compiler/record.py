@@ -91,6 +91,7 @@ class CompileReport:
         misses: why each was compiled, with what differs from the nearest that was stored.
         graph_breaks: where the model is not one graph; it is then traced in every process, in parts.
         spans: when each phase ran, in the order of their ends.
+        pipeline: the passes as text, as far as one was made in this process.
         pass_runs: what each pass did to each graph, where the instrument ``record`` listened.
         spared: seconds that the compile took which stored the loaded programs; None where nothing was loaded whole.
         store: where pieces and programs were looked for; None until that is known.
@@ -108,6 +109,7 @@ class CompileReport:
     misses: list[Miss] = field(default_factory=list)
     graph_breaks: list[GraphBreak] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
+    pipeline: str = ""
     pass_runs: list[dict[str, Any]] = field(default_factory=list)
     spared: float | None = None
     store: Store | None = None
@@ -243,6 +245,7 @@ class CompileReport:
             "seconds": dict(self.seconds),
             "spared": self.spared,
             "spans": [span._asdict() for span in self.spans],
+            "pipeline": self.pipeline,
             "pass_runs": list(self.pass_runs),
             "matches": dict(self.matches),
             "notes": list(self.notes),

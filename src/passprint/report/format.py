@@ -48,6 +48,18 @@ def count(value: int | None) -> str:
     return ABSENT if value is None else f"{value:,}"
 
 
+def size(value: float | None) -> str:
+    """Bytes with three digits and the unit that fits: ``'496 kB'``."""
+    if value is None:
+        return ABSENT
+    if abs(value) < 999.5:
+        return f"{value:.0f} B"
+    for scale, unit in ((1e3, "kB"), (1e6, "MB")):
+        if abs(value) < 999.5 * scale:
+            return f"{_three_digits(value / scale)} {unit}"
+    return f"{_three_digits(value / 1e9)} GB"
+
+
 def yes_no(value: bool | None) -> str:
     """``'yes'``, ``'no'``, or a dash when the question does not arise."""
     if value is None:

@@ -75,6 +75,7 @@ class PieceCompiler:
         for left in (self._made, self._elsewhere, self._told):
             left.clear()
         self._ready = {digest: ready for digest, ready in self._ready.items() if ready.run is not None}
+        self.report.pipeline = str(self.manager)
         graph = TracedGraph(gm)
         with self.report.phase("identity"), inductor.timed("identity"):
             shared = environment(self.manager, graph.device_types)
