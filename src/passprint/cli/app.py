@@ -15,6 +15,7 @@ from passprint.cli.demo import demo_command
 from passprint.cli.explain import explain_command
 from passprint.cli.identity import diff_command, fingerprint_command
 from passprint.cli.passes import passes_app
+from passprint.cli.report import report_command
 from passprint.cli.reproduce import reproduce_command
 from passprint.errors import PassprintError
 
@@ -48,6 +49,7 @@ app.command("demo")(demo_command)
 app.command("fingerprint")(fingerprint_command)
 app.command("diff")(diff_command)
 app.command("explain")(explain_command)
+app.command("report")(report_command)
 app.command("bisect")(bisect_command)
 app.command("reproduce")(reproduce_command)
 app.add_typer(passes_app, name="passes")

@@ -6,7 +6,7 @@ memory, and a warm one has them as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from passprint.errors import CacheError
@@ -23,7 +23,9 @@ LONGEST: Final = 40_000
 ALL_TEXTS: Final = 400_000
 MOST_PARTS: Final = 200
 DEEPEST: Final = 6
-"""Of a key's tree, so many parts and levels are written."""
+"""Of a key's tree, so many parts and levels are written, and a share of `ALL_PARTS` where there are many keys."""
+
+ALL_PARTS: Final = 800
 
 
 def document(report: Mapping[str, Any], store: Store | None) -> dict[str, Any]:
@@ -56,20 +58,21 @@ def _store(store: Store | None) -> dict[str, Any] | None:
     return None if store is None else store.stats().to_dict()
 
 
-def _details(store: Store, digests: Iterable[str], longest: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def _details(store: Store, digests: Collection[str], longest: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """By digest, what is stored; texts only where there is room for them."""
+    most = min(MOST_PARTS, ALL_PARTS // (len(digests) or 1))
     for digest in digests:
         entry = store.get(digest, counted=False)
         if entry is None:
             continue
         with entry:
             try:
-                yield digest, _detail(entry, longest)
+                yield digest, _detail(entry, longest, most)
             except (CacheError, OSError) as error:
                 yield digest, {"problem": str(error)}
 
 
-def _detail(entry: Entry, longest: int) -> dict[str, Any]:
+def _detail(entry: Entry, longest: int, most: int) -> dict[str, Any]:
     from passprint.identity.sources import unpack
 
     key = entry.key
@@ -87,19 +90,30 @@ def _detail(entry: Entry, longest: int) -> dict[str, Any]:
         "bytes": entry.size,
         "texts": texts,
         "code": None if code is None else _cut(code, longest),
-        "key": key_tree(key),
+        "key": key_tree(key, most),
     }
 
 
-def key_tree(key: Fingerprint) -> dict[str, Any]:
-    """A key's parts as plain data: names, kinds, digests and short texts, as far as a page has room for them."""
-    return _part(key.root, [MOST_PARTS], 0)
+def key_tree(key: Fingerprint, most: int = MOST_PARTS) -> dict[str, Any]:
+    """A key's parts as plain data: names, kinds, digests and short texts, as far as a page has room for them.
+
+    Each part below the root has an equal share of the ``most`` parts that are written.
+    """
+    form = _part(key.root, [0], 0)
+    share = most // (len(key.root.children) or 1)
+    form["children"] = [_part(child, [share], 1) for child in key.root.children]
+    return {**form, "more": 0}
 
 
 def _part(part: Part, left: list[int], depth: int) -> dict[str, Any]:
     left[0] -= 1
     text = None if part.text is None else part.text[:200]
-    form: dict[str, Any] = {"name": part.name[:200], "kind": part.kind, "digest": part.digest, "text": text}
+    form: dict[str, Any] = {
+        "name": part.name[:200],
+        "kind": part.kind,
+        "digest": part.digest[:16],
+        "text": text,
+    }
     below = part.children if depth < DEEPEST and left[0] > 0 else ()
     form["children"] = [_part(child, left, depth + 1) for child in below[: max(left[0], 0)]]
     form["more"] = len(part.children) - len(form["children"])

@@ -47,7 +47,9 @@ def _cost(report: Mapping[str, Any], status: str) -> str:
         return f"{duration(total)}, and so will every new process"
     compiled = [piece for piece in report["each_piece"] if piece["origin"] == "compiled"]
     found = len({p["digest"] for p in report["each_piece"]}) - len({p["digest"] for p in compiled})
-    kept = f"; {count(found)} of {count(report['distinct_pieces'])} distinct pieces were found" if found else ""
+    kept = (
+        f"; {count(found)} of {count(report['distinct_pieces'])} distinct pieces were found" if found else ""
+    )
     return f"{duration(total)}{kept}"
 
 

@@ -128,7 +128,9 @@ def _pass(report: Mapping[str, Any], name: str) -> dict[str, Any]:
         "matches": report["matches"].get(name, 0),
         "seconds": sum(run["seconds"] for run in runs) if runs else None,
         "nodes": f"{before:,} → {after:,}" if runs else ABSENT,
-        "patterns": [(n.removeprefix(prefix), c) for n, c in report["matches"].items() if n.startswith(prefix)],
+        "patterns": [
+            (n.removeprefix(prefix), c) for n, c in report["matches"].items() if n.startswith(prefix)
+        ],
         "near_misses": list(near.items()),
     }
 

@@ -10,13 +10,22 @@ from passprint.report.colours import phase_about, phase_kind
 
 def trace(report: Mapping[str, Any]) -> dict[str, Any]:
     """The trace of a report's document: one complete event a span, times in microseconds from the first on."""
-    return {"traceEvents": list(_events(report)), "displayTimeUnit": "ms", "otherData": report.get("versions", {})}
+    return {
+        "traceEvents": list(_events(report)),
+        "displayTimeUnit": "ms",
+        "otherData": report.get("versions", {}),
+    }
 
 
 def _events(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     process = report["process"]
     where = {"pid": process["id"], "tid": 1}
-    yield {"ph": "M", "name": "process_name", **where, "args": {"name": f"{process['program']} ({report['status']})"}}
+    yield {
+        "ph": "M",
+        "name": "process_name",
+        **where,
+        "args": {"name": f"{process['program']} ({report['status']})"},
+    }
     yield {"ph": "M", "name": "thread_name", **where, "args": {"name": "start"}}
     begin = min((span["start"] for span in report["spans"]), default=0.0)
     for span in report["spans"]:
