@@ -25,7 +25,9 @@ def why_not() -> str | None:
         import playwright.sync_api  # noqa: F401
     except ModuleNotFoundError:
         return "playwright is not installed: pip install 'passprint[browser]'"
-    return None if chromium() else "there is no Chromium: install it (apt-get install chromium) or set CHROMIUM"
+    return (
+        None if chromium() else "there is no Chromium: install it (apt-get install chromium) or set CHROMIUM"
+    )
 
 
 @contextmanager

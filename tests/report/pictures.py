@@ -6,9 +6,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from passprint.report.files import save
 from tests.report.browser import browser, why_not
 from tests.report.real_reports import real_reports
+
+from passprint.report.files import save
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 VIEWS = {

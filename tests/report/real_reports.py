@@ -44,6 +44,30 @@ class Net(nn.Module):
         return self.head(x)
 
 
+def relu(x):
+    return torch.relu(x)
+
+
+def clamp(x):
+    return torch.clamp_min(x, 0.0)
+
+
+def squared_relu(x):
+    y = torch.relu(x)
+    return y * y
+
+
+class ClampRelu(passprint.PatternPass):
+    """relu(x) is clamp_min(x, 0)."""
+
+    def patterns(self):
+        x = torch.empty(2, 8)
+        return [
+            passprint.Pattern("squared", squared_relu, clamp, [x]),
+            passprint.Pattern("plain", relu, clamp, [x]),
+        ]
+
+
 class LoggedPass(passprint.InductorPass):
     """Writes every graph's size to a file that is open already: nothing can say what that file is."""
 
@@ -58,7 +82,7 @@ import os, sys
 import torch, passprint, net
 
 torch.manual_seed(0)
-passes = [net.LoggedPass(open(os.devnull, "w"))] if sys.argv[2] == "bypass" else None
+passes = [net.LoggedPass(open(os.devnull, "w"))] if sys.argv[2] == "bypass" else [net.ClampRelu()]
 compiled = passprint.compile(net.Net().eval(), cache="cache", passes=passes)
 with torch.no_grad():
     compiled(torch.randn(4, 6, 32))

@@ -77,7 +77,7 @@ def document(**changes: object) -> dict[str, Any]:
 
 def test_a_compile_report_shows_every_figure() -> None:
     drawing = drawn(report_table(document()))
-    assert drawing.startswith("Compiled, and not cached in 15.0 s, and so will every new process\n")
+    assert drawing.startswith("Compiled, and not cached in 15.0 s (as long again in every process)\n")
     assert "MyPass.handle is opaque" in drawing
     rows = {
         "distinct pieces": "4",
@@ -93,7 +93,7 @@ def test_a_compile_report_shows_every_figure() -> None:
 
 def test_a_warm_start_says_what_it_spared() -> None:
     drawing = drawn(report_table(document(status="warm", why=None, seconds={"total": 0.1}, spared=7.7)))
-    assert drawing.startswith("Loaded from the cache in 100 ms; compiling took 7.70 s (77.0× as long)\n")
+    assert drawing.startswith("Loaded from the cache in 100 ms (compiling it took 7.70 s, 77.0× as long)\n")
 
 
 def test_graph_breaks_are_named() -> None:

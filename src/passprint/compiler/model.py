@@ -214,14 +214,10 @@ class Compiled:
     def _trace(
         self, lookup: Lookup | None, since: float, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        from passprint.compiler.trace.compilation import Session
-
         session = self._session
         if session is None:
-            how = self._how
-            backend = how.backend(self._report, self._dynamic)
-            session = Session(self._target, self.repeats, backend, self._dynamic, self._warm, how.fullgraph)
-            self._session = session
+            with self._report.phase("prepare"):  # this imports the compiler
+                session = self._session = self._new_session()
         if self._varying is not None:
             self._varying.mark(args, kwargs)
         compilation = session.compile(lookup, since, args, kwargs)
@@ -235,6 +231,13 @@ class Compiled:
         else:  # Dynamo had something that serves a call which our record refuses: not to be looked up for ever
             self._fruitless += 1
         return result
+
+    def _new_session(self) -> Session:
+        from passprint.compiler.trace.compilation import Session
+
+        how = self._how
+        backend = how.backend(self._report, self._dynamic)
+        return Session(self._target, self.repeats, backend, self._dynamic, self._warm, how.fullgraph)
 
 
 def sizes_of(sizes: Sequence[int] | None, ranges: Sequence[RangeSpec] | None) -> SizePlan | None:

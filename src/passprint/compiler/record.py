@@ -83,9 +83,9 @@ class CompileReport:
         pieces_seen: one record per piece, in order.
         variants_seen: the same for each variant of ``compile_sizes`` and ``ranges``.
         seconds: by phase, in seconds: ``manifest`` (what a stored program was compiled with), ``identity`` (of the
-            model, of code, keys and passes), ``lookup`` (asking the store), ``wait`` (for another
-            process that compiles the same), ``trace`` (Dynamo, up to the hand-over), ``partition``, ``compile``,
-            ``build`` (waiting for kernels), ``store``, ``load``, ``total``.
+            model, of code, keys and passes), ``lookup`` (asking the store), ``prepare`` (importing the compiler),
+            ``wait`` (for another process that compiles the same), ``trace`` (Dynamo, up to the hand-over),
+            ``partition``, ``compile``, ``build`` (waiting for kernels), ``store``, ``load``, ``total``.
         notes: reasons worth reading: why a piece was compiled, why the cache was bypassed.
         traced_because: for each trace that a stored program could have spared, why none of them served.
         misses: why each was compiled, with what differs from the nearest that was stored.

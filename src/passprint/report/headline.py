@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from passprint.report.format import count, duration, ratio
+from passprint.wording import many
 
 TITLES = {
     "warm": "Loaded from the cache",
@@ -18,39 +19,37 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Headline:
-    """``title``: what happened, ``cost``: what it cost and what it would have cost, ``why``: the reason, or None."""
+    """``title``: what happened, ``took``: how long, ``beside``: what it would have cost otherwise, ``why``: the reason.
+
+    ``beside`` is empty, and ``why`` None, where there is nothing to say.
+    """
 
     title: str
-    cost: str
+    took: str
+    beside: str
     why: str | None
 
     def __str__(self) -> str:
-        return f"{self.title} in {self.cost}{f': {self.why}' if self.why else ''}"
+        cost = f"{self.title} in {self.took}{f' ({self.beside})' if self.beside else ''}"
+        return f"{cost}: {self.why}" if self.why else cost
 
 
 def headline(report: Mapping[str, Any]) -> Headline:
     """The first sentence of a report, from its document."""
-    status = report["status"]
-    return Headline(TITLES.get(status, str(status)), _cost(report, status), _why(report))
+    status, total = report["status"], report["seconds"].get("total")
+    return Headline(TITLES.get(status, str(status)), duration(total), _beside(report), _why(report))
 
 
-def _cost(report: Mapping[str, Any], status: str) -> str:
-    total = report["seconds"].get("total")
-    if status == "pending":
-        return "no time: it was not called"
-    if status == "warm":
-        spared = report.get("spared")
-        if spared and total:
-            return f"{duration(total)}; compiling took {duration(spared)} ({ratio(spared, total)} as long)"
-        return duration(total)
-    if status == "bypass":
-        return f"{duration(total)}, and so will every new process"
-    compiled = [piece for piece in report["each_piece"] if piece["origin"] == "compiled"]
-    found = len({p["digest"] for p in report["each_piece"]}) - len({p["digest"] for p in compiled})
-    kept = (
-        f"; {count(found)} of {count(report['distinct_pieces'])} distinct pieces were found" if found else ""
-    )
-    return f"{duration(total)}{kept}"
+def _beside(report: Mapping[str, Any]) -> str:
+    total, spared = report["seconds"].get("total"), report.get("spared")
+    if report["status"] == "warm" and spared and total:
+        return f"compiling it took {duration(spared)}, {ratio(spared, total)} as long"
+    if report["status"] == "bypass":
+        return "as long again in every process"
+    compiled = {piece["digest"] for piece in report["each_piece"] if piece["origin"] == "compiled"}
+    if report["status"] == "cold" and len(compiled) < report["distinct_pieces"]:
+        return f"{count(len(compiled))} of {many(report['distinct_pieces'], 'distinct piece')}; the rest was found"
+    return ""
 
 
 def _why(report: Mapping[str, Any]) -> str | None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+_DIGEST = re.compile(r"\b[0-9a-f]{40,}\b")
+"""That long digests differ is all that they tell a person: twelve digits say it."""
 
 Side = Literal["same", "changed", "added", "removed"]
 
@@ -74,4 +78,4 @@ def _side(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> 
 def _said(form: Mapping[str, Any] | None) -> str:
     if form is None:
         return ""
-    return str(form["text"]) if form.get("text") else str(form["digest"])[:12]
+    return _DIGEST.sub(lambda found: found[0][:12], form["text"] or form["digest"][:12])

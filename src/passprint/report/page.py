@@ -122,7 +122,11 @@ def _pass(report: Mapping[str, Any], name: str) -> dict[str, Any]:
     runs = [run for run in report["pass_runs"] if run["pass"] == name]
     before, after = (sum(run[end] for run in runs) for end in ("nodes_before", "nodes_after"))
     prefix = f"{name}/"
-    near = {pattern: reason for run in runs for pattern, reason in run["near_misses"].items()}
+    near: dict[str, Mapping[str, Any]] = {}
+    for run in runs:
+        for pattern, miss in run["near_misses"].items():
+            near[pattern] = max(near.get(pattern, miss), miss, key=lambda one: one["matched"])
+    matched = {n.removeprefix(prefix) for n, c in report["matches"].items() if n.startswith(prefix) and c}
     return {
         "name": name,
         "matches": report["matches"].get(name, 0),
@@ -131,7 +135,9 @@ def _pass(report: Mapping[str, Any], name: str) -> dict[str, Any]:
         "patterns": [
             (n.removeprefix(prefix), c) for n, c in report["matches"].items() if n.startswith(prefix)
         ],
-        "near_misses": list(near.items()),
+        "near_misses": [
+            (pattern, miss["reason"]) for pattern, miss in near.items() if pattern not in matched
+        ],
     }
 
 

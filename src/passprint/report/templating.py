@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from passprint.errors import PassprintError
 from passprint.report import format as figures
+from passprint.wording import many
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -39,6 +40,7 @@ def environment() -> Environment:
         count=figures.count,
         share=figures.share,
         size=figures.size,
+        many=many,
         script_json=script_json,
     )
     return made

@@ -49,8 +49,10 @@ def report_table(report: Mapping[str, Any]) -> Group:
     """A report's document: what happened and why, pieces, lookups, seconds by phase, matches by pass."""
     said = headline(report)
     lines = [
-        Text.assemble((said.title, f"bold {_STATUS_STYLE.get(report['status'], '')}"), f" in {said.cost}")
+        Text.assemble((said.title, f"bold {_STATUS_STYLE.get(report['status'], '')}"), f" in {said.took}")
     ]
+    if said.beside:
+        lines[0].append(f" ({said.beside})")
     if said.why:
         lines.append(Text(f"  {said.why}"))
     lines += [Text(f"  graph break at {_broken(one)}") for one in report["graph_breaks"]]

@@ -41,7 +41,10 @@ def _row(run: PassRun, changes: str) -> dict[str, Any]:
         "nodes_after": run.nodes_after,
         "rewrites": run.rewrites,
         "patterns": dict(run.patterns),
-        "near_misses": {pattern: str(miss) for pattern, miss in run.near_misses.items()},
+        "near_misses": {
+            pattern: {"matched": getattr(miss, "matched", 0), "reason": str(miss)}
+            for pattern, miss in run.near_misses.items()
+        },
         "diff": changes,
     }
 

@@ -40,7 +40,7 @@
       if (next) { event.preventDefault(); next.focus(); }
     });
   });
-  if (boxes.length) choose(boxes[0]);
+  if (boxes.length) choose(boxes.find((box) => box.dataset.origin === "compiled") ?? boxes[0]);
 
   // The timeline: zoom in steps, by wheel with Ctrl, or with + and - on it; a bar says what it is below.
   const track = document.querySelector(".track");
