@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ def why_not() -> str | None:
     return (
         None if chromium() else "there is no Chromium: install it (apt-get install chromium) or set CHROMIUM"
     )
+
+
+def axe() -> str | None:
+    """The text of axe-core, which audits accessibility, from the file that ``$AXE`` names; None without one."""
+    return Path(os.environ["AXE"]).read_text(encoding="utf-8") if "AXE" in os.environ else None
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.report.browser import browser, why_not
+from tests.report.browser import axe, browser, why_not
 from tests.report.documents import HOSTILE, document, hostile_document
 
 from passprint.report.compared import compared_page
@@ -162,6 +162,21 @@ def test_text_stands_out_from_its_ground(show: Any, colours: str) -> None:
     }"""
     )
     assert weakest[0] >= 4.5, weakest
+
+
+@pytest.mark.skipif(axe() is None, reason="AXE does not name axe.min.js: make test-page fetches it")
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_an_audit_of_accessibility_finds_nothing(opened: Browser, tmp_path: Path, colours: str) -> None:
+    for name, text in (("page", page(document())), ("compared", compared_page(document(), document()))):
+        (tmp_path / f"{name}.html").write_text(text, encoding="utf-8")
+        context = opened.new_context(color_scheme=colours, bypass_csp=True)  # axe comes from outside
+        tab = context.new_page()
+        tab.goto((tmp_path / f"{name}.html").as_uri())
+        tab.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        tab.evaluate(axe())
+        found = tab.evaluate("axe.run()")["violations"]
+        assert [(one["id"], one["impact"], one["nodes"][0]["html"]) for one in found] == []
+        context.close()
 
 
 def test_on_a_phone_nothing_sticks_out(show: Any) -> None:
