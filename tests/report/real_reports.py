@@ -101,7 +101,10 @@ def real_reports(folder: Path) -> dict[str, dict[str, Any]]:
         edited = name in ("miss", "bypass")
         (folder / "net.py").write_text(NET.replace(*EDIT) if edited else NET)
         out = folder / f"{name}.json"
-        environment = os.environ | {"PASSPRINT_INSTRUMENTS": "record"}
+        environment = os.environ | {
+            "PASSPRINT_INSTRUMENTS": "record",
+            "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),  # where it has a graph, no pass runs
+        }
         subprocess.run([sys.executable, "serve.py", str(out), name], cwd=folder, env=environment, check=True)
         found[name] = json.loads(out.read_text())
         found[name]["store"]["place"] = "~/.cache/passprint"
