@@ -33,12 +33,12 @@ def save(document: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     importlib.import_module("passprint.report.files").save(document, path)
 
 
-def snippet(kind: str, form: Any) -> str:
-    """A small piece of HTML for a notebook; empty where jinja2 is missing, so that the notebook shows the text."""
+def snippet(kind: str, form: Any) -> str | None:
+    """A small piece of HTML for a notebook; None where jinja2 is missing, so that the notebook shows the text."""
     try:
         html: str = importlib.import_module("passprint.report.snippets").snippet(kind, form)
     except PassprintError:
-        return ""
+        return None
     return html
 
 

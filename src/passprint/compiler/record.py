@@ -274,7 +274,8 @@ class CompileReport:
 
         save(json.loads(self.to_json()), path)
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
+        """For a notebook."""
         from passprint.shown import snippet
 
         return snippet("report", self.to_dict())
