@@ -45,7 +45,7 @@ def test_the_parts_are_in_order_and_have_the_figures() -> None:
     for figure in (
         "31",
         "40 → 31",
-        "496 kB",
+        "484.4 KiB",
         "75%",
         "2 of 3 operators matched",
         "fold{limit=4},tidy",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from passprint.report.format import size as size_text
 from passprint.wording import many
 
 if TYPE_CHECKING:
@@ -88,11 +89,12 @@ def gc(
             "--limit", help="Keep at most this much, as 500M or 2G (0: no limit). Default: the cache's."
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Remove garbage, and the least recently used entries above the size limit."""
     from passprint.cache.limits import parse_size
 
-    _print_swept(open_folder(folder).gc(parse_size(limit) if limit is not None else None))
+    _print_swept(open_folder(folder).gc(parse_size(limit) if limit is not None else None), as_json=as_json)
 
 
 @cache_app.command()
@@ -125,9 +127,9 @@ def verify(
 
 
 @cache_app.command()
-def clear(folder: Folder = None) -> None:
+def clear(folder: Folder = None, as_json: AsJson = False) -> None:
     """Remove all entries but those that a running process holds."""
-    _print_swept(open_folder(folder).clear())
+    _print_swept(open_folder(folder).clear(), as_json=as_json)
 
 
 @cache_app.command("export")
@@ -143,6 +145,7 @@ def export_command(
         typer.Option("--model", metavar="NAME", help="Only what `ls` shows under this name (repeatable)."),
     ] = None,
     signing_key: KeyFile = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write entries, kernels and all, to one file for another machine. What an entry needs comes along.
 
@@ -154,6 +157,9 @@ def export_command(
 
     store = open_folder(folder)
     done = store.export_to(file, keys=key or (), labels=model or (), key_file=signing_key)
+    if as_json:
+        typer.echo(json.dumps(done._asdict(), indent=2))
+        return
     out = console()
     if not done.entries:
         out.print(Text(f"{store.root} holds no entry: the archive is empty.", style="yellow"), soft_wrap=True)
@@ -175,6 +181,7 @@ def import_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Written by `passprint cache export`.")],
     folder: Folder = None,
     signing_key: KeyFile = None,
+    as_json: AsJson = False,
 ) -> None:
     """Bring in what was exported elsewhere, beside what is there.
 
@@ -187,6 +194,9 @@ def import_command(
 
     store = open_folder(folder, make=True)
     done = store.import_from(file, key_file=signing_key)
+    if as_json:
+        typer.echo(json.dumps(done._asdict(), indent=2))
+        return
     out = console()
     for (kind, label), count in Counter(done.entries).items():
         times = f" ×{count}" if count > 1 else ""
@@ -204,16 +214,6 @@ def import_command(
     out.print(Text(f"sha256 {done.sha256}, {told[done.signature]}", style="dim"), soft_wrap=True)
     if done.present:
         out.print(f"{many(done.present, 'entry')} there already.", style="dim")
-
-
-def size_text(count: int) -> str:
-    """Bytes for people: ``1.5 MiB``."""
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"
 
 
 def open_folder(folder: Path | None, *, make: bool = False) -> LocalStore:
@@ -307,9 +307,12 @@ def _print_stats(found: Stats) -> None:
     )
 
 
-def _print_swept(swept: Swept) -> None:
+def _print_swept(swept: Swept, *, as_json: bool) -> None:
     from passprint.cli.console import console
 
+    if as_json:
+        typer.echo(json.dumps(asdict(swept), indent=2))
+        return
     out = console()
     out.print(
         f"Removed {many(swept.entries, 'entry')} and {many(swept.objects, 'object')} ({size_text(swept.bytes)}); "

@@ -48,16 +48,16 @@ def count(value: int | None) -> str:
     return ABSENT if value is None else f"{value:,}"
 
 
-def size(value: float | None) -> str:
-    """Bytes with three digits and the unit that fits: ``'496 kB'``."""
-    if value is None:
+def size(count: float | None) -> str:
+    """Bytes: ``'1.5 MiB'``."""
+    if count is None:
         return ABSENT
-    if abs(value) < 999.5:
-        return f"{value:.0f} B"
-    for scale, unit in ((1e3, "kB"), (1e6, "MB")):
-        if abs(value) < 999.5 * scale:
-            return f"{_three_digits(value / scale)} {unit}"
-    return f"{_three_digits(value / 1e9)} GB"
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
 
 
 def yes_no(value: bool | None) -> str:
