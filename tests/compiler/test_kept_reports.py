@@ -56,7 +56,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
 def test_spans_say_when_each_phase_ran(both: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:
     _, cold, warm = both
     phases = [span["phase"] for span in cold["spans"]]
-    assert {"identity", "lookup", "prepare", "trace", "compile", "build", "store", "load"} <= set(phases)
+    assert {"identity", "lookup", "prepare", "trace", "compile", "build", "kernels", "store", "load"} <= set(
+        phases
+    )
     assert phases.index("trace") < phases.index("compile") < phases.index("build")
     assert {span["piece"] for span in cold["spans"] if span["phase"] == "compile"} == {"blocks.0", "rest"}
     for report in (cold, warm):

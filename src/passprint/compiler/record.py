@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 """Raised when the form of :meth:`CompileReport.to_dict` changes; docs/report.md describes it."""
+
+BUILT = "kernels"
+"""The phase of spans in which kernels are built beside all else; no part of ``seconds``."""
 
 Status = Literal["pending", "cold", "warm", "bypass"]
 Origin = Literal["compiled", "store", "memory"]
@@ -217,6 +220,10 @@ class CompileReport:
         """Add a span of time (``time.perf_counter``) to ``seconds[name]``."""
         self.seconds[name] += end - start
         self.spans.append(Span(name, start - self._zero, end - self._zero, piece))
+
+    def built(self, times: Iterable[tuple[float, float]], piece: str) -> None:
+        """Kernels of a piece were built beside all else at these times (``time.perf_counter``)."""
+        self.spans.extend(Span(BUILT, start - self._zero, end - self._zero, piece) for start, end in times)
 
     @property
     def name(self) -> str:

@@ -18,6 +18,7 @@ PHASES: Final = {
     "stitch": ("cut", "writing the function that calls the pieces"),
     "compile": ("compile", "passes and Inductor"),
     "build": ("build", "waiting for kernels to be built"),
+    "kernels": ("build", "the C++ compiler, beside all else"),
     "store": ("store", "storing what was made"),
     "record": ("store", "recording the trace for the next process"),
 }
@@ -31,7 +32,7 @@ KINDS: Final = {
     "trace": "trace",
     "cut": "cut, stitch",
     "compile": "compile",
-    "build": "build",
+    "build": "build, wait for it",
     "store": "store",
 }
 """The legend: classes in order, with their words."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from passprint.report.colours import phase_about, phase_kind
+from passprint.report.timeline import BESIDE
 
 
 def trace(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,6 +28,7 @@ def _events(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         "args": {"name": f"{process['program']} ({report['status']})"},
     }
     yield {"ph": "M", "name": "thread_name", **where, "args": {"name": "start"}}
+    yield {"ph": "M", "name": "thread_name", **where, "tid": 2, "args": {"name": "beside"}}
     begin = min((span["start"] for span in report["spans"]), default=0.0)
     for span in report["spans"]:
         name = f"{span['phase']} {span['piece']}" if span["piece"] else span["phase"]
@@ -37,5 +39,6 @@ def _events(report: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "ts": (span["start"] - begin) * 1e6,
             "dur": (span["end"] - span["start"]) * 1e6,
             **where,
+            "tid": 2 if span["phase"] in BESIDE else 1,
             "args": {"phase": span["phase"], "about": phase_about(span["phase"])},
         }

@@ -9,6 +9,9 @@ from typing import Any
 from passprint.report.colours import phase_about, phase_kind
 from passprint.report.format import duration
 
+BESIDE = frozenset({"kernels"})
+"""Phases that run beside the others."""
+
 _NARROWEST = 0.15
 """Percent of the width that a bar takes at least, so that it can be seen and hovered."""
 
@@ -44,14 +47,18 @@ class Timeline:
 
 
 def timeline(spans: Sequence[Mapping[str, Any]]) -> Timeline:
-    """The bars of some spans. A lane for what concerns the model, and one for each piece that took time."""
+    """The bars of some spans. A lane for what concerns the model, and one for each piece that took time.
+
+    What runs beside all else has lanes of its own, below the others.
+    """
     if not spans:
         return Timeline((), (), duration(0.0))
     begin = min(span["start"] for span in spans)
     whole = max(span["end"] for span in spans) - begin or 1e-9
     lanes: dict[str, list[Bar]] = {"model": []}
-    for span in sorted(spans, key=lambda span: span["start"]):
-        lane = lanes.setdefault(span["piece"] or "model", [])
+    for span in sorted(spans, key=lambda span: (span["phase"] in BESIDE, span["start"])):
+        piece = span["piece"] or "model"
+        lane = lanes.setdefault(f"{piece}: {span['phase']}" if span["phase"] in BESIDE else piece, [])
         lane.append(_bar(span, begin, whole))
     return Timeline(
         tuple(Lane(label, tuple(bars)) for label, bars in lanes.items() if bars),

@@ -295,6 +295,7 @@ class PieceCompiler:
                     waiting = self.report.phase("build", job.piece.label)
                     with waiting, inductor.timed("build"), explained_without_compiler(job):
                         builds.wait()
+                    self.report.built(builds.times, job.piece.label)
                     self._finish(job, lowered, ready)
             except BaseException:
                 self._ready.pop(job.key.digest, None)  # the next call tries again
