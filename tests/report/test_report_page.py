@@ -147,3 +147,9 @@ def test_a_trace_has_each_span_in_microseconds(tmp_path: Path) -> None:
         ("compile head", 7_000_000.0, 250_000.0),
     ]
     assert {event["pid"] for event in events} == {42}
+
+
+def test_a_box_shows_the_end_of_a_long_label() -> None:
+    made = document()
+    made["each_piece"][5]["label"] = "model.decoder.layers.12"
+    assert '<b title="model.decoder.layers.12">layers.12</b>' in page(made)

@@ -69,7 +69,12 @@ class Page:
             legend=[(kind, words) for kind, words in KINDS.items() if kind in kinds],
             compiled=sum(piece["origin"] == "compiled" for piece in report["each_piece"]),
             pieces=[
-                {**piece, "number": numbers[piece["digest"]], "tone": _tone(numbers[piece["digest"]])}
+                {
+                    **piece,
+                    "short": ".".join(piece["label"].split(".")[-2:]),  # model.layers.12: the end says which
+                    "number": numbers[piece["digest"]],
+                    "tone": _tone(numbers[piece["digest"]]),
+                }
                 for piece in report["each_piece"]
             ],
             codes=[_code(report, digest, number) for digest, number in numbers.items()],
