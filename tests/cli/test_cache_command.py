@@ -10,7 +10,6 @@ import pytest
 
 from passprint.cache import LocalStore
 from passprint.cli.app import run
-from passprint.cli.cache import size_text
 from passprint.identity import Fingerprint, compose
 
 
@@ -180,6 +179,16 @@ def test_a_limit_that_is_none(store: LocalStore, capfd: pytest.CaptureFixture[st
     assert store.stats().entries == 2
 
 
-def test_sizes_for_people() -> None:
-    shown = [size_text(count) for count in (0, 1023, 1536, 5 << 30, 3 << 40)]
-    assert shown == ["0 B", "1023 B", "1.5 KiB", "5.0 GiB", "3.0 TiB"]
+def test_what_changes_the_cache_prints_its_figures_as_json(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    LocalStore(tmp_path / "cache")
+    archive, at = str(tmp_path / "archive"), ["--json", "--dir", str(tmp_path / "cache")]
+    for arguments, name in (
+        (["gc"], "left_bytes"),
+        (["clear"], "left_bytes"),
+        (["export", archive], "sha256"),
+        (["import", archive], "sha256"),
+    ):
+        assert run(["cache", *arguments, *at]) == 0
+        assert name in json.loads(capfd.readouterr().out)

@@ -48,7 +48,7 @@ def test_a_good_demo_shows_table_prompt_and_text(invoke: Callable[..., Result]) 
 def test_options_reach_the_demo(invoke: Callable[..., Result]) -> None:
     invoke(
         *["--model", "random-llama", "--layers", "80", "--no-baseline", "--no-library", "--tokens", "3"],
-        *["--passes", "noop-elimination", "--cache", "some/where"],
+        *["--passes", "noop-elimination", "--cache", "some/where", "--html", "pages"],
     )
     assert invoke.options == DemoOptions(  # type: ignore[attr-defined]
         model="random-llama",
@@ -58,6 +58,7 @@ def test_options_reach_the_demo(invoke: Callable[..., Result]) -> None:
         cache=Path("some/where"),
         baseline=False,
         library=False,
+        pages=Path("pages"),
     )
 
 

@@ -43,3 +43,14 @@ def test_count_rate_and_yes_no() -> None:
     assert figures.count(1288) == "1,288"
     assert figures.rate(17.24) == "17.2"
     assert [figures.yes_no(value) for value in (True, False, None)] == ["yes", "no", "–"]
+
+
+def test_sizes() -> None:
+    assert [figures.size(count) for count in (0, 1023, 1536, 5 << 30, 1 << 42, None)] == [
+        "0 B",
+        "1023 B",
+        "1.5 KiB",
+        "5.0 GiB",
+        "4.0 TiB",
+        "–",
+    ]

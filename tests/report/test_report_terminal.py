@@ -1,10 +1,10 @@
-from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from rich.console import Console, RenderableType
 
 from passprint.report.comparison import Comparison, Row, section
-from passprint.report.terminal import comparison_table, compile_report_table
+from passprint.report.terminal import comparison_table, report_table
 
 
 def drawn(renderable: RenderableType, *, color: bool = False) -> str:
@@ -57,25 +57,29 @@ def test_a_row_must_have_one_cell_a_column() -> None:
         Comparison("t", ("one",), (section("s", [Row("speed", ("1", "2"))]),))
 
 
-@dataclass
-class Report:
-    """Of the compile report's shape."""
-
-    status: str = "bypass"
-    why: str | None = "MyPass.handle is opaque"
-    pieces: int = 61
-    distinct_pieces: int = 4
-    lookups: int = 61
-    lookup_ms: float = 12.34
-    seconds: dict[str, float] = field(default_factory=lambda: {"total": 15.02, "identity": 0.0042})
-    matches: dict[str, int] = field(default_factory=lambda: {"noop-elimination": 1200})
+def document(**changes: object) -> dict[str, Any]:
+    """A report's document, as far as the table needs it."""
+    return {
+        "status": "bypass",
+        "why": "MyPass.handle is opaque",
+        "notes": [],
+        "spared": None,
+        "pieces": 61,
+        "distinct_pieces": 4,
+        "each_piece": [],
+        "lookups": 61,
+        "lookup_ms": 12.34,
+        "seconds": {"total": 15.0, "identity": 0.0042},
+        "matches": {"noop-elimination": 1200},
+        "graph_breaks": [],
+    } | changes
 
 
 def test_a_compile_report_shows_every_figure() -> None:
-    drawing = drawn(compile_report_table(Report()))  # type: ignore[arg-type]
+    drawing = drawn(report_table(document()))
+    assert drawing.startswith("Compiled, and not cached in 15.0 s (as long again in every process)\n")
+    assert "MyPass.handle is opaque" in drawing
     rows = {
-        "status": "bypass",
-        "why": "MyPass.handle is opaque",
         "distinct pieces": "4",
         "cache lookups": "61 in 12.3 ms",
         "seconds: total": "15.0 s",
@@ -87,5 +91,13 @@ def test_a_compile_report_shows_every_figure() -> None:
         assert line.strip().endswith(value)
 
 
-def test_a_compile_report_without_a_reason_has_no_such_row() -> None:
-    assert "why" not in drawn(compile_report_table(Report(status="cold", why=None)))  # type: ignore[arg-type]
+def test_a_warm_start_says_what_it_spared() -> None:
+    drawing = drawn(report_table(document(status="warm", why=None, seconds={"total": 0.1}, spared=7.7)))
+    assert drawing.startswith("Loaded from the cache in 100 ms (compiling it took 7.70 s, 77.0× as long)\n")
+
+
+def test_graph_breaks_are_named() -> None:
+    broken = {"place": "net.py:3 in forward", "line": "print(x)", "reason": "a call of print"}
+    assert "graph break at net.py:3 in forward: print(x): a call of print" in drawn(
+        report_table(document(graph_breaks=[broken]))
+    )

@@ -12,10 +12,12 @@ from passprint import __version__
 from passprint.cli.bisect import bisect_command
 from passprint.cli.cache import cache_app
 from passprint.cli.demo import demo_command
+from passprint.cli.doctor import doctor_command
 from passprint.cli.explain import explain_command
 from passprint.cli.identity import diff_command, fingerprint_command
 from passprint.cli.moving import pull_command, push_command
 from passprint.cli.passes import passes_app
+from passprint.cli.report import report_command
 from passprint.cli.reproduce import reproduce_command
 from passprint.cli.trust import key_app, trust_app
 from passprint.errors import PassprintError
@@ -23,8 +25,7 @@ from passprint.errors import PassprintError
 app = typer.Typer(
     name="passprint",
     help="Graph passes and compiled artifacts for torch.compile, keyed by what the code is.",
-    no_args_is_help=True,
-    add_completion=False,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
@@ -38,18 +39,25 @@ def _show_version(asked: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
     """Graph passes and compiled artifacts for torch.compile, keyed by what the code is."""
+    if context.invoked_subcommand is None:
+        from passprint.cli.start import show
+
+        show()
 
 
 app.command("demo")(demo_command)
 app.command("fingerprint")(fingerprint_command)
 app.command("diff")(diff_command)
 app.command("explain")(explain_command)
+app.command("doctor")(doctor_command)
+app.command("report")(report_command)
 app.command("bisect")(bisect_command)
 app.command("reproduce")(reproduce_command)
 app.command("push")(push_command)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from passprint.errors import CacheError
+from passprint.report.format import size as size_text
 from passprint.wording import many
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def gc(
         str | None,
         typer.Option("--max-age", help="Of a remote: remove what was not used for so long, as 30d or 12h."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Remove garbage, and the least recently used entries above the size limit.
 
@@ -110,16 +112,17 @@ def gc(
 
         size = parse_size(limit) if limit is not None else 0
         swept = sweep(Tier(RemoteSpec.parse(remote)), size or None, parse_age(max_age) if max_age else None)
-        typer.echo(
+        told = (
             f"Removed {many(swept.entries, 'entry')} and {many(swept.objects, 'object')} "
             f"({size_text(swept.bytes)}); {many(swept.left_entries, 'entry')} ({size_text(swept.left_bytes)}) left."
         )
+        typer.echo(json.dumps(swept._asdict(), indent=2) if as_json else told)
         return
     if max_age is not None:
         raise CacheError(
             f"--max-age got {max_age!r} without a remote. Expected --remote URL with it, or --limit alone."
         )
-    _print_swept(open_folder(folder).gc(parse_size(limit) if limit is not None else None))
+    _print_swept(open_folder(folder).gc(parse_size(limit) if limit is not None else None), as_json=as_json)
 
 
 @cache_app.command()
@@ -152,9 +155,9 @@ def verify(
 
 
 @cache_app.command()
-def clear(folder: Folder = None) -> None:
+def clear(folder: Folder = None, as_json: AsJson = False) -> None:
     """Remove all entries but those that a running process holds."""
-    _print_swept(open_folder(folder).clear())
+    _print_swept(open_folder(folder).clear(), as_json=as_json)
 
 
 @cache_app.command("export")
@@ -170,6 +173,7 @@ def export_command(
         typer.Option("--model", metavar="NAME", help="Only what `ls` shows under this name (repeatable)."),
     ] = None,
     signing_key: KeyFile = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write entries, kernels and all, to one file for another machine. What an entry needs comes along.
 
@@ -181,6 +185,9 @@ def export_command(
 
     store = open_folder(folder)
     done = store.export_to(file, keys=key or (), labels=model or (), key_file=signing_key)
+    if as_json:
+        typer.echo(json.dumps(done._asdict(), indent=2))
+        return
     out = console()
     if not done.entries:
         out.print(Text(f"{store.root} holds no entry: the archive is empty.", style="yellow"), soft_wrap=True)
@@ -202,6 +209,7 @@ def import_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Written by `passprint cache export`.")],
     folder: Folder = None,
     signing_key: KeyFile = None,
+    as_json: AsJson = False,
 ) -> None:
     """Bring in what was exported elsewhere, beside what is there.
 
@@ -214,6 +222,9 @@ def import_command(
 
     store = open_folder(folder, make=True)
     done = store.import_from(file, key_file=signing_key)
+    if as_json:
+        typer.echo(json.dumps(done._asdict(), indent=2))
+        return
     out = console()
     for (kind, label), count in Counter(done.entries).items():
         times = f" ×{count}" if count > 1 else ""
@@ -231,16 +242,6 @@ def import_command(
     out.print(Text(f"sha256 {done.sha256}, {told[done.signature]}", style="dim"), soft_wrap=True)
     if done.present:
         out.print(f"{many(done.present, 'entry')} there already.", style="dim")
-
-
-def size_text(count: int) -> str:
-    """Bytes for people: ``1.5 MiB``."""
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"
 
 
 def open_folder(folder: Path | None, *, make: bool = False) -> LocalStore:
@@ -334,9 +335,12 @@ def _print_stats(found: Stats) -> None:
     )
 
 
-def _print_swept(swept: Swept) -> None:
+def _print_swept(swept: Swept, *, as_json: bool) -> None:
     from passprint.cli.console import console
 
+    if as_json:
+        typer.echo(json.dumps(asdict(swept), indent=2))
+        return
     out = console()
     out.print(
         f"Removed {many(swept.entries, 'entry')} and {many(swept.objects, 'object')} ({size_text(swept.bytes)}); "

@@ -38,6 +38,12 @@ def demo_command(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write all figures to this file.", metavar="FILE")
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html", help="Also write the report of each start there, as a page.", metavar="FOLDER"
+        ),
+    ] = None,
 ) -> None:
     """Compile and run a real model, each phase in a process of its own, and show what it cost.
 
@@ -48,6 +54,7 @@ def demo_command(
     from passprint.demo.processes import ChildError
     from passprint.demo.run import DemoOptions, run_demo
     from passprint.report.progress import PhaseProgress
+    from passprint.report.templating import environment
 
     console = Console(width=None if sys.stdout.isatty() else _ROOMY)
     errors = Console(stderr=True, soft_wrap=True)
@@ -60,9 +67,12 @@ def demo_command(
         cache=cache,
         baseline=baseline,
         library=library,
+        pages=html,
     )
     try:
         _check_writable(json_file)
+        if html is not None:
+            environment()  # raises where pages cannot be made
         with PhaseProgress(console) as progress:
             result = run_demo(options, progress)
     except ChildError as error:
@@ -76,6 +86,8 @@ def demo_command(
     _show(console, result)
     if json_file is not None:
         json_file.write_text(json.dumps(result.to_dict(), indent=2) + "\n", encoding="utf-8")
+    for page in sorted(html.glob("*.html")) if html is not None else ():
+        console.print(f"page: {page}", markup=False, highlight=False, soft_wrap=True)
     for phase, failed in result.errors.items():
         errors.print(f"{phase}: the end of what its process wrote:", style="bold", markup=False)
         errors.print(failed.tail, markup=False, highlight=False)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from passprint.cli.cache import Folder, open_folder, size_text
+from passprint.cli.cache import Folder, open_folder
 from passprint.errors import CacheError
+from passprint.report.format import size as size_text
 from passprint.wording import many
 
 if TYPE_CHECKING:

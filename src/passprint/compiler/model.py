@@ -15,7 +15,7 @@ import torch
 from passprint.cache import open_store
 from passprint.cache.store import NoStore, Store, StoreSpec
 from passprint.compiler import stances
-from passprint.compiler.record import CompileReport, tell
+from passprint.compiler.record import CompileReport, finished, tell
 from passprint.compiler.settings import Settings
 from passprint.compiler.start.passes_found import PassesFound
 from passprint.compiler.start.warm import CANDIDATES, Lookup, WarmStart
@@ -118,7 +118,7 @@ class Compiled:
         self._how = how
         self._varying = _Varying(self._target, dynamic) if isinstance(dynamic, Mapping) else None
         self._dynamic = None if isinstance(dynamic, Mapping) else dynamic
-        self._report = CompileReport(notes=how.settings.notes())
+        self._report = CompileReport(notes=how.settings.notes(), store=how.store)
         self._programs: list[Program] = []
         self._warm = WarmStart(how.store, self._report, self._told, how.passes)
         self._session: Session | None = None
@@ -207,25 +207,23 @@ class Compiled:
             if lookup.program is not None:
                 self._programs.append(lookup.program)
                 self._report.seconds["total"] += time.perf_counter() - since
+                finished(self._report)
                 return lookup.program.run(self._model, args, kwargs)
         return self._trace(lookup, since, args, kwargs)
 
     def _trace(
         self, lookup: Lookup | None, since: float, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        from passprint.compiler.trace.compilation import Session
-
         session = self._session
         if session is None:
-            how = self._how
-            backend = how.backend(self._report, self._dynamic)
-            session = Session(self._target, self.repeats, backend, self._dynamic, self._warm, how.fullgraph)
-            self._session = session
+            with self._report.phase("prepare"):  # this imports the compiler
+                session = self._session = self._new_session()
         if self._varying is not None:
             self._varying.mark(args, kwargs)
         compilation = session.compile(lookup, since, args, kwargs)
         result = compilation.run()
         self._has_traced = True
+        finished(self._report)  # again: why it cannot be loaded is known by now
         if compilation.must_trace:
             self._fruitless = CANDIDATES
         elif compilation.program is not None:
@@ -233,6 +231,13 @@ class Compiled:
         else:  # Dynamo had something that serves a call which our record refuses: not to be looked up for ever
             self._fruitless += 1
         return result
+
+    def _new_session(self) -> Session:
+        from passprint.compiler.trace.compilation import Session
+
+        how = self._how
+        backend = how.backend(self._report, self._dynamic)
+        return Session(self._target, self.repeats, backend, self._dynamic, self._warm, how.fullgraph)
 
 
 def sizes_of(sizes: Sequence[int] | None, ranges: Sequence[RangeSpec] | None) -> SizePlan | None:

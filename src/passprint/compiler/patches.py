@@ -202,6 +202,17 @@ class Installer:
         with self._lock:
             return [f"{self._torch} {why}: {patch.without}" for patch, why in self._lost.items()]
 
+    def unfit(self) -> list[str]:
+        """The same of those that would not fit, whether or not anything has asked for them yet."""
+        with self._lock:
+            for patch in TABLE:
+                if patch not in self._installed and patch not in self._lost:
+                    try:
+                        self._check(patch)
+                    except Unfit as error:
+                        self._lost[patch] = str(error)
+            return self.missing()
+
     def _check(self, patch: Patch) -> None:
         if self._version not in patch.read:
             raise Unfit(_unread(self._version, patch.read))
@@ -255,3 +266,4 @@ install = _of_this_process.install
 lose = _of_this_process.lose
 is_lost = _of_this_process.is_lost
 missing = _of_this_process.missing
+unfit = _of_this_process.unfit

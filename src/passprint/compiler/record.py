@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import os
+import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from passprint.cache import Miss
+from passprint.compiler.kept_reports import keep
 
-SCHEMA = 1
+if TYPE_CHECKING:
+    from passprint.cache import Miss, Store
+
+SCHEMA = 2
+"""Raised when the form of :meth:`CompileReport.to_dict` changes; docs/report.md describes it."""
+
+BUILT = "kernels"
+"""The phase of spans in which kernels are built beside all else; no part of ``seconds``."""
 
 Status = Literal["pending", "cold", "warm", "bypass"]
 Origin = Literal["compiled", "store", "memory"]
@@ -56,6 +66,15 @@ class GraphBreak(NamedTuple):
         return f"{self.place}: {self.line} ({self.reason})" if self.line else f"{self.place} ({self.reason})"
 
 
+class Span(NamedTuple):
+    """When a phase ran: ``start`` and ``end`` in seconds since the report was made, ``piece`` what it was spent on."""
+
+    phase: str
+    start: float
+    end: float
+    piece: str | None = None
+
+
 @dataclass(eq=False, repr=False)
 class CompileReport:
     """Everything that ``passprint.compile`` did for one model, over all graphs that were compiled so far.
@@ -67,13 +86,19 @@ class CompileReport:
         pieces_seen: one record per piece, in order.
         variants_seen: the same for each variant of ``compile_sizes`` and ``ranges``.
         seconds: by phase, in seconds: ``manifest`` (what a stored program was compiled with), ``identity`` (of the
-            model, of code, keys and passes), ``lookup`` (asking the store), ``wait`` (for another
-            process that compiles the same), ``trace`` (Dynamo, up to the hand-over), ``partition``, ``compile``,
-            ``build`` (waiting for kernels), ``store``, ``load``, ``total``.
+            model, of code, keys and passes), ``lookup`` (asking the store), ``prepare`` (importing the compiler),
+            ``wait`` (for another process that compiles the same), ``trace`` (Dynamo, up to the hand-over),
+            ``partition``, ``compile``, ``build`` (waiting for kernels), ``store``, ``load``, ``total``.
         notes: reasons worth reading: why a piece was compiled, why the cache was bypassed.
         traced_because: for each trace that a stored program could have spared, why none of them served.
         misses: why each was compiled, with what differs from the nearest that was stored.
         graph_breaks: where the model is not one graph; it is then traced in every process, in parts.
+        spans: when each phase ran, in the order of their ends.
+        pipeline: the passes as text, as far as one was made in this process.
+        pass_runs: what each pass did to each graph, where the instrument ``record`` listened.
+        spared: seconds that the compile took which stored the loaded programs; None where nothing was loaded whole.
+        store: where pieces and programs were looked for; None until that is known.
+        began: when the report was made, in seconds since 1970.
     """
 
     graphs: int = 0
@@ -86,6 +111,14 @@ class CompileReport:
     traced_because: list[str] = field(default_factory=list)
     misses: list[Miss] = field(default_factory=list)
     graph_breaks: list[GraphBreak] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+    pipeline: str = ""
+    pass_runs: list[dict[str, Any]] = field(default_factory=list)
+    spared: float | None = None
+    store: Store | None = None
+    began: float = field(default_factory=time.time)
+    _zero: float = field(default_factory=time.perf_counter)
+    _number: int = field(default_factory=itertools.count().__next__)
 
     @property
     def status(self) -> Status:
@@ -175,18 +208,37 @@ class CompileReport:
         return counted
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Add the time of a block to ``seconds[name]``."""
+    def phase(self, name: str, piece: str | None = None) -> Iterator[None]:
+        """Add the time of a block to ``seconds[name]``, and its span; ``piece``: what it was spent on."""
         start = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[name] += time.perf_counter() - start
+            self.spent(name, start, time.perf_counter(), piece)
+
+    def spent(self, name: str, start: float, end: float, piece: str | None = None) -> None:
+        """Add a span of time (``time.perf_counter``) to ``seconds[name]``."""
+        self.seconds[name] += end - start
+        self.spans.append(Span(name, start - self._zero, end - self._zero, piece))
+
+    def built(self, times: Iterable[tuple[float, float]], piece: str) -> None:
+        """Kernels of a piece were built beside all else at these times (``time.perf_counter``)."""
+        self.spans.extend(Span(BUILT, start - self._zero, end - self._zero, piece) for start, end in times)
+
+    @property
+    def name(self) -> str:
+        """A name for files: when it began, the process, and which report of the process it is."""
+        at = time.strftime("%Y%m%dT%H%M%S", time.gmtime(self.began))
+        return f"{at}-{os.getpid()}-{self._number}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON data."""
+        """The report as JSON data, without what only the store knows (:meth:`to_json` has that as well)."""
+        program = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "python"
         return {
             "schema": SCHEMA,
+            "name": self.name,
+            "began": self.began,
+            "process": {"id": os.getpid(), "program": program},
             "status": self.status,
             "why": self.why,
             "graphs": self.graphs,
@@ -198,6 +250,10 @@ class CompileReport:
             "lookup_ms": self.lookup_ms,
             "repeated_piece_ms": self.repeated_piece_ms,
             "seconds": dict(self.seconds),
+            "spared": self.spared,
+            "spans": [span._asdict() for span in self.spans],
+            "pipeline": self.pipeline,
+            "pass_runs": list(self.pass_runs),
             "matches": dict(self.matches),
             "notes": list(self.notes),
             "traced_because": list(self.traced_because),
@@ -207,12 +263,48 @@ class CompileReport:
             "variants": [{**p._asdict(), "matches": dict(p.matches)} for p in self.variants_seen],
         }
 
+    def to_json(self) -> str:
+        """The report as the JSON text that docs/report.md describes, with keys, graphs and code from the store."""
+        from passprint.compiler.details import document
+
+        return json.dumps(document(self.to_dict(), self.store), indent=1)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the report to a file: ``.html``, a page; ``.json``, the same as data.
+
+        ``trace.json`` and other names that end so, as in ``start.trace.json``, are for Perfetto.
+
+        Raises :class:`passprint.PassprintError` for another ending, and where jinja2 is missing for a page;
+        OSError where the file cannot be written.
+        """
+        from passprint.shown import save
+
+        save(json.loads(self.to_json()), path)
+
+    def _repr_html_(self) -> str | None:
+        """For a notebook."""
+        from passprint.shown import snippet
+
+        return snippet("report", self.to_dict())
+
     def __str__(self) -> str:
         total = self.seconds.get("total", 0.0)
         pieces = "1 piece" if self.pieces == 1 else f"{self.pieces} pieces"
         said = f"{self.status}: {pieces}, {self.distinct_pieces} distinct, {total:.2f} s"
         return f"{said} ({self.why})" if self.why else said
 
+
+def finished(report: CompileReport) -> None:
+    """A start of this report's model is over, warm or cold: keep the report for ``passprint report``."""
+    if FOLDER in os.environ:
+        from passprint.shown import keep_page
+
+        keep_page(report, os.environ[FOLDER])
+    keep(report)
+
+
+FOLDER = "PASSPRINT_REPORT"
+"""The variable that names the folder for pages, one for each compile."""
 
 _latest: list[CompileReport] = []
 

@@ -41,7 +41,7 @@ class Observer(Protocol):
 class DemoOptions:
     """What to run. ``model``: ``smollm2``, ``random-llama``, a folder or a hub name; ``layers``:
     random-llama's depth; ``passes``: a pipeline as text, None for the default one; ``cache``: None for a
-    temporary empty one."""
+    temporary empty one; ``pages``: where passprint's phases write their reports as pages, None for nowhere."""
 
     model: str = "smollm2"
     layers: int | None = None
@@ -51,6 +51,7 @@ class DemoOptions:
     cache: Path | None = None
     baseline: bool = True
     library: bool = True
+    pages: Path | None = None
     threads: int | None = None
 
 
@@ -96,6 +97,8 @@ def run_demo(options: DemoOptions, observer: Observer) -> DemoResult:
             if phase.after is not None and phase.after in result.errors:
                 continue
             env = _environment(work, threads, phase.inductor_cache, offline=True)
+            if options.pages is not None:
+                env["PASSPRINT_REPORT"] = str(options.pages.resolve())
             try:
                 figures = _observed(phase.name, phase.task, env, work, observer)
             except ChildError as error:

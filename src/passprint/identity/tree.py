@@ -104,6 +104,15 @@ class Change(Record):
         return f"{self.path}: {self.kind} {self.after if self.kind == 'added' else self.before}"
 
 
+class Changes(list[Change]):
+    """A list of changes that a notebook shows as one."""
+
+    def _repr_html_(self) -> str | None:
+        from passprint.shown import snippet
+
+        return snippet("diff", [change.to_dict() for change in self])
+
+
 class Fingerprint(Record):
     """An object's identity: one digest, and the named parts that it is made of.
 
@@ -155,8 +164,8 @@ class Fingerprint(Record):
         from passprint.identity.sources import with_lines
 
         if older.digest == self.digest:
-            return []
-        return [with_lines(change, one, two, older, self) for change, one, two in self._changes(older)]
+            return Changes()
+        return Changes(with_lines(change, one, two, older, self) for change, one, two in self._changes(older))
 
     def distance(self, older: Fingerprint) -> tuple[int, int]:
         """How far an older fingerprint is: how many changes :meth:`diff` tells, and how many lines differ in them."""
@@ -171,6 +180,12 @@ class Fingerprint(Record):
         whole = _with_children(older.root) | _with_children(self.root)
         changes = list(_compare(older.root, self.root, self.root.name, set(), whole))
         return changes or [(_changed(older.root, self.root, self.root.name), older.root, self.root)]
+
+    def _repr_html_(self) -> str | None:
+        """For a notebook."""
+        from passprint.shown import snippet
+
+        return snippet("fingerprint", self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -73,6 +73,7 @@ class PassContext:
     ``is_inference``: whether the graph is compiled for inference, where torch says so (its post-grad hooks), or None.
     ``following``: by a pass (its ``id``), the passes made of patterns that come after it; the pass manager's.
     ``overlaps``: which patterns took nodes that one of a later pass matched as well; the nodes of the first place.
+    ``runs``: what each pass did, as plain data, where the instrument ``record`` listens.
     """
 
     compile_range: CompileRange
@@ -82,6 +83,7 @@ class PassContext:
     is_inference: bool | None = None
     following: Mapping[int, Sequence[object]] = field(default_factory=dict)
     overlaps: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    runs: list[dict[str, Any]] = field(default_factory=list)
 
     def count(self, name: str, matches: int) -> None:
         """Add ``matches`` under ``name``."""

@@ -21,6 +21,13 @@ def name_of(pass_: Any) -> str:
     return name if isinstance(name, str) and name else kebab_case(type(pass_).__name__)
 
 
+def about_of(pass_: Any) -> str:
+    """What a pass does: the first line of its class's own docstring, or nothing."""
+    kind = type(pass_)
+    text = str(kind.__dict__.get("__doc__") or "").strip().partition("\n")[0]
+    return "" if text.startswith(f"{kind.__name__}(") else text  # that one was written by dataclasses
+
+
 def default_of(field: dataclasses.Field[Any]) -> Any:
     """The value that ``field`` has when it is not given, or ``dataclasses.MISSING``."""
     if field.default_factory is not dataclasses.MISSING:

@@ -21,7 +21,7 @@ from passprint.passes import (
     is_applicable_for_range,
     pass_context,
 )
-from passprint.passes.naming import name_of
+from passprint.passes.naming import about_of, name_of
 from passprint.pipeline import mounting, running
 from passprint.pipeline.alarm import alarm
 from passprint.pipeline.filters import Selection, current_selection, is_limited
@@ -296,6 +296,13 @@ class PassManager(CustomGraphPass):
     def _own_text(self) -> str:
         """The text of this manager inside another one."""
         return f"({self._body()})"
+
+    def _repr_html_(self) -> str | None:
+        """For a notebook."""
+        from passprint.shown import snippet
+
+        passes = [{"text": text_of(one), "about": about_of(one)} for one in self.leaves()]
+        return snippet("pipeline", {"text": str(self), "hooks": self.hooks, "passes": passes})
 
     def __repr__(self) -> str:
         return f"PassManager.parse({str(self)!r})"

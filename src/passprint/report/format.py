@@ -48,6 +48,18 @@ def count(value: int | None) -> str:
     return ABSENT if value is None else f"{value:,}"
 
 
+def size(count: float | None) -> str:
+    """Bytes: ``'1.5 MiB'``."""
+    if count is None:
+        return ABSENT
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
 def yes_no(value: bool | None) -> str:
     """``'yes'``, ``'no'``, or a dash when the question does not arise."""
     if value is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
 from rich import box
 from rich.console import Group
@@ -11,9 +12,7 @@ from rich.text import Text
 
 from passprint.report import format as figures
 from passprint.report.comparison import Comparison
-
-if TYPE_CHECKING:
-    from passprint.compiler import CompileReport
+from passprint.report.headline import headline
 
 _STATUS_STYLE = {"cold": "cyan", "warm": "green", "bypass": "yellow"}
 
@@ -46,24 +45,34 @@ def comparison_table(comparison: Comparison, *, narrow: bool = False) -> Group:
     return Group(title, table, legend) if comparison.legend else Group(title, table)
 
 
-def compile_report_table(report: CompileReport) -> Table:
-    """One compiled object's report: status and why, pieces, lookups, seconds by phase, matches by pass."""
+def report_table(report: Mapping[str, Any]) -> Group:
+    """A report's document: what happened and why, pieces, lookups, seconds by phase, matches by pass."""
+    said = headline(report)
+    lines = [
+        Text.assemble((said.title, f"bold {_STATUS_STYLE.get(report['status'], '')}"), f" in {said.took}")
+    ]
+    if said.beside:
+        lines[0].append(f" ({said.beside})")
+    if said.why:
+        lines.append(Text(f"  {said.why}"))
+    lines += [Text(f"  graph break at {_broken(one)}") for one in report["graph_breaks"]]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
     table.add_column("")
     table.add_column("", justify="right", overflow="fold")
-    table.add_row("status", Text(report.status, style=_STATUS_STYLE.get(report.status, "")))
-    if report.why:
-        table.add_row("why", report.why)
-    table.add_row("pieces", figures.count(report.pieces))
-    table.add_row("distinct pieces", figures.count(report.distinct_pieces))
-    table.add_row("cache lookups", f"{report.lookups:,} in {figures.duration(report.lookup_ms / 1e3)}")
+    table.add_row("pieces", figures.count(report["pieces"]))
+    table.add_row("distinct pieces", figures.count(report["distinct_pieces"]))
+    table.add_row("cache lookups", f"{report['lookups']:,} in {figures.duration(report['lookup_ms'] / 1e3)}")
     table.add_section()
-    for phase, seconds in report.seconds.items():
+    for phase, seconds in report["seconds"].items():
         table.add_row(f"seconds: {phase}", figures.duration(seconds))
     table.add_section()
-    for name, matches in report.matches.items():
+    for name, matches in report["matches"].items():
         table.add_row(f"matches: {name}", figures.count(matches))
-    return table
+    return Group(*lines, table)
+
+
+def _broken(found: Mapping[str, Any]) -> str:
+    return ": ".join(filter(None, (found["place"], found["line"], found["reason"])))
 
 
 def _style(cell: str) -> str:

@@ -19,6 +19,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, Token
@@ -37,9 +38,13 @@ extern "C" void kernel(const int64_t n) {}
 
 
 class BackgroundBuilds:
-    """Kernels that are being built. Enter it around a compile of a CPU graph, and :meth:`wait` before it runs."""
+    """Kernels that are being built. Enter it around a compile of a CPU graph, and :meth:`wait` before it runs.
+
+    ``times``: when each library of several kernels was built, begin and end (``time.perf_counter``).
+    """
 
     def __init__(self) -> None:
+        self.times: list[tuple[float, float]] = []
         self._modules: list[tuple[dict[str, Any], Kernel]] = []
         self._asked: list[Kernel] = []
         self._token: Token[BackgroundBuilds | None] | None = None
@@ -56,7 +61,7 @@ class BackgroundBuilds:
             _collecting.reset(self._token)
         asked, self._asked = self._asked, []
         for start in range(0, len(asked), joint.MOST):
-            _start(asked[start : start + joint.MOST])
+            _start(asked[start : start + joint.MOST], self.times)
 
     def add(self, kernel: Kernel, scope: dict[str, Any]) -> None:
         """A kernel that stands among the names of ``scope``. Plain ones are built together, from the block's end on."""
@@ -115,14 +120,12 @@ class Kernel:
         return alone
 
 
-def _start(kernels: list[Kernel]) -> None:
+def _start(kernels: list[Kernel], times: list[tuple[float, float]]) -> None:
     """Start building one library; a single kernel, or what torch does not take, is built as torch does it."""
-    from torch._inductor.async_compile import AsyncCompile
-
     try:
         if len(kernels) > 1:
             source = joint.join([kernel.source for kernel in kernels])
-            library = _bindings().load_async(source, submit_fn=AsyncCompile.submit)
+            library = _bindings().load_async(source, submit_fn=partial(_submit, times))
             for name, kernel in zip(joint.names(len(kernels)), kernels, strict=True):
                 kernel.will_be_in(library, name)
             return
@@ -130,6 +133,19 @@ def _start(kernels: list[Kernel]) -> None:
         patches.lose(patches.KERNELS, error)
     for kernel in kernels:
         kernel.start()
+
+
+def _submit(times: list[tuple[float, float]], build: Callable[[], Any]) -> Any:
+    from torch._inductor.async_compile import AsyncCompile
+
+    def timed() -> Any:
+        begin = time.perf_counter()
+        try:
+            return build()
+        finally:
+            times.append((begin, time.perf_counter()))
+
+    return AsyncCompile.submit(timed)
 
 
 def _bindings() -> Any:

@@ -71,6 +71,7 @@ class PieceCompiler:
         for left in (self._made, self._elsewhere, self._told):
             left.clear()
         self._ready = {digest: ready for digest, ready in self._ready.items() if ready.run is not None}
+        self.report.pipeline = str(self.manager)
         graph = TracedGraph(gm)
         with self.report.phase("identity"), inductor.timed("identity"):
             shared = environment(self.manager, graph.device_types)
@@ -249,7 +250,7 @@ class PieceCompiler:
             self._refused[job.key.digest] = _other_sizes("the stored piece", guards)
             return None
         try:
-            with self.report.phase("load"), inductor.timed("load"):
+            with self.report.phase("load", job.piece.label), inductor.timed("load"):
                 run = unpack(entry.meta["form"], entry, job.label)
         except (CacheError, OSError, ImportError) as error:
             entry.close()
@@ -271,8 +272,13 @@ class PieceCompiler:
     def _compile(self, job: Job) -> Ready:
         """Lower a piece and start its builds; ``finish`` of the result waits for them and stores it."""
         builds = BackgroundBuilds()
-        with self.report.phase("compile"), inductor.timed("compile"), explained_without_compiler(job):
+        with (
+            self.report.phase("compile", job.piece.label),
+            inductor.timed("compile"),
+            explained_without_compiler(job),
+        ):
             lowered = lower(job, self.manager, builds)
+        self.report.pass_runs.extend({"piece": job.key.digest, **run} for run in lowered.pass_runs)
         artifact = lowered.artifact
         if artifact.reused:
             self.report.notes.append(
@@ -287,8 +293,10 @@ class PieceCompiler:
             ready.finish = None
             try:
                 with inductor.configured(self.settings):
-                    with self.report.phase("build"), inductor.timed("build"), explained_without_compiler(job):
+                    waiting = self.report.phase("build", job.piece.label)
+                    with waiting, inductor.timed("build"), explained_without_compiler(job):
                         builds.wait()
+                    self.report.built(builds.times, job.piece.label)
                     self._finish(job, lowered, ready)
             except BaseException:
                 self._ready.pop(job.key.digest, None)  # the next call tries again
@@ -307,7 +315,7 @@ class PieceCompiler:
             self._missed(job, Miss("bypass", job.key.digest, job.piece.label, f"not cached, {reason}"))
             ready.run, ready.bypass = boxed(artifact.call), reason
             return
-        with self.report.phase("store"), inductor.timed("store"):
+        with self.report.phase("store", job.piece.label), inductor.timed("store"):
             packed = pack(artifact.payload, grad=artifact.grad, cpp=artifact.cpp)
             meta = {
                 "form": packed.form,
@@ -321,7 +329,7 @@ class PieceCompiler:
             }
             ready.files = packed.portable()
             self.store.put(self._with_sources(job), ready.files, meta)
-        with self.report.phase("load"), inductor.timed("load"):
+        with self.report.phase("load", job.piece.label), inductor.timed("load"):
             ready.run, ready.form = unpack(packed.form, packed, job.label), packed.form
 
     # -- why

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch.fx import Node
@@ -27,11 +27,15 @@ MORE_KNOWN = "more was known of a size that comes from data than the piece itsel
 
 
 class Lowered(NamedTuple):
-    """What Inductor made of a piece, the matches by pass, and why it cannot be stored, if it cannot."""
+    """What Inductor made of a piece, the matches by pass, and why it cannot be stored, if it cannot.
+
+    ``pass_runs``: what each pass did, where the instrument ``record`` listened.
+    """
 
     artifact: inductor.Artifact
     matches: dict[str, int]
     bypass: str | None
+    pass_runs: Sequence[dict[str, Any]] = ()
 
 
 def lower(job: Job, manager: PassManager, builds: BackgroundBuilds) -> Lowered:
@@ -67,7 +71,7 @@ def lower(job: Job, manager: PassManager, builds: BackgroundBuilds) -> Lowered:
             artifact, bypass = replace(artifact, payload=None), MORE_KNOWN
         if artifact.payload is None and bypass is None:
             bypass = inductor.NOT_SERIALIZABLE
-        return Lowered(artifact, dict(ctx.matches), bypass)
+        return Lowered(artifact, dict(ctx.matches), bypass, ctx.runs)
 
 
 def is_step(job: Job) -> bool:

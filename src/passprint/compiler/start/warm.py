@@ -162,6 +162,8 @@ class WarmStart:
         with report.phase("load"):
             run = load(manifest, key.state, entry)
         self._tell(manifest)
+        spent = entry.meta.get("seconds")
+        report.spared = spent if report.spared is None else report.spared + (spent or 0.0)
         return Program(manifest, guards, run, entry)
 
     def _tell(self, manifest: Manifest) -> None:
@@ -206,6 +208,7 @@ class WarmStart:
                 tree = Fingerprint(place, Part("list", "parts", place, parts))
                 self.store.put(tree, {NAMES: key.reads.encode()}, {"label": label, "form": "list"})
             meta = {"label": label, "pieces": len(manifest.calls), "form": "program", "list": key.list_digest}
+            meta["seconds"] = round(self.report.seconds["total"], 3)
             number = self._free_place(key)
             ledger = encode_rows(key.rows)
             self.store.put(key.with_code(number), {FILE: manifest.encode(), LEDGER: ledger, **files}, meta)

@@ -25,7 +25,7 @@ from passprint.compiler.pieces.piece import Piece
 from passprint.compiler.pieces.sizes import SizeOf, SizePlan, varying_size
 from passprint.compiler.pieces.stitch import stitch
 from passprint.compiler.pieces.uncut import Cut
-from passprint.compiler.record import CompileReport, PieceReport
+from passprint.compiler.record import CompileReport, PieceReport, finished
 from passprint.compiler.trace.inlining import inline_blocks
 from passprint.errors import CompileError
 from passprint.pipeline import PassManager
@@ -106,6 +106,7 @@ class Made:
             self._report.traced += 1
             self._report.seconds["total"] += time.perf_counter() - start
             logger.info("%s", self._report)
+            finished(self._report)
 
     def _finish(self, pieces: Sequence[Piece]) -> list[list[Runnable]]:
         if pieces is not self._pieces:
@@ -177,7 +178,8 @@ class Backend:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.pieces = PieceCompiler(self.manager, open_store(self.cache), self.report, self.settings)
+        self.report.store = open_store(self.cache)
+        self.pieces = PieceCompiler(self.manager, self.report.store, self.report, self.settings)
 
     def __repr__(self) -> str:
         return "passprint"
@@ -190,7 +192,7 @@ class Backend:
         """Compile one graph. ``traced_since``: when its trace began (``time.perf_counter``), for the report."""
         start = time.perf_counter()
         if traced_since is not None:
-            self.report.seconds["trace"] += start - traced_since
+            self.report.spent("trace", traced_since, start)
         with inductor.timed("backend"):
             with self.report.phase("partition"), inductor.timed("partition"):
                 inline_blocks(gm)

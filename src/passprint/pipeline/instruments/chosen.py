@@ -30,6 +30,7 @@ SHIPPED: dict[str, tuple[str, str]] = {
     "reproduce": ("reproduce", "Reproduce"),
     "trail": ("trail", "Trail"),
     "overlaps": ("overlaps", "Overlaps"),
+    "record": ("record", "Record"),
 }
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
