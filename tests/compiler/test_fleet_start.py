@@ -51,5 +51,7 @@ def test_the_second_machine_starts_warm(tmp_path: Path, monkeypatch: pytest.Monk
         assert second["tiers"][0]["requests"] <= 4
         again = start(tmp_path / "b", url)
         assert (again["status"], again["loaded"]) == ("warm", [])
+        for machine, starts in (("a", 1), ("b", 2)):
+            assert len(list((tmp_path / machine / "cache" / "reports").iterdir())) == starts
     without = start(tmp_path / "b", url)  # the server is gone
     assert (without["status"], without["loaded"]) == ("warm", [])

@@ -35,8 +35,8 @@ def document(report: Mapping[str, Any], store: Store | None) -> dict[str, Any]:
     longest = min(LONGEST, ALL_TEXTS // (2 * len(pieces) or 1))
     details: dict[str, dict[str, Any]] = {}
     if store is not None:
-        details.update(_details(store, [digest for digest in missed if digest], longest=0))
-        details.update(_details(store, pieces, longest))
+        details.update(_details(store.here, [digest for digest in missed if digest], longest=0))
+        details.update(_details(store.here, pieces, longest))
     return {**report, "versions": versions(), "store": _store(store), "details": details}
 
 

@@ -71,7 +71,7 @@ def _write_waiting() -> None:
 
 
 def _write(report: CompileReport) -> None:
-    root: Any = getattr(report.store, "root", None)
+    root: Any = None if report.store is None else getattr(report.store.here, "root", None)
     if root is None or not os.path.isdir(root):
         return
     folder = Path(root) / FOLDER
