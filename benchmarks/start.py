@@ -117,7 +117,7 @@ def _peer(model: str, peer: str, smollm2: Path, console: Console) -> dict[str, A
                         found[kind] = {"error": str(error)}
                         continue
                     environment["PATH"] = str(place / "nothing")
-            found[kind] = _start(spec, environment)
+            found[kind] = start_in_process(spec, environment)
             console.print(f"{model}: {peer}, {kind}: {_said(found[kind])}", highlight=False, markup=False)
     return found
 
@@ -146,7 +146,7 @@ def _moved(place: Path) -> str:
 _COMPILED_FILES = {"PYTHONDONTWRITEBYTECODE": ""}
 
 
-def _start(spec: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
+def start_in_process(spec: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
     """One process; what it measured, or ``{"error": …}`` where it failed."""
     try:
         done = subprocess.run(

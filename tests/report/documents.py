@@ -128,6 +128,7 @@ def document(**changes: Any) -> dict[str, Any]:
             "stores": 4,
             "failures": 0,
             "reasons": {"hit": {}, "miss": {"no entry": 1}, "bypass": {}, "store": {}, "fail": {}},
+            "tiers": [],
         },
         "details": {
             f"{0:064x}": detail(),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.report.documents import HOSTILE, document, hostile_document
 
+from passprint.cache.store import TierStats
 from passprint.report.files import read, save
 from passprint.report.page import PARTS, page
 from passprint.report.templating import PageError, environment
@@ -99,6 +100,26 @@ def test_every_kind_of_report_has_a_page(changes: dict[str, Any]) -> None:
     for broken in changes.get("graph_breaks", ()):
         assert broken["place"] in text
         assert broken["line"] in text
+
+
+def test_remotes_are_told_by_name_and_hostile_ones_stay_text() -> None:
+    made = document()
+    assert "asked by this process" not in page(made)
+    tier = TierStats(
+        "redis://<b>cache</b>:6379",
+        "readonly",
+        True,
+        hits=7,
+        refused=3,
+        bytes_received=2_000_000,
+        seconds=0.5,
+    )
+    made["store"]["tiers"] = [tier._asdict()]
+    text = page(made)
+    assert "<code>redis://&lt;b&gt;cache&lt;/b&gt;:6379</code>" in text
+    assert re.search(
+        r">readonly</td><td class=\"number\">7</td><td class=\"number\">0</td>.*>3</td>.*1.9 MiB", text
+    )
 
 
 def test_without_jinja2_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
