@@ -164,3 +164,31 @@ def test_a_stride_that_is_read_off_is_what_torch_finds(index: sympy.Expr) -> Non
 )
 def test_a_stride_that_is_not_plain_is_left_to_torch(index: sympy.Expr) -> None:
     assert plain_stride(index, X) is None
+
+
+FORKED = """
+import os, threading
+from passprint.compiler.lowering import builds
+begun, end = threading.Event(), threading.Event()
+builds._probe_instruction_sets = lambda: (begun.set(), end.wait())
+builds.prepare()
+begun.wait()
+child = os.fork()
+if child == 0:
+    with builds.BackgroundBuilds():
+        os._exit(7)
+for _ in range(200):
+    done, status = os.waitpid(child, os.WNOHANG)
+    if done:
+        break
+    threading.Event().wait(0.1)
+else:
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+end.set()
+print(json.dumps({"status": os.waitstatus_to_exitcode(status) if done else "it hangs"}))
+"""
+
+
+def test_a_process_forked_while_the_compiler_is_asked_does_not_wait_for_who_asks(tmp_path: Path) -> None:
+    assert in_new_process(tmp_path, FORKED) == {"status": 7}

@@ -50,8 +50,10 @@ class BackgroundBuilds:
         self._token: Token[BackgroundBuilds | None] | None = None
 
     def __enter__(self) -> BackgroundBuilds:
-        if prepare() is not None:
-            _instruction_sets.wait()  # what is being asked has other flags meanwhile
+        preparing = prepare()
+        # What is being asked has other flags meanwhile. A process that was forked has nobody who asks.
+        while preparing is not None and preparing.is_alive() and not _instruction_sets.wait(0.1):
+            pass
         patches.install(patches.KERNELS, _cpp_pybinding)
         self._token = _collecting.set(self)
         return self
